@@ -1,0 +1,69 @@
+"""lambda_search: finds, proves and serves the best Epsilon Scaling schedule λ(t) = b + k·t.
+
+Importing it is light: torch, ray and optuna are loaded by the functions that need them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+from typing import Any
+
+if TYPE_CHECKING:
+    from lambda_search.errors import LambdaSearchError
+    from lambda_search.errors import NoScheduleFound
+    from lambda_search.errors import UsageError
+    from lambda_search.evaluation import Evidence
+    from lambda_search.evaluation import evaluate
+    from lambda_search.metrics.frechet import frechet_distance
+    from lambda_search.metrics.moments import Moments
+    from lambda_search.models.registry import load_model
+    from lambda_search.models.sampling import sample
+    from lambda_search.runner import launch
+    from lambda_search.schedule import LambdaSchedule
+    from lambda_search.store.lookup import BestSchedule
+    from lambda_search.store.lookup import best
+
+__all__ = [
+    "BestSchedule",
+    "Evidence",
+    "LambdaSchedule",
+    "LambdaSearchError",
+    "Moments",
+    "NoScheduleFound",
+    "UsageError",
+    "best",
+    "evaluate",
+    "frechet_distance",
+    "launch",
+    "load_model",
+    "sample",
+]
+
+_HOMES = {
+    "BestSchedule": "store.lookup",
+    "Evidence": "evaluation",
+    "LambdaSchedule": "schedule",
+    "LambdaSearchError": "errors",
+    "Moments": "metrics.moments",
+    "NoScheduleFound": "errors",
+    "UsageError": "errors",
+    "best": "store.lookup",
+    "evaluate": "evaluation",
+    "frechet_distance": "metrics.frechet",
+    "launch": "runner",
+    "load_model": "models.registry",
+    "sample": "models.sampling",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lambda_search' has no attribute {name!r}")
+    value = getattr(import_module(f"lambda_search.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,42 @@
+"""The errors that a user sees: each has a cause, a next step and an exit code."""
+
+from __future__ import annotations
+
+__all__ = ["Interrupted", "LambdaSearchError", "NoScheduleFound", "UsageError"]
+
+
+class LambdaSearchError(Exception):
+    """Something failed; nothing that was computed is lost.
+
+    Arguments:
+        cause: one sentence that says what is wrong.
+        hint: one sentence that says what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, hint: str = "") -> None:
+        super().__init__(cause, hint)
+        self.cause = cause
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n{self.hint}" if self.hint else self.cause
+
+
+class UsageError(LambdaSearchError):
+    """What was asked for cannot be done as it was asked."""
+
+    exit_code = 2
+
+
+class NoScheduleFound(LambdaSearchError, LookupError):
+    """The lookup table has no row for what was asked."""
+
+    exit_code = 3
+
+
+class Interrupted(LambdaSearchError):
+    """The user stopped the work."""
+
+    exit_code = 130
