@@ -1,0 +1,1 @@
+"""Pretrained diffusion models: safe loading, one module per framework."""

@@ -1,0 +1,1 @@
+"""Network architectures that this project defines itself."""
