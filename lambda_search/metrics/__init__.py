@@ -1,0 +1,1 @@
+"""Features, moments, Fréchet distances, and how sure they are."""
