@@ -1,0 +1,38 @@
+"""Where things are kept, and the store's address."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+__all__ = ["features_folder", "home", "previews_folder", "store_url"]
+
+
+def home() -> Path:
+    """The data folder: `LAMBDA_SEARCH_HOME`, or `lambda_search` in the user's data directory."""
+    override = os.environ.get("LAMBDA_SEARCH_HOME")
+    return Path(override).expanduser() if override else user_data_path("lambda_search")
+
+
+def store_url(store: str | None = None) -> str:
+    """The store's URL: `store`, `LAMBDA_SEARCH_STORE`, or SQLite in the data folder.
+
+    A plain path is taken as an SQLite file, and `postgresql://` as psycopg.
+    """
+    url = store or os.environ.get("LAMBDA_SEARCH_STORE") or str(home() / "lambda_search.db")
+    if "://" not in url:
+        return f"sqlite:///{Path(url).expanduser().absolute()}"
+    scheme, rest = url.split("://", 1)
+    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
+
+
+def features_folder() -> Path:
+    """Where shards' features are kept until their study is done."""
+    return home() / "features"
+
+
+def previews_folder() -> Path:
+    """Where the image grids of reports are kept."""
+    return home() / "previews"
