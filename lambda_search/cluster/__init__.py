@@ -1,0 +1,1 @@
+"""Workers on Ray. Nothing else in the package imports ray."""

@@ -1,0 +1,1 @@
+"""The search: proposals, rungs, confirmation, and the driver that runs a study."""

@@ -1,0 +1,49 @@
+"""The pool of workers, as the driver sees it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Protocol
+from typing import TypeVar
+
+import torch
+
+from lambda_search.search.tasks import Task
+from lambda_search.search.tasks import Workbench
+
+__all__ = ["Pool", "SerialPool", "device_kind"]
+
+T = TypeVar("T")
+
+
+class Pool(Protocol):
+    """Workers of one kind of device, and one queue for all studies."""
+
+    device_kind: str
+
+    def submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
+        """Queues a task; urgent ones go first. Errors of the task come through the future."""
+        ...
+
+
+class SerialPool:
+    """No workers: every task runs at once in this process, on the CPU."""
+
+    def __init__(self) -> None:
+        self._bench = Workbench(torch.device("cpu"))
+        self.device_kind = device_kind(self._bench.device)
+
+    def submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(task.run(self._bench))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def device_kind(device: torch.device) -> str:
+    """Names hardware whose results have the same bits: the GPU, or the CPU's instructions."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"

@@ -1,0 +1,123 @@
+"""Proposals from Optuna, rebuilt from the record for each generation.
+
+A generation's proposals depend on (seed, generation, history) alone: a fresh in-memory study is
+filled with the recorded trials, all COMPLETE with their bias-corrected difference to λ = 1 (the GP
+ignores pruned trials), and a fresh sampler with a seed of its own is asked. No state outlives a
+generation, so a restarted driver proposes the same points.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.distributions import FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.samplers import GPSampler
+from optuna.samplers import QMCSampler
+from optuna.samplers import TPESampler
+
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
+
+__all__ = ["IDENTITY", "Told", "propose"]
+
+IDENTITY = Point(mean=1.0, slope=0.0)
+"""λ = 1, always trial 0."""
+
+_GRID_SLOPES = 3
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finished trial: where it was, and FID(λ) − FID(1), bias-corrected (lower is better)."""
+
+    point: Point
+    value: float
+
+
+def propose(
+    space: Space,
+    kind: str,
+    trials: int,
+    seed: int,
+    generation: int,
+    history: Sequence[Told],
+    count: int,
+) -> list[Point]:
+    """The next `count` points of a study of `trials` trials, of which `history` is finished.
+
+    The first two are λ = 1 and the centre of the published optima; a Sobol sequence follows until
+    the model-based samplers have something to learn from.
+
+    Arguments:
+        kind: `gp`, `tpe`, `qmc` or `grid`.
+    """
+    first = len(history)
+    if kind == "grid":
+        return [IDENTITY, *_grid(space, trials - 1)][first : first + count]
+    opening = [IDENTITY, space.published_centre()]
+    startup = trials if kind == "qmc" else min(10, max(4, trials // 3))
+    fixed = max(0, min(count, startup - first))
+    if fixed:
+        opening += _sobol(space, seed, max(0, first + fixed - len(opening)))
+    points = opening[first : first + fixed]
+    if count > fixed:
+        points += _ask(space, _model(kind, seed, generation), history, count - fixed)
+    return (
+        [points[0], *map(space.rounded, points[1:])]
+        if first == 0
+        else list(map(space.rounded, points))
+    )
+
+
+def _model(kind: str, seed: int, generation: int) -> BaseSampler:
+    own_seed = int(np.random.SeedSequence([seed, generation]).generate_state(1)[0])
+    if kind == "tpe":
+        return TPESampler(seed=own_seed, n_startup_trials=0)
+    return GPSampler(seed=own_seed, n_startup_trials=0)
+
+
+def _ask(space: Space, sampler: BaseSampler, history: Sequence[Told], count: int) -> list[Point]:
+    """Asks `sampler`, told of `history`, for `count` points at once (pending ones repel)."""
+    distributions: dict[str, BaseDistribution] = {
+        "mean": FloatDistribution(*space.mean),
+        "slope": FloatDistribution(*space.slope),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(sampler=sampler)
+    for told in history:
+        if space.contains(told.point):
+            params = {"mean": told.point.mean, "slope": told.point.slope}
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=params, distributions=distributions, value=told.value
+                )
+            )
+    asked = [study.ask(distributions).params for _ in range(count)]
+    return [Point(params["mean"], params["slope"]) for params in asked]
+
+
+def _sobol(space: Space, seed: int, count: int) -> list[Point]:
+    """The first `count` points of a scrambled Sobol sequence."""
+    if count == 0:
+        return []
+    anchor = Told(Point(sum(space.mean) / 2, sum(space.slope) / 2), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+    return _ask(space, sampler, [anchor], count)
+
+
+def _grid(space: Space, count: int) -> list[Point]:
+    """`count` points: means × three slopes (one, if the slope is fixed), the means rising."""
+    slopes = np.unique(np.linspace(*space.slope, _GRID_SLOPES))
+    means = np.linspace(*space.mean, -(-count // len(slopes)))
+    return [space.rounded(Point(float(m), float(s))) for m in means for s in slopes][:count]

@@ -1,0 +1,66 @@
+"""The plane (mean, slope) that is searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.spec import Range
+from lambda_search.spec import StudySpec
+
+__all__ = ["PUBLISHED_MEAN", "PUBLISHED_TILT", "Point", "Space"]
+
+PUBLISHED_MEAN = 1.006
+"""Median λ̄ of ADM-ES's 15 uniform optima (5 data sets × 20, 50 and 100 steps)."""
+
+PUBLISHED_TILT = 0.0076
+"""Median k(T′ − 1) of ADM-ES's five tilted optima at 20 steps."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate: λ̄ and k."""
+
+    mean: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class Space:
+    """The ranges of λ̄ and k over a grid of `steps` steps."""
+
+    mean: Range
+    slope: Range
+    steps: int
+
+    @classmethod
+    def of(cls, spec: StudySpec, steps: int) -> Space:
+        """The space of a study whose grid really has `steps` steps."""
+        return cls(spec.search.mean, spec.slope_range, steps)
+
+    def contains(self, point: Point) -> bool:
+        """Whether the point lies in the ranges."""
+        return (
+            self.mean[0] <= point.mean <= self.mean[1]
+            and self.slope[0] <= point.slope <= self.slope[1]
+        )
+
+    def rounded(self, point: Point) -> Point:
+        """The point at a resolution that people can read: 1e-5 in λ(i); inside the ranges."""
+        return Point(
+            _clip(round(point.mean, 5), self.mean), _clip(round(point.slope, 7), self.slope)
+        )
+
+    def schedule(self, point: Point) -> LambdaSchedule:
+        """λ(i) of a point, b to nine decimals; λ̄ = 1 and k = 0 give exactly λ = 1."""
+        schedule = LambdaSchedule.from_mean(point.mean, point.slope, self.steps)
+        return LambdaSchedule(round(schedule.b, 9), schedule.k)
+
+    def published_centre(self) -> Point:
+        """The centre of what the literature publishes, moved into the ranges."""
+        slope = PUBLISHED_TILT / max(self.steps - 1, 1)
+        return self.rounded(Point(_clip(PUBLISHED_MEAN, self.mean), _clip(slope, self.slope)))
+
+
+def _clip(value: float, limits: Range) -> float:
+    return min(max(value, limits[0]), limits[1])

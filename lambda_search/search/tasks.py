@@ -1,0 +1,191 @@
+"""What workers do. A task says what to compute; a `Workbench` keeps what tasks share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import Protocol
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lambda_search.diffusion.samplers import Site
+from lambda_search.errors import LambdaSearchError
+from lambda_search.metrics.evidence import Score
+from lambda_search.metrics.evidence import score
+from lambda_search.metrics.features import Extractor
+from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.metrics.reference import load_reference
+from lambda_search.models.base import Model
+from lambda_search.models.registry import load_model
+from lambda_search.models.sampling import counter_noise
+from lambda_search.models.sampling import sample_batch
+from lambda_search.models.sampling import to_uint8
+from lambda_search.models.timing import DeviceTimer
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import SamplerOptions
+
+__all__ = ["Preview", "Recipe", "SampleShard", "ScoreFeatures", "ShardResult", "Task", "Workbench"]
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Task(Protocol[T_co]):
+    """Something a worker can do; it travels by pickle."""
+
+    def run(self, bench: Workbench) -> T_co:
+        """Does it with what `bench` keeps loaded."""
+        ...
+
+
+@dataclass
+class Workbench:
+    """One worker's device and what it keeps loaded between tasks."""
+
+    device: torch.device
+    _kept: dict[object, Any] = field(default_factory=dict)
+
+    def model(self, recipe: Recipe) -> Model:
+        """The recipe's model, checked against the weights' hash that the driver saw."""
+        key = ("model", recipe.framework, recipe.checkpoint, repr(recipe.config))
+        model = self._keep(
+            key,
+            lambda: load_model(
+                recipe.framework, recipe.checkpoint, recipe.config, str(self.device)
+            ),
+        )
+        if model.sha256 != recipe.weights:
+            raise LambdaSearchError(
+                f"{recipe.checkpoint} holds other weights on this worker than on the driver.",
+                "Put the same file on every host, or use a shared folder.",
+            )
+        return model
+
+    def extractor(self, name: str) -> Extractor:
+        """The extractor `name` on this worker's device."""
+        return self._keep(("extractor", name), lambda: load_extractor(name, self.device))
+
+    def reference(self, recipe: Recipe) -> FrechetReference:
+        """The recipe's reference, its factor computed once."""
+        fingerprint = self.extractor(recipe.extractor).fingerprint
+        key = ("reference", recipe.reference)
+        return self._keep(key, lambda: load_reference(recipe.reference, fingerprint).frechet())
+
+    def _keep(self, key: object, load: Callable[[], T]) -> T:
+        if key not in self._kept:
+            self._kept[key] = load()
+        kept: T = self._kept[key]
+        return kept
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a worker needs to make and measure a study's images, but the schedule and indices.
+
+    Arguments:
+        framework, checkpoint, config: the model, as `load_model` takes it.
+        weights: SHA-256 of its weights.
+        sampler, steps, options, site, guidance: how it is sampled; options resolved.
+        seed: of the noise.
+        extractor, reference: names.
+    """
+
+    framework: str
+    checkpoint: str
+    config: dict[str, Any] | str | None
+    weights: str
+    sampler: str
+    steps: int
+    options: SamplerOptions
+    site: Site
+    guidance: float | None
+    seed: int
+    extractor: str
+    reference: str
+
+    def images(
+        self, bench: Workbench, schedule: LambdaSchedule, start: int, timer: DeviceTimer
+    ) -> torch.Tensor:
+        """The batch that starts at index `start`, uint8 [B, c, h, w]; `timer` times the net."""
+        model = bench.model(self)
+        draw = counter_noise(model, self.seed, range(start, start + self.options.batch))
+        states = sample_batch(
+            model,
+            self.sampler,
+            self.steps,
+            schedule,
+            draw,
+            self.options,
+            self.site,
+            self.guidance,
+            watch=timer,
+        )
+        with timer():
+            return to_uint8(model.decode(states))
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """Features of one shard and what they cost.
+
+    Arguments:
+        features: float32 [B, d].
+        network_seconds, feature_seconds: device time in the network and in the extractor.
+        busy_seconds: wall time of the whole task.
+    """
+
+    features: NDArray[np.float32]
+    network_seconds: float
+    feature_seconds: float
+    busy_seconds: float
+
+
+@dataclass(frozen=True)
+class SampleShard:
+    """Samples one batch under one schedule and extracts its features."""
+
+    recipe: Recipe
+    schedule: LambdaSchedule
+    start: int
+
+    def run(self, bench: Workbench) -> ShardResult:
+        model, extract = bench.model(self.recipe), bench.extractor(self.recipe.extractor)
+        network, features = DeviceTimer(model.device), DeviceTimer(model.device)
+        begin = time.perf_counter()
+        images = self.recipe.images(bench, self.schedule, self.start, network)
+        with features():
+            extracted = extract(images).numpy()
+        spent = network.seconds(), features.seconds()
+        return ShardResult(extracted, *spent, time.perf_counter() - begin)
+
+
+@dataclass(frozen=True)
+class ScoreFeatures:
+    """Scores one schedule's features against the reference."""
+
+    recipe: Recipe
+    features: NDArray[np.float32]
+
+    def run(self, bench: Workbench) -> Score:
+        return score(self.features, bench.reference(self.recipe))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The first `count` images from index `start` on, for people."""
+
+    recipe: Recipe
+    schedule: LambdaSchedule
+    start: int
+    count: int
+
+    def run(self, bench: Workbench) -> NDArray[np.uint8]:
+        images = self.recipe.images(bench, self.schedule, self.start, DeviceTimer(bench.device))
+        return images[: self.count].cpu().numpy()
