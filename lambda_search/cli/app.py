@@ -1,0 +1,65 @@
+"""The application: its commands and global options."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from lambda_search.cli.commands import dashboard
+from lambda_search.cli.commands import demo
+from lambda_search.cli.commands import doctor
+from lambda_search.cli.commands import evaluate
+from lambda_search.cli.commands import launch
+from lambda_search.cli.commands import lookup
+from lambda_search.cli.commands import report
+from lambda_search.cli.commands import status
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "LAMBDA_SEARCH",
+    },
+    help="Finds, proves and serves the best Epsilon Scaling schedule λ(i) = b + k·i of a "
+    "diffusion model.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 no entry, 130 interrupted.",
+)
+
+for command in (
+    demo.demo,
+    launch.launch,
+    status.status,
+    status.wait,
+    lookup.best,
+    evaluate.evaluate,
+    report.report,
+    dashboard.dashboard,
+    doctor.doctor,
+):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(version("lambda-search"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option(envvar="LAMBDA_SEARCH_DEBUG", help="Show tracebacks of errors.")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["LAMBDA_SEARCH_DEBUG"] = "1"

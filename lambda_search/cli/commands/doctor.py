@@ -1,0 +1,127 @@
+"""`doctor`: what is installed, what works, and what to do where it does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version
+from typing import Annotated
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from lambda_search.cli.console import out
+from lambda_search.cli.console import print_json
+from lambda_search.cli.console import working
+from lambda_search.cli.options import AsJson
+from lambda_search.cli.options import RayAddress
+from lambda_search.cli.options import StoreUrl
+from lambda_search.errors import LambdaSearchError
+from lambda_search.store.paths import home
+from lambda_search.store.store import Store
+
+__all__ = ["doctor"]
+
+_PACKAGES = ("torch", "diffusers", "optuna", "ray", "sqlalchemy", "plotly", "optuna-dashboard")
+
+
+def doctor(
+    quick: Annotated[bool, typer.Option("--quick", help="Do not start Ray.")] = False,
+    ray_address: RayAddress = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check versions, GPUs, Ray, the store, and whether hubs may be asked."""
+    checks: dict[str, Callable[[], str]] = {
+        "lambda_search": lambda: (
+            f"{version('lambda-search')} on Python {platform.python_version()}"
+        ),
+        **{name: _package(name) for name in _PACKAGES},
+        "device": _device,
+        "data folder": _data_folder,
+        "store": lambda: _store(store),
+        "hub": _hub,
+    }
+    if not quick:
+        checks["workers"] = lambda: _workers(ray_address)
+    found: list[dict[str, Any]] = []
+    with working("checking"):
+        for name, check in checks.items():
+            try:
+                found.append({"check": name, "ok": True, "answer": check(), "next": ""})
+            except LambdaSearchError as error:
+                found.append(
+                    {"check": name, "ok": False, "answer": error.cause, "next": error.hint}
+                )
+    if as_json:
+        print_json(found)
+    else:
+        out.print(_table(found))
+    if not all(one["ok"] for one in found):
+        raise typer.Exit(1)
+
+
+def _package(name: str) -> Callable[[], str]:
+    def check() -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            raise LambdaSearchError("not installed", "pip install 'lambda-search[all]'") from None
+
+    return check
+
+
+def _device() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "unknown without torch"
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return f"CUDA {torch.version.cuda}: {', '.join(names)}"
+    return f"no GPU; {os.cpu_count()} CPU cores ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _data_folder() -> str:
+    import shutil
+
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise LambdaSearchError(
+            f"{folder}: {error.strerror}", "Choose another place with LAMBDA_SEARCH_HOME."
+        ) from error
+    return f"{folder}, {free / 2**30:.1f} GB free"
+
+
+def _store(url: str | None) -> str:
+    opened = Store(url)
+    counts = ", ".join(f"{count} {name}" for name, count in opened.counts().items())
+    return f"{opened.url}: {counts}"
+
+
+def _hub() -> str:
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    return "offline (HF_HUB_OFFLINE): only local files are used" if offline else "may be asked"
+
+
+def _workers(address: str | None) -> str:
+    from lambda_search.runner import worker_pool
+
+    with worker_pool(None, address, None) as pool:
+        return f"{pool.size or 1} came up on {pool.device_kind}"
+
+
+def _table(found: list[dict[str, Any]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for one in found:
+        mark = "[green]✓[/]" if one["ok"] else "[red]✗[/]"
+        table.add_row(
+            mark, one["check"], one["answer"], f"[yellow]{one['next']}[/]" if one["next"] else ""
+        )
+    return table

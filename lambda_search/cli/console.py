@@ -1,0 +1,36 @@
+"""Where words go: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lambda_search.errors import LambdaSearchError
+
+__all__ = ["complain", "err", "out", "print_json", "working"]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(error: LambdaSearchError) -> None:
+    """Shows an error: the cause, then the next step."""
+    word = "stopped" if error.exit_code == 130 else "error"
+    err.print(Text.assemble((f"{word}: ", "bold red"), error.cause))
+    if error.hint:
+        err.print(Text(error.hint, style="dim"))
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def working(what: str) -> AbstractContextManager[object]:
+    """A spinner with `what` on a terminal, nothing elsewhere."""
+    return err.status(what) if err.is_terminal else nullcontext()

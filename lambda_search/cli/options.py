@@ -1,0 +1,47 @@
+"""Options that several commands share, each with its environment twin."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from typing import TypeAlias
+
+import typer
+
+__all__ = ["AsJson", "Gpus", "RayAddress", "StoreUrl", "Workers"]
+
+StoreUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="LAMBDA_SEARCH_STORE",
+        metavar="URL",
+        help="Database: sqlite:///PATH, postgresql://…, or a file. [default: in the data folder]",
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        envvar="LAMBDA_SEARCH_WORKERS",
+        min=1,
+        help="Workers. [default: one a GPU, or one a core without GPUs]",
+    ),
+]
+RayAddress: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="LAMBDA_SEARCH_RAY_ADDRESS",
+        metavar="ADDRESS",
+        help="A running Ray cluster. [default: a private one on this machine]",
+    ),
+]
+Gpus: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        envvar="LAMBDA_SEARCH_GPUS",
+        min=0.0,
+        help="GPUs a worker, fractions allowed, 0 for the CPU. [default: 1 if there are any]",
+    ),
+]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", envvar="LAMBDA_SEARCH_JSON", help="JSON on stdout.")
+]

@@ -1,0 +1,88 @@
+"""Progress of a launch: a live table on a terminal, one line a trial otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from lambda_search.cli.console import err
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.progress import Progress
+
+__all__ = ["Display"]
+
+
+class Display:
+    """Shows all studies of a launch; called with their progress."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=err, refresh_per_second=4) if err.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, studies: Sequence[Progress]) -> None:
+        """Brings the picture up to date."""
+        for study in studies:
+            while study.news:
+                line = study.news.popleft()
+                if self._live is None:
+                    err.print(line)
+        if self._live is not None:
+            self._live.update(_table(studies))
+
+
+def _table(studies: Sequence[Progress]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("study", "", "trials", "images", "images/s", "best so far", "time left"):
+        table.add_column(heading, no_wrap=True)
+    for study in studies:
+        table.add_row(
+            f"[bold]{study.name}[/]",
+            ProgressBar(total=1.0, completed=study.share_done(), width=24),
+            study.phase if study.phase in ("confirm", "done", "failed") else _trials(study),
+            f"{study.meter.images + study.meter.reused:,}",
+            f"{study.images_per_second():.0f}",
+            _best(study),
+            _time_left(study),
+        )
+    return table
+
+
+def _trials(study: Progress) -> str:
+    return f"{study.trials_done}/{study.trials_total}"
+
+
+def _best(study: Progress) -> str:
+    if study.best is None:
+        return "–"
+    schedule = LambdaSchedule(study.best.b, study.best.k)
+    return f"λ = {schedule}  gain {study.best.gain:+.3f} (n = {study.best.n:,})"
+
+
+def _time_left(study: Progress) -> str:
+    done = study.share_done()
+    if study.phase in ("done", "failed"):
+        return study.phase
+    if study.meter.images == 0 or done <= 0:
+        return "…"
+    rate = study.images_per_second()
+    seconds = (1 - done) * study.images_expected / max(rate, 1e-9)
+    return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))

@@ -1,0 +1,70 @@
+"""How a row of the lookup table looks on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.console import RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from lambda_search.store.lookup import BestSchedule
+
+__all__ = ["row_panel", "usage_line"]
+
+_STYLES = {"confirmed": "bold green", "published": "bold cyan", "measured": "bold yellow"}
+
+
+def row_panel(found: BestSchedule) -> RenderableType:
+    """A row with its evidence and the line that uses it."""
+    setting = found.setting
+    lowest, highest = min(found.lambdas), max(found.lambdas)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column()
+    facts.add_row("λ(i)", Text(f"{found.schedule}", style="bold"))
+    facts.add_row(
+        "", Text(f"i = 0 is the least noisy step; λ from {lowest:.5g} to {highest:.5g}", "dim")
+    )
+    facts.add_row(
+        "FID", f"{_with_interval(found.fid, found.fid_interval)}   on {found.n:,} images"
+    )
+    facts.add_row(
+        "at λ = 1", f"{_with_interval(found.baseline_fid, found.baseline_interval)}   same noise"
+    )
+    low, high = found.gain_interval
+    share = found.gain / found.baseline_fid
+    facts.add_row(
+        "gain",
+        f"{found.gain:.3f}  [{low:.3f}, {high:.3f}] at {found.gain_level:.1%}, paired, "
+        f"bias-corrected ({share:.1%})",
+    )
+    facts.add_row(
+        "status", Text.assemble((found.status, _STYLES[found.status]), f": {found.verdict}")
+    )
+    source = found.provenance
+    facts.add_row(
+        "from",
+        f"study {source['study']}, trial {_trial(found)}, seed {source['seed']}, row {found.row}",
+    )
+    facts.add_row("use it", Text(usage_line(found), style="cyan"))
+    title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
+    return Panel(Group(facts), title=title, title_align="left", expand=False)
+
+
+def usage_line(found: BestSchedule) -> str:
+    """The Python line that samples with the row's schedule."""
+    setting = found.setting
+    return (
+        f'ls.sample(model, "{setting.sampler}", {setting.steps}, '
+        f"ls.LambdaSchedule({found.schedule.b!r}, {found.schedule.k!r}))"
+    )
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.3f} ± {(interval[1] - interval[0]) / 2:.3f}"
+
+
+def _trial(found: BestSchedule) -> str:
+    best = max(found.provenance["candidates"], key=lambda c: c["gain"])
+    return str(best["trial"])

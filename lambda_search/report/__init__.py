@@ -1,0 +1,1 @@
+"""Reports for people: figures and one self-contained page."""
