@@ -78,6 +78,15 @@ class SamplerSpec(SamplerOptions):
     guidance: float | None = None
     site: Literal["full", "x0_only"] = "full"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _flatten(cls, value: Any) -> Any:
+        """Options may also stand under `options`, as the Python functions have them."""
+        if isinstance(value, dict) and isinstance(value.get("options"), dict):
+            rest = {name: item for name, item in value.items() if name != "options"}
+            return rest | value["options"]
+        return value
+
     @property
     def options(self) -> SamplerOptions:
         """The options alone."""
@@ -276,12 +285,15 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
                     )
             target[leaf] = value
         varying = [
-            _slug(v) for v, options in zip(values, axes.values(), strict=True) if len(options) > 1
+            (field, _slug(value))
+            for (field, options), value in zip(axes.items(), values, strict=True)
+            if len(options) > 1
         ]
         model = one.get("model")
         if isinstance(model, dict):
-            model.setdefault("name", one.get("name"))
-        one["name"] = "-".join([str(one.get("name", "")), *varying])
+            own = [slug for field, slug in varying if field.startswith("model.")]
+            model.setdefault("name", "-".join([str(one.get("name", "")), *own]))
+        one["name"] = "-".join([str(one.get("name", "")), *(slug for _, slug in varying)])
         expanded.append(one)
     return expanded
 

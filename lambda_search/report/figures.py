@@ -32,7 +32,8 @@ def plane_figure(trials: Sequence[Trial], winner: int) -> go.Figure:
             name=name,
             customdata=[(t.number, t.b, t.k, t.gain, t.n) for t in chosen],
             hovertemplate="trial %{customdata[0]}<br>b %{customdata[1]:.5f}, "
-            "k %{customdata[2]:.5f}<br>gain %{customdata[3]:.3f} on %{customdata[4]:,} images<extra></extra>",
+            "k %{customdata[2]:.5f}<br>gain %{customdata[3]:.3f} on %{customdata[4]:,} images"
+            "<extra></extra>",
             marker={
                 "symbol": symbol,
                 "size": 13,
