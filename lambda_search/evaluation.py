@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.plan import confirm_start
 from lambda_search.setting import SamplerOptions
 
-__all__ = ["Evidence", "evaluate", "evaluate_plan"]
+__all__ = ["Evidence", "evaluate", "evaluate_plan", "scores_of"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,17 @@ def evaluate(
 
 def evaluate_plan(plan: Plan, schedule: LambdaSchedule, n: int, evaluator: Evaluator) -> Evidence:
     """The same for a study's setting, on a pool of workers."""
-    baseline, found = evaluator.scores([LambdaSchedule(), schedule], confirm_start(plan.batch), n)
-    against = compare(found.score, baseline.score, found.features, baseline.features)
-    return Evidence.of(schedule, found.score, baseline.score, against)
+    first = confirm_start(plan.batch)
+    (baseline, _), (found, against) = scores_of(evaluator, [LambdaSchedule(), schedule], first, n)
+    return Evidence.of(schedule, found, baseline, against)
+
+
+def scores_of(
+    evaluator: Evaluator, schedules: Sequence[LambdaSchedule], first: int, n: int
+) -> list[tuple[Score, Comparison]]:
+    """Scores of `schedules` on n images from index `first` on, each compared with λ = 1."""
+    baseline, *scored = evaluator.scores([LambdaSchedule(), *schedules], first, n)
+    return [
+        (one.score, compare(one.score, baseline.score, one.features, baseline.features))
+        for one in scored
+    ]

@@ -217,6 +217,7 @@ class _Run:
             self.row = row
         except Interrupted as error:
             self.error = error
+            self.store.release(self.lease, "stopped", error.cause)
         except Exception as error:
             self.progress.phase = "failed"
             self.error = _own(error)

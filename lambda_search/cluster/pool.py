@@ -65,7 +65,8 @@ class RayPool:
 
     Arguments:
         workers: how many; as many as the cluster has room for unless given.
-        address: of a running cluster; a private one on this machine unless given.
+        address: of a running cluster; a private one on this machine unless given. A process that
+            is connected to a cluster already stays there.
         gpus: GPUs for each worker, fractions allowed; 0 = CPU; 1 where there are any unless given.
 
     Raises:
@@ -76,10 +77,13 @@ class RayPool:
     def __init__(
         self, workers: int | None = None, address: str | None = None, gpus: float | None = None
     ) -> None:
-        _connect(workers, address)
+        self._own_ray = not ray.is_initialized()
+        if self._own_ray:
+            _connect(workers, address)
         available = _resources().get("GPU", 0.0)
         if gpus and available < gpus:
-            ray.shutdown()
+            if self._own_ray:
+                ray.shutdown()
             raise UsageError(
                 f"{gpus:g} GPU for each worker is asked for, and Ray sees {available:g}.",
                 "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or leave --gpus out to use the CPU.",
@@ -132,7 +136,10 @@ class RayPool:
             self._closing = True
         self._wake.set()
         self._thread.join(timeout=3)
-        ray.shutdown()
+        for seat in self._seats:
+            _quietly(lambda actor=seat.actor: ray.kill(actor))
+        if self._own_ray:
+            ray.shutdown()
         stopped = Interrupted("The workers were stopped.")
         for job in [*self._queue, *(job for seat in self._seats for job in seat.jobs.values())]:
             if not job.future.done():

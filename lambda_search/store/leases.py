@@ -70,7 +70,7 @@ def acquire(engine: Engine, study_id: int) -> Lease:
     """
     with Session(writing(engine)) as session, session.begin():
         study = session.execute(
-            select(Study).where(Study.id == study_id).with_for_update()
+            select(Study).where(Study.id == study_id).with_for_update(of=Study)
         ).scalar_one()
         clock = database_seconds(session.connection())
         if not is_abandoned(study, clock):

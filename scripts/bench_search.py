@@ -1,0 +1,173 @@
+#!/usr/bin/env python
+"""How good is what a study finds? A grid truth, and the study's winner beside it.
+
+    python scripts/bench_search.py --truth            # the grid, on images that no search sees
+    python scripts/bench_search.py --winner           # a finished study's λ on the same images
+
+The grid spans the study's own ranges with common noise; a quadratic through its best region gives
+the optimum. Every shard is kept, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from lambda_search.evaluation import scores_of
+from lambda_search.models.checkpoints import bundled_folder
+from lambda_search.runner import plans_of
+from lambda_search.runner import worker_pool
+from lambda_search.search.evaluator import Evaluator
+from lambda_search.search.plan import Plan
+from lambda_search.search.space import Point
+from lambda_search.spec import load_specs
+from lambda_search.store.features import FeatureFiles
+from lambda_search.store.lookup import best
+from lambda_search.store.paths import home
+
+TRUTH_FROM = 2_000_000
+"""Sample indices from here on: neither search (from 0) nor confirmation (from 10⁶) uses them."""
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """One candidate of the grid and its FID."""
+
+    mean: float
+    slope: float
+    b: float
+    k: float
+    n: int
+    fid: float
+    corrected: float
+    gain: float
+    gain_standard_error: float
+
+
+def main(
+    truth: Annotated[bool, typer.Option("--truth", help="Measure the grid.")] = False,
+    winner: Annotated[bool, typer.Option("--winner", help="Measure the study's winner.")] = False,
+    study: Path = Path("studies/demo.yaml"),
+    means: Annotated[int, typer.Option(min=3)] = 9,
+    slopes: Annotated[int, typer.Option(min=1)] = 3,
+    n: Annotated[int, typer.Option("-n", help="Images a point.")] = 5000,
+    workers: int | None = None,
+    out: Annotated[Path | None, typer.Option(help="The CSV. [default: beside the model]")] = None,
+) -> None:
+    """Measures the grid or the winner and prints."""
+    plan = plans_of(load_specs(study))[0]
+    path = out or bundled_folder("fashion-mnist") / "truth.csv"
+    if truth:
+        space = plan.space
+        points = [
+            Point(float(mean), float(slope))
+            for slope in np.linspace(*space.slope, slopes)
+            for mean in np.linspace(*space.mean, means)
+        ]
+        grid = measure(plan, points, n, workers)
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(asdict(grid[0])))
+            writer.writeheader()
+            writer.writerows(asdict(point) for point in grid)
+        console.print(f"written: {path.name}")
+    grid = read(path)
+    show(grid)
+    if winner:
+        found = best(plan.setting.model, plan.setting.steps, plan.setting.sampler)
+        mean = found.schedule.mean(plan.space.steps)
+        mine = measure(plan, [Point(mean, found.schedule.k)], grid[0].n, workers)[0]
+        lowest = min(point.fid for point in grid)
+        figures = {"winner": asdict(mine), "best_of_grid": lowest, "ratio": mine.fid / lowest}
+        console.print(
+            f"winner λ(i) = {found.schedule}: FID {mine.fid:.3f}; "
+            f"best of the grid {lowest:.3f}; ratio {mine.fid / lowest:.4f}"
+        )
+        print(json.dumps(figures))
+
+
+def measure(plan: Plan, points: list[Point], n: int, workers: int | None) -> list[GridPoint]:
+    """FIDs of `points` on n images each, from TRUTH_FROM on."""
+    schedules = [plan.space.schedule(point) for point in points]
+    first = -(-TRUTH_FROM // plan.batch) * plan.batch
+    with worker_pool(workers, None, None) as pool:
+        evaluator = Evaluator(plan, pool, FeatureFiles(home() / "truth"))
+        with console.status(f"{len(points)} points of {n:,} images"):
+            scored = scores_of(evaluator, schedules, first, n)
+    return [
+        GridPoint(
+            point.mean,
+            point.slope,
+            schedule.b,
+            schedule.k,
+            n,
+            found.fid,
+            found.corrected,
+            against.gain,
+            against.standard_error,
+        )
+        for point, schedule, (found, against) in zip(points, schedules, scored, strict=True)
+    ]
+
+
+def read(path: Path) -> list[GridPoint]:
+    """The grid of a CSV file."""
+    with path.open(newline="") as stream:
+        return [
+            GridPoint(**{k: int(v) if k == "n" else float(v) for k, v in row.items()})
+            for row in csv.DictReader(stream)
+        ]
+
+
+def quadratic_optimum(grid: list[GridPoint]) -> tuple[float, float, float]:
+    """(mean, slope, FID) at the minimum of a quadratic through the better half of the grid."""
+    better = sorted(grid, key=lambda point: point.fid)[: max(9, len(grid) // 2)]
+    scale = np.array([max(p.mean for p in grid), max(abs(p.slope) for p in grid) or 1.0])
+    x = np.array([[p.mean, p.slope] for p in better]) / scale
+    middle = x.mean(0)
+    y = np.array([p.fid for p in better])
+    coefficients = np.linalg.lstsq(_design(x - middle), y, rcond=None)[0]
+    fine = np.stack(
+        np.meshgrid(
+            *(np.linspace(low, high, 201) for low, high in zip(x.min(0), x.max(0), strict=True))
+        ),
+        axis=-1,
+    ).reshape(-1, 2)
+    values = _design(fine - middle) @ coefficients
+    at = fine[values.argmin()] * scale
+    return float(at[0]), float(at[1]), float(values.min())
+
+
+def show(grid: list[GridPoint]) -> None:
+    """Prints the grid's FIDs, means across, slopes down, and the fitted optimum."""
+    means = sorted({point.mean for point in grid})
+    by_place = {(point.mean, point.slope): point for point in grid}
+    table = Table("slope", *(f"{mean:.4f}" for mean in means), title=f"FID, n = {grid[0].n:,}")
+    lowest = min(point.fid for point in grid)
+    for slope in sorted({point.slope for point in grid}):
+        cells = [by_place[mean, slope].fid for mean in means]
+        shown = [f"[bold green]{c:.3f}[/]" if c == lowest else f"{c:.3f}" for c in cells]
+        table.add_row(f"{slope:+.4f}", *shown)
+    console.print(table)
+    mean, slope, fid = quadratic_optimum(grid)
+    console.print(f"quadratic optimum: mean {mean:.4f}, slope {slope:+.5f}, FID {fid:.3f}")
+
+
+def _design(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    one, a, b = np.ones(len(x)), x[:, 0], x[:, 1]
+    return np.stack([one, a, b, a * a, a * b, b * b], axis=1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,176 @@
+"""The shell as people meet it: words, exit codes, JSON; every bad input is one message."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lambda_search.cli import main
+from lambda_search.runner import plans_of
+from lambda_search.runner import run_studies
+from lambda_search.search.pool import SerialPool
+from lambda_search.spec import parse_specs
+from lambda_search.store.store import Store
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Runs a command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lambda-search", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        streams = capsys.readouterr()
+        return caught.value.code or 0, streams.out, streams.err
+
+    return run
+
+
+@pytest.fixture
+def finished(study_text):
+    """A store with a finished study."""
+    store = Store()
+    run_studies(plans_of(parse_specs(study_text)), store, SerialPool())
+    return store
+
+
+def test_help_names_every_command_and_the_exit_codes(cli):
+    code, out, _ = cli("--help")
+    assert code == 0
+    for command in ("demo", "launch", "status", "wait", "best", "evaluate", "report", "dashboard"):
+        assert command in out
+    assert "3 no entry" in " ".join(out.split())
+
+
+def test_best_shows_the_row_with_its_evidence(cli, finished):
+    code, out, _ = cli("best", "tiny", "--steps", 4)
+    assert code == 0
+    for piece in ("λ(i)", "at λ = 1", "80 images", "same noise", "paired", "ls.sample("):
+        assert piece in out
+    code, out, _ = cli("best", "tiny", "--steps", 4, "--json")
+    [row] = finished.rows(finished.study("tiny").id)
+    answer = json.loads(out)
+    assert (answer["b"], answer["k"], answer["fid"]) == (row.b, row.k, row.fid)
+    assert len(answer["lambdas"]) == 4
+
+
+def test_best_of_an_unknown_model_is_exit_code_3(cli, finished):
+    code, out, err = cli("best", "nobody", "--steps", 4, "--json")
+    assert (code, out) == (3, "")
+    assert "No row for the model 'nobody'" in err and "launch" in err
+    code, _, err = cli("best", "tiny", "--steps", 50)
+    assert code == 3 and "tiny  4 steps" in err
+
+
+def test_status_and_wait_tell_of_the_study(cli, finished):
+    code, out, _ = cli("status")
+    assert code == 0 and "tiny" in out and "done" in out and "7/7" in out
+    [facts] = json.loads(cli("status", "--json")[1])
+    assert (facts["study"], facts["state"], facts["trials"]) == ("tiny", "done", 7)
+    code, out, _ = cli("wait", "tiny", "--json")
+    assert code == 0 and json.loads(out)["setting"]["model"] == "tiny"
+    code, _, err = cli("wait", "nobody")
+    assert code == 2 and "Studies: tiny" in err
+
+
+def test_the_report_is_one_file_without_links(cli, finished, tmp_path):
+    path = tmp_path / "r.html"
+    assert cli("report", "tiny", "-o", path)[0] == 0
+    page = path.read_text()
+    assert "[[" not in page.split("<script")[0]
+    assert page.count('<figure><img alt=') == 2
+    for tag in ('<script src="', '<link rel="stylesheet" href="http', '<img src="http'):
+        assert tag not in page
+    code, _, err = cli("report", "nobody")
+    assert code == 2 and "There is no study" in err
+    code, _, err = cli("report", "tiny", "-o", tmp_path / "no" / "r.html")
+    assert code == 1 and "--output" in err
+
+
+def test_dry_run_resolves_everything_and_computes_nothing(cli, study_file):
+    code, out, _ = cli("launch", study_file, "--dry-run", "--json")
+    [plan] = json.loads(out)
+    assert code == 0
+    assert plan["trials"] == 7
+    assert plan["network_evaluations"] == plan["images"] * 4
+    assert Store().studies() == []
+
+
+BAD_STUDIES = {
+    "a misspelt key": ("steps: 4", "stepps: 4", "did you mean 'steps'?"),
+    "an unknown key": ("trials: 7", "trials: 7, colour: red", "there is no such field"),
+    "no steps": ("steps: 4", "steps: 0", "greater than or equal to 1"),
+    "an empty range": ("[0.97, 1.05]", "[1.05, 0.97]", "is empty"),
+    "lambda that reaches zero": ("[0.97, 1.05]", "[0.01, 1.05]", "λ reaches"),
+    "a sampler that is none": ("ancestral", "heunn", "sampler.name"),
+    "an extractor that is none": ("extractor: bundled", "extractor: x", "no extractor 'x'"),
+    "a reference that is none": ("bundled:fashion-mnist", "x.npz", "no reference at x.npz"),
+    "a framework that is none": ("framework: diffusers", "framework: x", "no framework 'x'"),
+    "an option of another sampler": ("batch: 16", "eta: 0.5", "has no option 'eta'"),
+    "steps that the grid cannot have": ("steps: 4", "steps: 1", "grid of 1 step"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), BAD_STUDIES.values(), ids=BAD_STUDIES)
+def test_a_bad_study_is_one_message_and_exit_code_2(cli, study_file, old, new, words):
+    text = study_file.read_text()
+    assert old in text
+    study_file.write_text(text.replace(old, new))
+    code, out, err = cli("launch", study_file)
+    assert (code, out) == (2, "")
+    assert words in " ".join(err.split())
+    assert "Traceback" not in err
+    assert Store().studies() == []
+
+
+def test_checkpoints_that_are_missing_or_broken(cli, study_file, tiny_pipeline, tmp_path):
+    import shutil
+
+    text = study_file.read_text()
+    study_file.write_text(text.replace(str(tiny_pipeline), "./nowhere"))
+    code, _, err = cli("launch", study_file)
+    assert code == 2 and "nowhere" in err
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_pipeline, broken)
+    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:2000])
+    study_file.write_text(text.replace(str(tiny_pipeline), str(broken)))
+    code, _, err = cli("launch", study_file)
+    assert code == 2 and "cannot be read" in err and "truncated" in err
+
+
+@pytest.mark.parametrize("address", ["postgresql://127.0.0.1:1/x", "sqlite:////proc/x/y.db"])
+def test_an_unreachable_store_is_one_message(cli, study_file, address):
+    code, _, err = cli("launch", study_file, "--store", address)
+    assert code == 1 and "Traceback" not in err and ("failed" in err or "cannot be" in err)
+
+
+def test_a_missing_file_and_an_empty_folder(cli, tmp_path):
+    code, _, err = cli("launch", tmp_path / "none.yaml")
+    assert code == 2 and "does not exist" in err
+    (tmp_path / "empty").mkdir()
+    code, _, err = cli("launch", tmp_path / "empty")
+    assert code == 2 and "no study file" in err
+
+
+def test_doctor_tells_what_is_there(cli):
+    code, out, _ = cli("doctor", "--quick", "--json")
+    answers = {one["check"]: one for one in json.loads(out)}
+    assert code == 0
+    assert answers["hub"]["answer"].startswith("offline")
+    assert "0 studies" in answers["store"]["answer"]
+
+
+def test_looking_up_is_light():
+    code = (
+        "import sys, lambda_search as ls\n"
+        "try: ls.best('x', 10)\n"
+        "except ls.NoScheduleFound: pass\n"
+        "heavy = {'torch', 'ray', 'optuna', 'diffusers', 'numpy', 'alembic.command'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    Store().close()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

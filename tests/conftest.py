@@ -1,0 +1,68 @@
+"""What all tests share: a data folder of their own, no network, and a tiny model."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+STUDY = """
+name: tiny
+model: {{framework: diffusers, checkpoint: "{folder}"}}
+sampler: {{name: ancestral, steps: 4, batch: 16}}
+search: {{mean: [0.97, 1.05], slope: [-0.01, 0.01], trials: 7, parallel: 3, seed: 3}}
+metric: {{name: fid, extractor: bundled, reference: "bundled:fashion-mnist", rungs: [32, 64]}}
+confirm: {{top: 2, samples: 80}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A data folder for each test, and no settings from outside."""
+    for name in list(os.environ):
+        if name.startswith("LAMBDA_SEARCH_"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory):
+    """A diffusers pipeline with random weights: 8 × 8 grey images."""
+    import torch
+    from diffusers import DDPMPipeline
+    from diffusers import DDPMScheduler
+    from diffusers import UNet2DModel
+
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=1,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        norm_num_groups=4,
+        add_attention=False,
+    )
+    folder = tmp_path_factory.mktemp("pipelines") / "tiny"
+    DDPMPipeline(unet, DDPMScheduler(timestep_spacing="linspace")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def study_text(tiny_pipeline):
+    """A study of the tiny model that runs in seconds."""
+    return STUDY.format(folder=tiny_pipeline)
+
+
+@pytest.fixture
+def study_file(tmp_path, study_text) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(study_text)
+    return path

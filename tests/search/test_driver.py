@@ -1,0 +1,218 @@
+"""A whole study in this process: from the file to the row, and every way to be interrupted."""
+
+from dataclasses import replace
+
+import pytest
+
+from lambda_search.errors import Interrupted
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
+from lambda_search.metrics.evidence import compare
+from lambda_search.metrics.evidence import score
+from lambda_search.runner import check_disk
+from lambda_search.runner import plans_of
+from lambda_search.runner import run_studies
+from lambda_search.search.confirm import Contender
+from lambda_search.search.confirm import level_for
+from lambda_search.search.confirm import settle
+from lambda_search.search.pool import SerialPool
+from lambda_search.search.tasks import SampleShard
+from lambda_search.spec import parse_specs
+from lambda_search.store.mirror import mirror
+from lambda_search.store.paths import features_folder
+from lambda_search.store.store import Store
+
+
+class Halting(SerialPool):
+    """Stops for good after a number of shards, and counts them."""
+
+    def __init__(self, shards=10**9):
+        super().__init__()
+        self.left, self.done = shards, []
+
+    def submit(self, task, urgent=False):
+        if isinstance(task, SampleShard):
+            if not self.left:
+                raise Interrupted("The workers were stopped.")
+            self.left -= 1
+            self.done.append((task.schedule, task.start))
+        return super().submit(task, urgent)
+
+
+def record(store):
+    """All that a study left behind, without ids and times."""
+    study = store.study("tiny")
+    skip = {"id", "created", "finished", "updated", "_sa_instance_state", "setting"}
+    return [
+        [{k: v for k, v in vars(one).items() if k not in skip} for one in many]
+        for many in (store.trials(study.id), store.evaluations(study.id), store.rows(study.id))
+    ]
+
+
+def launch(text, pool, store=None):
+    store = store or Store()
+    run_studies(plans_of(parse_specs(text)), store, pool)
+    return record(store)
+
+
+@pytest.fixture
+def whole(study_text, tmp_path):
+    """The record of an undisturbed run, and its shards."""
+    pool = Halting()
+    return launch(study_text, pool, Store(f"{tmp_path}/whole.db")), pool.done
+
+
+def test_a_study_ends_in_a_row(study_text, whole):
+    (trials, evaluations, rows), shards = whole
+    assert [trial["number"] for trial in trials] == list(range(7))
+    assert [trial["generation"] for trial in trials] == [0, 0, 0, 1, 1, 1, 2]
+    assert (trials[0]["b"], trials[0]["k"], trials[0]["gain"]) == (1.0, 0.0, 0.0)
+    assert {trial["state"] for trial in trials} == {"complete", "stopped"}
+    assert all(trial["n"] == (64 if trial["state"] == "complete" else 32) for trial in trials)
+    [row] = rows
+    confirmed = [e for e in evaluations if e["phase"] == "confirm"]
+    assert {e["first_index"] for e in confirmed} == {1_000_000}
+    assert len(confirmed) == 3
+    assert row["provenance"]["confirm_indices"] == [1_000_000, 1_000_080]
+    assert row["status"] in ("confirmed", "measured")
+    assert row["n"] == 80
+    starts = {start for _, start in shards}
+    assert starts == {0, 16, 32, 48, *range(1_000_000, 1_000_080, 16)}
+    assert len(set(shards)) == len(shards), "no shard is computed twice"
+
+
+@pytest.mark.parametrize("after", [1, 9, 20, 35])
+def test_interrupted_anywhere_it_goes_on_to_the_same_record(
+    after, study_text, whole, home, monkeypatch
+):
+    store = Store()
+    first = Halting(after)
+    interrupted = False
+    try:
+        launch(study_text, first, store)
+    except Interrupted:
+        interrupted = True
+    assert interrupted
+    second = Halting()
+    assert launch(study_text, second, store) == whole[0]
+    assert sorted(first.done + second.done, key=str) == sorted(whole[1], key=str)
+
+
+def test_a_finished_study_answers_from_the_record(study_text, whole):
+    store = Store()
+    launch(study_text, Halting(), store)
+    idle = Halting()
+    assert launch(study_text, idle, store) == whole[0]
+    assert idle.done == []
+
+
+def test_features_are_pruned_when_the_study_is_done(study_text):
+    launch(study_text, Halting())
+    assert list(features_folder().rglob("*.npy")) == []
+
+
+def test_damaged_feature_files_are_computed_again(study_text, whole):
+    store = Store()
+    try:
+        launch(study_text, Halting(20), store)
+    except Interrupted:
+        pass
+    for file in features_folder().rglob("*.npy"):
+        file.write_bytes(file.read_bytes()[:100])
+    second = Halting()
+    assert launch(study_text, second, store) == whole[0]
+    assert len(second.done) > len(whole[1]) - 20
+
+
+def test_a_larger_budget_goes_on_from_the_record(study_text, whole):
+    store = Store()
+    launch(study_text, Halting(), store)
+    more = launch(study_text.replace("trials: 7", "trials: 9"), Halting(), store)
+    assert len(more[0]) == 9
+    assert more[0][:7] == whole[0][0]
+    assert len(more[2]) == 2
+
+
+def test_another_setting_under_the_same_name_is_refused_before_sampling(study_text):
+    store = Store()
+    launch(study_text, Halting(), store)
+    pool = Halting()
+    with pytest.raises(UsageError, match="of another setting: steps is 4"):
+        launch(study_text.replace("steps: 4", "steps: 5"), pool, store)
+    assert pool.done == []
+
+
+def test_the_mirror_is_idempotent_and_says_the_same_as_the_record(study_text):
+    import optuna
+
+    store = Store()
+    trials, _, _ = launch(study_text, Halting(), store)
+    assert mirror(store, "tiny") == 0, "the launch has mirrored everything"
+    study = optuna.load_study(study_name="tiny", storage=store.url)
+    assert [t.user_attrs["number"] for t in study.trials] == list(range(7))
+    assert [t.value for t in study.trials] == [-t["gain"] for t in trials]
+    assert all(t.state.name == "COMPLETE" for t in study.trials)
+    assert study.best_trial.number == max(trials, key=lambda t: t["gain"])["number"]
+
+
+def test_a_full_disk_is_said_before_anything_runs(study_text, tmp_path, monkeypatch):
+    plans = plans_of(parse_specs(study_text))
+    usage = type("usage", (), {"free": 2**20})
+    monkeypatch.setattr("lambda_search.runner.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(LambdaSearchError, match="1 MB are free") as caught:
+        check_disk(plans, tmp_path)
+    assert "LAMBDA_SEARCH_HOME" in caught.value.hint
+
+
+def test_a_disk_that_fills_stops_the_study_and_loses_nothing(study_text, whole, monkeypatch):
+    import errno
+
+    from lambda_search.store.features import FeatureFiles
+
+    store, put, left = Store(), FeatureFiles.put, [12]
+
+    def fills(self, name, features):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", "features")
+        put(self, name, features)
+
+    monkeypatch.setattr(FeatureFiles, "put", fills)
+    with pytest.raises(LambdaSearchError, match="No space left on device") as caught:
+        launch(study_text, Halting(), store)
+    assert "launch again" in caught.value.hint
+    assert store.study("tiny").state == "failed"
+    monkeypatch.undo()
+    assert launch(study_text, Halting(), store)[2] != []
+
+
+def test_settling_demands_an_interval_above_zero():
+    import numpy as np
+
+    from lambda_search.metrics.frechet import FrechetReference
+    from lambda_search.schedule import LambdaSchedule
+
+    noise = np.random.default_rng(0).normal(size=(400, 4))
+    reference = FrechetReference(np.zeros(4), np.eye(4))
+    baseline = score(noise + 0.5, reference)
+    better, same = noise + 0.3, noise + 0.5 + np.random.default_rng(1).normal(size=(400, 4)) * 1e-3
+
+    def contender(number, features):
+        found = score(features, reference)
+        against = compare(found, baseline, features, noise + 0.5)
+        return Contender(number, LambdaSchedule(1.01 * number), found, against)
+
+    won = settle(baseline, [contender(1, same), contender(2, better)])
+    assert (won.trial, won.status, won.interval.level) == (2, "confirmed", level_for(2))
+    lost = settle(baseline, [contender(1, same)])
+    assert (lost.trial, lost.status) == (0, "measured")
+    assert lost.schedule.is_identity and "no significant gain" in lost.verdict
+    barely = contender(3, better)
+    wide = replace(
+        barely,
+        against_baseline=replace(
+            barely.against_baseline, standard_error=barely.against_baseline.gain / 2.1
+        ),
+    )
+    assert settle(baseline, [wide]).status == "confirmed"
+    assert settle(baseline, [wide, wide]).status == "measured", "two candidates need more"

@@ -1,0 +1,75 @@
+"""Proposals depend on (seed, generation, history) alone, and stay in the ranges."""
+
+import pytest
+
+from lambda_search.search.proposals import IDENTITY
+from lambda_search.search.proposals import Told
+from lambda_search.search.proposals import propose
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
+
+SPACE = Space((0.98, 1.06), (-0.005, 0.005), 10)
+
+
+def loss(point):
+    """A bowl with its minimum at (1.03, 0.002)."""
+    return ((point.mean - 1.03) / 0.02) ** 2 + ((point.slope - 0.002) / 0.004) ** 2 - 2.25
+
+
+def run(kind, trials=24, parallel=4, seed=0, space=SPACE):
+    history, generation = [], 0
+    while len(history) < trials:
+        count = min(parallel, trials - len(history))
+        points = propose(space, kind, trials, seed, generation, history, count)
+        assert len(points) == count
+        history += [Told(point, loss(point)) for point in points]
+        generation += 1
+    return history
+
+
+@pytest.mark.parametrize("kind", ["gp", "tpe", "qmc", "grid"])
+def test_starts_with_lambda_one_and_repeats_itself(kind):
+    first = run(kind)
+    assert first[0].point == IDENTITY
+    assert all(SPACE.contains(told.point) for told in first[1:])
+    assert first == run(kind)
+    if kind != "grid":
+        assert first[1].point == SPACE.published_centre()
+        assert run(kind, seed=1) != first
+
+
+@pytest.mark.parametrize("kind", ["gp", "tpe", "qmc", "grid"])
+def test_a_generation_has_no_duplicates(kind):
+    history = run(kind)
+    for start in range(0, 24, 4):
+        points = [told.point for told in history[start : start + 4]]
+        assert len(set(points)) == 4
+
+
+def test_the_gp_finds_the_bowl():
+    best = min(run("gp"), key=lambda told: told.value)
+    assert abs(best.point.mean - 1.03) < 0.004
+    assert abs(best.point.slope - 0.002) < 0.001
+
+
+def test_the_grid_is_a_product_of_means_and_three_slopes():
+    points = [told.point for told in run("grid", trials=28)][1:]
+    assert len({p.mean for p in points}) == 9
+    assert {p.slope for p in points} == {-0.005, 0.0, 0.005}
+
+
+def test_ranges_that_leave_out_lambda_one_still_measure_it():
+    away = Space((1.01, 1.05), (0.001, 0.002), 10)
+    history = run("gp", trials=16, space=away)
+    assert history[0].point == IDENTITY
+    assert all(away.contains(told.point) for told in history[1:])
+
+
+def test_a_fixed_slope_is_a_line_search():
+    line = Space((0.98, 1.06), (0.0, 0.0), 10)
+    assert {told.point.slope for told in run("gp", trials=12, space=line)} == {0.0}
+
+
+def test_the_schedule_of_lambda_one_is_exactly_one():
+    assert SPACE.schedule(IDENTITY).is_identity
+    assert SPACE.schedule(Point(1.02, 0.001)).b == pytest.approx(1.0155, abs=1e-12)
