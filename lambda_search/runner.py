@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from threadpoolctl import threadpool_limits
 
 from lambda_search.cluster.pool import RayPool
 from lambda_search.errors import Interrupted
@@ -127,9 +129,10 @@ def run_studies(
         threads = [
             threading.Thread(target=run.run, name=run.progress.name, daemon=True) for run in active
         ]
-        for thread in threads:
-            thread.start()
-        _supervise(threads, active, store, watch)
+        with _single_threaded():
+            for thread in threads:
+                thread.start()
+            _supervise(threads, active, store, watch)
     except BaseException:
         for lease in leases:
             store.release(lease, "stopped", "interrupted")
@@ -141,31 +144,73 @@ def run_studies(
 
 
 def _supervise(
-    threads: Sequence[threading.Thread], runs: Sequence[_Run], store: Store, watch: Watcher | None
+    threads: Sequence[threading.Thread],
+    runs: Sequence[_Run],
+    store: Store,
+    watch: Watcher | None,
 ) -> None:
     """Renews leases, mirrors to Optuna and shows progress until all threads have ended."""
-    ticks = 0
-    mirrored = {run.progress.name: 0 for run in runs}
-    with ThreadPoolExecutor(1, thread_name_prefix="mirror") as executor:
-        pending: list[Future[int]] = []
-        while alive := [thread for thread in threads if thread.is_alive()]:
-            alive[0].join(_POLL_SECONDS)
-            ticks += 1
-            if ticks % round(_RENEW_SECONDS / _POLL_SECONDS) == 0:
-                for run in runs:
-                    run.renew()
+    mirrors = [_Mirror(store, run.progress) for run in runs]
+    renewed = time.monotonic()
+    while alive := [thread for thread in threads if thread.is_alive()]:
+        alive[0].join(_POLL_SECONDS)
+        if time.monotonic() - renewed > _RENEW_SECONDS:
+            renewed = time.monotonic()
             for run in runs:
-                name, done = run.progress.name, run.progress.trials_done
-                if mirrored[name] < done and all(job.done() for job in pending):
-                    mirrored[name] = done
-                    pending = [executor.submit(mirror, store, name)]
-            if watch is not None:
-                watch([run.progress for run in runs])
-        pending += [executor.submit(mirror, store, run.progress.name) for run in runs]
-        for job in pending:
-            job.result()
+                run.renew()
+        for one in mirrors:
+            one.update()
+        if watch is not None:
+            watch([run.progress for run in runs])
+    for one in mirrors:
+        one.finish()
     if watch is not None:
         watch([run.progress for run in runs])
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """One thread for every numerical library: proposals must not depend on the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Mirror:
+    """Keeps Optuna's tables up to date beside a running study, one short-lived thread at a time.
+
+    The mirror is for people: if it fails, the study goes on and an event says so.
+    """
+
+    def __init__(self, store: Store, progress: Progress) -> None:
+        self._store, self._progress = store, progress
+        self._mirrored = 0
+        self._thread: threading.Thread | None = None
+
+    def update(self) -> None:
+        """Starts mirroring if there is something new and nothing under way."""
+        idle = self._thread is None or not self._thread.is_alive()
+        if idle and self._mirrored < self._progress.trials_done:
+            self._mirrored = self._progress.trials_done
+            self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+            self._thread.start()
+
+    def finish(self) -> None:
+        """Mirrors what is left."""
+        if self._thread is not None:
+            self._thread.join()
+        self._run()
+
+    def _run(self) -> None:
+        try:
+            mirror(self._store, self._progress.name)
+        except Exception as error:
+            study = self._store.study(self._progress.name)
+            self._store.say(study.id, f"Optuna's tables were not updated: {error}")
 
 
 @dataclass

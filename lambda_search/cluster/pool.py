@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from dataclasses import field
+from functools import partial
 from typing import Any
 from typing import TypeVar
 from typing import cast
@@ -135,9 +136,9 @@ class RayPool:
         with self._lock:
             self._closing = True
         self._wake.set()
-        self._thread.join(timeout=3)
+        self._thread.join(timeout=1)
         for seat in self._seats:
-            _quietly(lambda actor=seat.actor: ray.kill(actor))
+            _quietly(partial(ray.kill, seat.actor))
         if self._own_ray:
             ray.shutdown()
         stopped = Interrupted("The workers were stopped.")
@@ -242,7 +243,7 @@ class RayPool:
             self._up.remove(seat)
         elif isinstance(error, RayActorError):
             self._fail(LambdaSearchError(f"A worker cannot start: {_first_line(error)}", _DOCTOR))
-        _quietly(lambda: ray.kill(seat.actor))
+        _quietly(partial(ray.kill, seat.actor))
         for job in seat.jobs.values():
             job.lost += 1
             if job.lost >= _ATTEMPTS:

@@ -80,7 +80,7 @@ def test_the_report_is_one_file_without_links(cli, finished, tmp_path):
     assert cli("report", "tiny", "-o", path)[0] == 0
     page = path.read_text()
     assert "[[" not in page.split("<script")[0]
-    assert page.count('<figure><img alt=') == 2
+    assert page.count("<figure><img alt=") == 2
     for tag in ('<script src="', '<link rel="stylesheet" href="http', '<img src="http'):
         assert tag not in page
     code, _, err = cli("report", "nobody")

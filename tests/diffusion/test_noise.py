@@ -9,8 +9,8 @@ SHAPE = (3, 4, 5)
 KNOWN = [-1.1291121, 0.55166155, 0.70332575, -0.61017364]
 
 
-@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1, 2**64 - 1])
-@pytest.mark.parametrize("index", [0, 5, 10**6])
+@pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
+@pytest.mark.parametrize("index", [0, 10**6])
 @pytest.mark.parametrize("draw", [0, 1, 999])
 def test_is_what_a_fresh_philox_generator_draws(seed, index, draw):
     key = np.array([seed, index], dtype=np.uint64)
@@ -20,6 +20,10 @@ def test_is_what_a_fresh_philox_generator_draws(seed, index, draw):
     assert found.dtype == torch.float32
     assert found.shape == (1, *SHAPE)
     assert np.array_equal(found[0].numpy(), expected)
+
+
+def test_seeds_have_64_bits():
+    assert not torch.equal(normal(2**63, [5], 0, (8,)), normal(2**63 + 1, [5], 0, (8,)))
 
 
 def test_the_digits_of_this_scheme_never_change():
