@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +20,20 @@ from threadpoolctl import threadpool_limits
 from lambda_search.cluster.pool import RayPool
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
+from lambda_search.models.base import Model
+from lambda_search.models.registry import load_model
 from lambda_search.search.driver import Driver
 from lambda_search.search.evaluator import Evaluator
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.search.pool import Pool
 from lambda_search.search.progress import Progress
+from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
 from lambda_search.store.leases import Lease
-from lambda_search.store.leases import LeaseLost
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import as_best
 from lambda_search.store.mirror import mirror
@@ -36,7 +41,6 @@ from lambda_search.store.paths import features_folder
 from lambda_search.store.paths import home
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
-from lambda_search.store.tables import Study
 
 __all__ = ["Watcher", "check_disk", "launch", "plans_of", "run_studies", "worker_pool"]
 
@@ -84,12 +88,30 @@ def launch(
 
 
 def plans_of(studies: StudySpec | str | Path | Sequence[StudySpec]) -> list[Plan]:
-    """Reads and resolves studies; nothing is computed."""
+    """Reads and resolves studies; nothing is computed.
+
+    Raises:
+        UsageError: for anything that is wrong with them, or if two have one name.
+    """
     if isinstance(studies, str | Path):
         studies = load_specs(Path(studies))
     elif isinstance(studies, StudySpec):
         studies = [studies]
-    return [resolve(spec) for spec in studies]
+    repeated = [
+        name for name, count in Counter(spec.name for spec in studies).items() if count > 1
+    ]
+    if repeated:
+        raise UsageError(
+            f"Several studies are named {', '.join(repeated)}.", "Give each its own name."
+        )
+    plans: list[Plan] = []
+    known: tuple[ModelSpec, Model] | None = None
+    for spec in studies:
+        named = spec.model.model_copy(update={"name": None, "dataset": None})
+        if known is None or known[0] != named:
+            known = named, load_model(named.framework, named.checkpoint, named.config)
+        plans.append(resolve(spec, known[1]))
+    return plans
 
 
 @contextmanager
@@ -105,8 +127,14 @@ def worker_pool(workers: int | None, address: str | None, gpus: float | None) ->
 def check_disk(plans: Sequence[Plan], folder: Path) -> None:
     """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
     needed = sum(plan.most_images() * plan.width * 4 for plan in plans) + 64 * 2**20
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise LambdaSearchError(
+            f"The data folder {folder} cannot be used: {error.strerror}.",
+            "Choose another place with LAMBDA_SEARCH_HOME.",
+        ) from error
     if free < needed:
         raise LambdaSearchError(
             f"The studies need {needed / 2**20:,.0f} MB in {folder}, and {free / 2**20:,.0f} MB "
@@ -118,14 +146,18 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
 def run_studies(
     plans: Sequence[Plan], store: Store, pool: Pool, watch: Watcher | None = None
 ) -> list[ScheduleRow]:
-    """Runs `plans` side by side on `pool`; finished ones answer from the record."""
+    """Runs `plans` side by side on `pool`; finished ones answer from the record.
+
+    Raises:
+        LambdaSearchError: what the first failing study raised, when all have ended.
+        Interrupted: on Ctrl-C, with the leases given back.
+    """
     check_disk(plans, home())
     runs = [_Run(plan, store, pool) for plan in plans]
     active = [run for run in runs if run.row is None]
-    leases: list[Lease] = []
     try:
         for run in active:
-            leases.append(run.acquire())
+            run.acquire()
         threads = [
             threading.Thread(target=run.run, name=run.progress.name, daemon=True) for run in active
         ]
@@ -133,13 +165,19 @@ def run_studies(
             for thread in threads:
                 thread.start()
             _supervise(threads, active, store, watch)
-    except BaseException:
-        for lease in leases:
-            store.release(lease, "stopped", "interrupted")
+    except BaseException as error:
+        for run in active:
+            run.give_up()
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(
+                "Nothing that was computed is lost.", "Go on with the same command."
+            ) from None
         raise
-    for run in runs:
-        if run.error is not None:
-            raise run.error
+    failed = [run for run in runs if run.error is not None]
+    for run in failed[1:]:
+        failed[0].error.add_note(f"{run.progress.name}: {run.error}")  # type: ignore[union-attr]
+    if failed and failed[0].error is not None:
+        raise failed[0].error
     return [run.row for run in runs if run.row is not None]
 
 
@@ -209,8 +247,9 @@ class _Mirror:
         try:
             mirror(self._store, self._progress.name)
         except Exception as error:
-            study = self._store.study(self._progress.name)
-            self._store.say(study.id, f"Optuna's tables were not updated: {error}")
+            with suppress(LambdaSearchError):
+                study = self._store.study(self._progress.name)
+                self._store.say(study.id, f"Optuna's tables were not updated: {error}")
 
 
 @dataclass
@@ -226,51 +265,59 @@ class _Run:
 
     def __post_init__(self) -> None:
         spec = self.plan.spec
-        before = self._stored()
         self.progress = Progress(spec.name, spec.search.trials, self.plan.most_images())
-        text = spec.to_yaml()
-        finished = before is not None and before.state == "done" and before.spec == text
-        self.study = self.store.register(spec.name, self.plan.setting, text, self.plan.space.steps)
-        if finished:
+        self.study = self.store.register(
+            spec.name,
+            self.plan.setting,
+            spec.to_yaml(),
+            self.plan.space.steps,
+            spec.model.dataset,
+        )
+        if self.study.state == "done" and self.study.spec == spec.to_yaml():
             self.row = self.store.rows(self.study.id)[-1]
+        else:
+            self.evaluator = Evaluator(
+                self.plan, self.pool, FeatureFiles(features_folder()), self.progress.meter
+            )
 
-    def acquire(self) -> Lease:
+    def acquire(self) -> None:
         """Takes the study's lease."""
-        self.lease = self.store.acquire(self.study)
-        return self.lease
+        self.lease = self.store.acquire(
+            self.study, self.plan.spec.to_yaml(), self.evaluator.identity
+        )
 
     def renew(self) -> None:
-        """Keeps the lease; if another has it by now, the driver's next write fails."""
+        """Keeps the lease; a store that is away for a moment is tried again at the next tick.
+
+        If another driver has the lease by now, this one's next write fails.
+        """
         if self.lease is not None and self.row is None and self.error is None:
-            try:
+            with suppress(LambdaSearchError):
                 self.store.renew(self.lease)
-            except LeaseLost as error:
-                self.error = error
+
+    def give_up(self) -> None:
+        """Leaves an unfinished study to be gone on with."""
+        if self.lease is not None and self.row is None and self.error is None:
+            with suppress(LambdaSearchError):
+                self.store.release(self.lease, "stopped", "interrupted")
 
     def run(self) -> None:
         """The driver's thread."""
         assert self.lease is not None
-        files = FeatureFiles(features_folder())
+        driver = Driver(
+            self.plan, self.study, self.lease, self.store, self.evaluator, self.progress
+        )
         try:
-            evaluator = Evaluator(self.plan, self.pool, files, self.progress.meter)
-            driver = Driver(
-                self.plan, self.study, self.lease, self.store, evaluator, self.progress
-            )
-            row = driver.run()
-            self.store.release(self.lease, "done")
-            files.remove(driver.used_shards())
-            self.row = row
-        except Interrupted as error:
-            self.error = error
-            self.store.release(self.lease, "stopped", error.cause)
+            self.row = driver.run()
         except Exception as error:
+            state = "stopped" if isinstance(error, Interrupted) else "failed"
             self.progress.phase = "failed"
             self.error = _own(error)
-            self.store.release(self.lease, "failed", str(self.error))
-
-    def _stored(self) -> Study | None:
-        named = [study for study in self.store.studies() if study.name == self.plan.spec.name]
-        return named[0] if named else None
+            with suppress(LambdaSearchError):
+                self.store.release(self.lease, state, str(self.error))
+        else:
+            with suppress(OSError, LambdaSearchError):
+                FeatureFiles(features_folder()).remove(driver.used_shards())
 
 
 def _own(error: Exception) -> Exception:

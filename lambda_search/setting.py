@@ -14,6 +14,7 @@ from typing import Self
 from pydantic import BaseModel
 from pydantic import ConfigDict
 from pydantic import Field
+from pydantic import field_validator
 
 __all__ = ["FrozenModel", "SamplerOptions", "Setting", "canonical", "fingerprint"]
 
@@ -43,6 +44,11 @@ class SamplerOptions(FrozenModel):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     batch: int = Field(default=64, ge=1, le=65536)
 
+    @field_validator("eta")
+    @classmethod
+    def _has_one_zero(cls, value: float | None) -> float | None:
+        return None if value is None else value + 0.0  # −0 and 0 are equal and must have one key
+
 
 class Setting(FrozenModel):
     """All that a row of the lookup table holds for.
@@ -51,7 +57,7 @@ class Setting(FrozenModel):
         model: the model's name in the store.
         weights: SHA-256 of its weights, hexadecimal.
         framework: how the weights are read.
-        dataset: what the model was trained on, for people.
+        definition: SHA-256 of the configuration that the weights are run with.
         sampler: `ancestral` or `ddim`.
         options: the sampler's options, every field that the sampler uses resolved.
         steps: solver steps T′.
@@ -65,7 +71,7 @@ class Setting(FrozenModel):
     model: str
     weights: str
     framework: str
-    dataset: str | None = None
+    definition: str
     sampler: str
     options: SamplerOptions
     steps: int = Field(ge=1)
@@ -74,6 +80,11 @@ class Setting(FrozenModel):
     metric: str = "fid"
     extractor: str
     reference: str
+
+    @field_validator("guidance")
+    @classmethod
+    def _has_one_zero(cls, value: float | None) -> float | None:
+        return None if value is None else value + 0.0  # −0 and 0 are equal and must have one key
 
     @property
     def key(self) -> str:

@@ -28,6 +28,7 @@ from lambda_search.setting import FrozenModel
 from lambda_search.setting import SamplerOptions
 
 __all__ = [
+    "CONFIRM_FROM",
     "ConfirmSpec",
     "MetricSpec",
     "ModelSpec",
@@ -40,6 +41,9 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
+
+CONFIRM_FROM = 10**6
+"""Sample indices from here on are for confirmation only."""
 
 DEFAULT_TILT: Range = (-0.02, 0.05)
 """Default range of k(T′ − 1), the rise of λ over the grid; published optima have 0 to 0.05."""
@@ -74,7 +78,7 @@ class SamplerSpec(SamplerOptions):
     """
 
     name: Literal["ancestral", "ddim"]
-    steps: int = Field(ge=1, le=100_000)
+    steps: int = Field(ge=1, le=100_000, strict=True)
     guidance: float | None = None
     site: Literal["full", "x0_only"] = "full"
 
@@ -158,6 +162,8 @@ class MetricSpec(FrozenModel):
             raise ValueError(
                 "rungs must rise and start at 16 images or more, like [500, 1000, 2000]"
             )
+        if value[-1] > CONFIRM_FROM:
+            raise ValueError(f"rungs must end by {CONFIRM_FROM:,}, where confirmation begins")
         return value
 
 
@@ -205,9 +211,7 @@ class StudySpec(FrozenModel):
 
     def to_yaml(self) -> str:
         """The study as a file that `parse_specs` reads back to an equal study."""
-        return yaml.safe_dump(
-            self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
-        )
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
 
 
 def load_specs(path: Path) -> list[StudySpec]:
@@ -248,7 +252,7 @@ def parse_specs(text: str, source: str = "study", base: Path | None = None) -> l
     """The studies that `text` (YAML) describes; errors name `source`."""
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(
             f"{source} is not YAML: {error}", "Check its indentation and quotes."
         ) from error
@@ -261,7 +265,7 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
     """One document per combination of the listed values."""
     matrix = document.pop("matrix", None) or {}
     if not isinstance(matrix, Mapping) or not all(
-        isinstance(v, list) and v for v in matrix.values()
+        isinstance(field, str) and isinstance(v, list) and v for field, v in matrix.items()
     ):
         raise UsageError(
             f"{source}: matrix must map fields to lists.",
@@ -270,6 +274,11 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
     axes = dict(matrix)
     sampler = document.get("sampler")
     if isinstance(sampler, dict) and isinstance(sampler.get("steps"), list):
+        if "sampler.steps" in axes or not sampler["steps"]:
+            raise UsageError(
+                f"{source}: sampler.steps is an empty list, or stands in matrix too.",
+                "Give it once, with one value or more.",
+            )
         axes["sampler.steps"] = sampler["steps"]
     expanded = []
     for values in itertools.product(*axes.values()):
@@ -293,7 +302,8 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
         if isinstance(model, dict):
             own = [slug for field, slug in varying if field.startswith("model.")]
             model.setdefault("name", "-".join([str(one.get("name", "")), *own]))
-        one["name"] = "-".join([str(one.get("name", "")), *(slug for _, slug in varying)])
+        if "name" in one:
+            one["name"] = "-".join([str(one["name"]), *(slug for _, slug in varying)])
         expanded.append(one)
     return expanded
 

@@ -98,7 +98,11 @@ def picture(
 ) -> None:
     """64 samples at λ = 1 as one picture."""
     model = load_model("diffusers", "bundled:fashion-mnist")
-    images = to_uint8(sample(model, "ancestral", steps, LambdaSchedule(), range(64)))
+    images = to_uint8(
+        sample(
+            model, "ancestral", steps, LambdaSchedule(), range(64), options={"variance": "small"}
+        )
+    )
     sheet = images.reshape(4, 16, 28, 28).permute(0, 2, 1, 3).reshape(4 * 28, 16 * 28)
     path = out or bundled_folder("fashion-mnist") / "samples.png"
     Image.fromarray(sheet.to(torch.uint8).numpy()).save(path, optimize=True)
@@ -106,9 +110,10 @@ def picture(
 
 def _figures(found: BestSchedule) -> dict[str, str | int]:
     """A row of the table: the best candidate, whether its gain is significant or not."""
-    candidate = max(found.provenance["candidates"], key=lambda c: float(c["gain"]))
+    candidate = found.candidate
     schedule = LambdaSchedule(candidate["b"], candidate["k"])
-    low, high = (end / found.baseline_fid for end in found.gain_interval)
+    share = found.relative_gain / found.gain
+    low, high = (end * share for end in found.gain_interval)
     return {
         "sampler": found.setting.sampler,
         "steps": found.setting.steps,
@@ -116,7 +121,7 @@ def _figures(found: BestSchedule) -> dict[str, str | int]:
         "best λ(i)": str(schedule),
         "mean": f"{schedule.mean(found.setting.steps):.4f}",
         "FID": f"{candidate['fid']:.3f}",
-        "gain": f"{candidate['gain'] / found.baseline_fid:+.1%}",
+        "gain": f"{found.relative_gain:+.1%}",
         "interval": f"{low:+.1%} to {high:+.1%}",
         "n": found.n,
         "status": found.status,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from lambda_search.cli.app import app
 from lambda_search.cli.console import complain
+from lambda_search.cli.console import debugging
 from lambda_search.errors import LambdaSearchError
 
 __all__ = ["main"]
@@ -20,12 +20,12 @@ def main() -> None:
     try:
         app(prog_name="lambda-search")
     except LambdaSearchError as error:
-        if os.environ.get("LAMBDA_SEARCH_DEBUG"):
+        if debugging():
             raise
         complain(error)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("lambda_search") or os.environ.get("LAMBDA_SEARCH_DEBUG"):
+        if (error.name or "").startswith("lambda_search") or debugging():
             raise
         complain(
             LambdaSearchError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from typing import Any
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from lambda_search.errors import LambdaSearchError
 
-__all__ = ["complain", "err", "out", "print_json", "working"]
+__all__ = ["complain", "debugging", "err", "out", "print_json", "working"]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -22,8 +23,15 @@ def complain(error: LambdaSearchError) -> None:
     """Shows an error: the cause, then the next step."""
     word = "stopped" if error.exit_code == 130 else "error"
     err.print(Text.assemble((f"{word}: ", "bold red"), error.cause))
+    for note in getattr(error, "__notes__", ()):
+        err.print(Text(note))
     if error.hint:
         err.print(Text(error.hint, style="dim"))
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted: --debug, or LAMBDA_SEARCH_DEBUG."""
+    return os.environ.get("LAMBDA_SEARCH_DEBUG", "0").lower() not in ("", "0", "false", "no")
 
 
 def print_json(value: Any) -> None:

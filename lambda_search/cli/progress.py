@@ -15,7 +15,7 @@ from lambda_search.cli.console import err
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.progress import Progress
 
-__all__ = ["Display"]
+__all__ = ["Display", "show_cost"]
 
 
 class Display:
@@ -23,6 +23,7 @@ class Display:
 
     def __init__(self) -> None:
         self._live = Live(console=err, refresh_per_second=4) if err.is_terminal else None
+        self.studies: Sequence[Progress] = ()
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -40,6 +41,7 @@ class Display:
 
     def __call__(self, studies: Sequence[Progress]) -> None:
         """Brings the picture up to date."""
+        self.studies = studies
         for study in studies:
             while study.news:
                 line = study.news.popleft()
@@ -47,6 +49,20 @@ class Display:
                     err.print(line)
         if self._live is not None:
             self._live.update(_table(studies))
+
+
+def show_cost(studies: Sequence[Progress], busy_seconds: float) -> None:
+    """Says how many images were made and how the workers spent their time."""
+    made = sum(study.meter.images for study in studies)
+    if not made:
+        return
+    reused = sum(study.meter.reused for study in studies)
+    useful = sum(study.meter.network_seconds + study.meter.feature_seconds for study in studies)
+    known = f", {reused:,} known from before" if reused else ""
+    err.print(
+        f"{made:,} images made{known}; {useful / busy_seconds:.1%} of {busy_seconds:.0f} worker "
+        "seconds in network and extractor\n"
+    )
 
 
 def _table(studies: Sequence[Progress]) -> Table:

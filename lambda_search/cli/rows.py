@@ -33,11 +33,10 @@ def row_panel(found: BestSchedule) -> RenderableType:
         "at λ = 1", f"{_with_interval(found.baseline_fid, found.baseline_interval)}   same noise"
     )
     low, high = found.gain_interval
-    share = found.gain / found.baseline_fid
     facts.add_row(
-        "gain",
+        "gain" if found.status == "confirmed" else "best found",
         f"{found.gain:.3f}  [{low:.3f}, {high:.3f}] at {found.gain_level:.1%}, paired, "
-        f"bias-corrected ({share:.1%})",
+        f"bias-corrected ({found.relative_gain:.1%})",
     )
     facts.add_row(
         "status", Text.assemble((found.status, _STYLES[found.status]), f": {found.verdict}")
@@ -45,7 +44,8 @@ def row_panel(found: BestSchedule) -> RenderableType:
     source = found.provenance
     facts.add_row(
         "from",
-        f"study {source['study']}, trial {_trial(found)}, seed {source['seed']}, row {found.row}",
+        f"study {source['study']}, trial {found.candidate['trial']}, seed {source['seed']}, "
+        f"row {found.row}",
     )
     facts.add_row("use it", Text(usage_line(found), style="cyan"))
     title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
@@ -63,8 +63,3 @@ def usage_line(found: BestSchedule) -> str:
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.3f} ± {(interval[1] - interval[0]) / 2:.3f}"
-
-
-def _trial(found: BestSchedule) -> str:
-    best = max(found.provenance["candidates"], key=lambda c: c["gain"])
-    return str(best["trial"])

@@ -21,7 +21,6 @@ from typing import TypeVar
 from typing import cast
 
 import ray
-from ray.exceptions import RayActorError
 from ray.exceptions import RayError
 from ray.exceptions import RayTaskError
 
@@ -57,7 +56,6 @@ class _Seat:
 
     actor: Any
     starting: Any
-    since: float = field(default_factory=time.monotonic)
     jobs: dict[Any, _Job] = field(default_factory=dict)
 
 
@@ -73,6 +71,8 @@ class RayPool:
     Raises:
         UsageError: if there is no GPU where one is asked for, or no cluster at `address`.
         LambdaSearchError: if no worker comes up.
+
+    `device_kind` names the workers' hardware; `busy_seconds` is what their tasks took in all.
     """
 
     def __init__(
@@ -102,12 +102,19 @@ class RayPool:
         self._closing = False
         self._seats: list[_Seat] = []
         self._up: list[_Seat] = []
+        self._failed_starts = 0
+        self._alone_since = time.monotonic()
         self.device_kind = ""
+        self.busy_seconds = 0.0
         self._started = threading.Event()
         self._failure: LambdaSearchError | None = None
         self._thread = threading.Thread(target=self._dispatch, name="pool", daemon=True)
         self._thread.start()
-        self._started.wait()
+        try:
+            self._started.wait()
+        except BaseException:
+            self.close()
+            raise
         self._raise_failure()
 
     @property
@@ -125,7 +132,7 @@ class RayPool:
         future: Future[T] = Future()
         with self._lock:
             if self._closing:
-                raise Interrupted("The workers were stopped.")
+                raise self._failure or Interrupted("The workers were stopped.")
             job = _Job((0 if urgent else 1, next(self._count)), task, future)
             heapq.heappush(self._queue, job)
         self._wake.set()
@@ -185,7 +192,12 @@ class RayPool:
                     if not self._queue:
                         return
                     job = heapq.heappop(self._queue)
-                seat.jobs[seat.actor.run.remote(job.task)] = job
+                try:
+                    seat.jobs[seat.actor.run.remote(job.task)] = job
+                except Exception as error:  # it cannot travel; the others may
+                    job.future.set_exception(
+                        LambdaSearchError(f"A task cannot be sent: {_first_line(error)}", _DOCTOR)
+                    )
 
     def _collect(self) -> None:
         """Waits a little for any answer, and takes it."""
@@ -209,20 +221,20 @@ class RayPool:
             answer = ray.get(reference)
         except RayTaskError as error:
             if job is None:
-                self._fail(
-                    LambdaSearchError(f"A worker cannot start: {_first_line(error)}", _DOCTOR)
-                )
+                self._lose(seat, error)
                 return
             del seat.jobs[reference]
             job.future.set_exception(_own_error(error))
         except RayError as error:
-            self._replace(seat, error)
+            self._lose(seat, error)
         else:
             if job is None:
                 self._welcome(seat, answer)
             else:
                 del seat.jobs[reference]
-                job.future.set_result(answer)
+                value, seconds = answer
+                self.busy_seconds += seconds
+                job.future.set_result(value)
 
     def _welcome(self, seat: _Seat, kind: str) -> None:
         """A worker is up; it must have the device of the others, or its bits would differ."""
@@ -234,35 +246,44 @@ class RayPool:
             return
         self.device_kind = kind
         self._up.append(seat)
+        self._failed_starts = 0
         self._started.set()
 
-    def _replace(self, seat: _Seat, error: RayError) -> None:
-        """A worker is lost: its jobs go back to the queue."""
+    def _lose(self, seat: _Seat, error: RayError) -> None:
+        """A worker is lost: its jobs go back to the queue, and another is hired in its place.
+
+        Only the job that it was running is to blame. A pool whose first workers all fail to start
+        gives up.
+        """
         self._seats.remove(seat)
+        _quietly(partial(ray.kill, seat.actor))
         if seat in self._up:
             self._up.remove(seat)
-        elif isinstance(error, RayActorError):
-            self._fail(LambdaSearchError(f"A worker cannot start: {_first_line(error)}", _DOCTOR))
-        _quietly(partial(ray.kill, seat.actor))
-        for job in seat.jobs.values():
-            job.lost += 1
-            if job.lost >= _ATTEMPTS:
+        else:
+            self._failed_starts += 1
+            if not self._up and self._failed_starts >= _ATTEMPTS:
+                reason = _first_line(error)
+                self._fail(LambdaSearchError(f"A worker cannot start: {reason}", _DOCTOR))
+        for place, job in enumerate(seat.jobs.values()):
+            job.lost += place == 0
+            if job.lost < _ATTEMPTS:
+                with self._lock:
+                    heapq.heappush(self._queue, job)
+            else:
                 job.future.set_exception(
                     LambdaSearchError(
                         f"A task has lost its worker {_ATTEMPTS} times: {_first_line(error)}",
                         "Usually memory: take a smaller sampler.batch, or fewer workers.",
                     )
                 )
-            else:
-                with self._lock:
-                    heapq.heappush(self._queue, job)
-        self._hire()
+        if not self._closing:
+            self._hire()
 
     def _check_start(self) -> None:
-        oldest = min(
-            (seat.since for seat in self._seats if seat.starting is not None), default=None
-        )
-        if not self._up and oldest is not None and time.monotonic() - oldest > _START_SECONDS:
+        """Gives up if nobody has been up for long."""
+        if self._up or not self._seats:
+            self._alone_since = time.monotonic()
+        elif time.monotonic() - self._alone_since > _START_SECONDS:
             self._fail(LambdaSearchError(f"No worker came up in {_START_SECONDS:.0f} s.", _DOCTOR))
 
     def _fail(self, error: LambdaSearchError) -> None:
@@ -293,6 +314,7 @@ def _connect(workers: int | None, address: str | None) -> None:
             ray.init(address=address, **quiet)
         else:
             ray.init(
+                address="local",
                 num_cpus=workers,
                 include_dashboard=False,
                 object_store_memory=256 * 1024 * 1024,
@@ -312,11 +334,14 @@ def _own_error(error: RayTaskError) -> Exception:
     """What the task raised: our own errors as they are, others with their cause."""
     cause = error.cause
     if isinstance(cause, LambdaSearchError):
-        return LambdaSearchError(cause.cause, cause.hint)
-    return LambdaSearchError(
-        f"A worker failed: {type(cause).__name__}: {_first_line(cause)}",
-        "Launch again with --debug to see where; nothing that was computed is lost.",
-    )
+        own = type(cause)(cause.cause, cause.hint)
+    else:
+        own = LambdaSearchError(
+            f"A worker failed: {type(cause).__name__}: {_first_line(cause)}",
+            "Launch again with --debug to see where; nothing that was computed is lost.",
+        )
+    own.__cause__ = error
+    return own
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TypeVar
 
 import ray
@@ -32,6 +33,7 @@ class Worker:
         """The kind of device; the answer says that the worker is up."""
         return device_kind(self._bench.device)
 
-    def run(self, task: Task[T]) -> T:
-        """Runs one task."""
-        return task.run(self._bench)
+    def run(self, task: Task[T]) -> tuple[T, float]:
+        """Runs one task; its answer, and the seconds that it took."""
+        begin = time.perf_counter()
+        return task.run(self._bench), time.perf_counter() - begin

@@ -33,6 +33,7 @@ def normal(seed: int, indices: Sequence[int], draw: int, shape: Sequence[int]) -
     """
     out = np.empty((len(indices), prod(shape)), dtype=np.float32)
     for row, index in zip(out, indices, strict=True):
-        bits = np.random.Philox(key=[seed, index], counter=[0, 0, draw + 1, 0])
+        key = np.array([seed, index], dtype=np.uint64)
+        bits = np.random.Philox(key=key, counter=[0, 0, draw + 1, 0])
         np.random.Generator(bits).standard_normal(dtype=np.float32, out=row)
     return torch.from_numpy(out).reshape(len(indices), *shape)

@@ -124,8 +124,9 @@ def integrate(
         x0 = (x - sigma * scaled) / alpha
         direction = scaled if site == "full" else prediction.epsilon
         if clip:
+            unscaled = x0 if site == "full" else (x - sigma * direction) / alpha
             x0 = x0.clamp(-1, 1)
-            direction = (x - alpha * x0) / sigma
+            direction = (x - alpha * unscaled.clamp(-1, 1)) / sigma
         target, up = rule(grid, i, prediction)
         x = x0 + target * direction
         if isinstance(up, Tensor) or up != 0:

@@ -101,12 +101,13 @@ def score(features: Features, reference: FrechetReference) -> Score:
     n = len(x)
     if n < 8:
         raise LambdaSearchError(f"{n} images cannot be scored.", "Take at least 8; 500 is usual.")
-    halves = (x[0::2], x[1::2])
-    fid = reference.distance(x)
-    corrected = 2 * fid - sum(reference.distance(half) for half in halves) / 2
-    psi = 2 * reference.influence(x)
-    for parity, half in enumerate(halves):
-        psi[parity::2] -= reference.influence(half)
+    fid, psi = reference.analyse(x)
+    psi = 2 * psi
+    corrected = 2 * fid
+    for parity in (0, 1):
+        half_fid, half_psi = reference.analyse(x[parity::2])
+        corrected -= half_fid / 2
+        psi[parity::2] -= half_psi
     return Score(n, fid, corrected, float(psi.std()) / n**0.5, psi)
 
 

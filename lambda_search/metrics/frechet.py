@@ -36,7 +36,7 @@ class FrechetReference:
     def __init__(self, mean: Features, cov: Features) -> None:
         self.mean = torch.as_tensor(mean).to(torch.float64)
         self.cov = torch.as_tensor(cov).to(torch.float64)
-        d = len(self.mean)
+        d = self.mean.numel()
         if self.mean.shape != (d,) or self.cov.shape != (d, d):
             raise LambdaSearchError(
                 f"Reference moments have shapes {tuple(self.mean.shape)} and "
@@ -80,10 +80,10 @@ class FrechetReference:
         difference = mean - self.mean
         return float(difference @ difference + trace + self.cov.trace() - 2 * cross)
 
-    def influence(self, features: Features) -> Tensor:
-        r"""How much each vector moves the distance: ψ(xᵢ), float64 [n], of mean zero.
+    def analyse(self, features: Features) -> tuple[float, Tensor]:
+        r"""The distance to features [n, d], and how much each vector moves it: ψ(xᵢ), float64 [n].
 
-        The first-order term of the distance in the empirical distribution,
+        ψ, of mean zero, is the first-order term of the distance in the empirical distribution,
 
             ψ(x) = 2(μ − μᵣ)·y + yᵀ(I − T) y,   y = x − μ,   T = L (Lᵀ Σ L)^{-½} Lᵀ,
 
@@ -96,12 +96,19 @@ class FrechetReference:
         y = x - mean
         cov = y.T @ y / (len(x) - 1)
         w, v = torch.linalg.eigh(self.factor.T @ cov @ self.factor)
-        tolerance = w.max().clamp(min=0) * len(w) * torch.finfo(w.dtype).eps
+        w = w.clamp(min=0)
+        w[: max(len(w) - len(x) + 1, 0)] = 0  # the rank is at most n − 1
+        difference = mean - self.mean
+        distance = difference @ difference + cov.trace() + self.cov.trace() - 2 * w.sqrt().sum()
+        tolerance = w.max() * len(w) * torch.finfo(w.dtype).eps
         inverse_root = torch.where(w > tolerance, w, torch.inf).rsqrt()
         transport = (self.factor @ v) * inverse_root.sqrt()
-        psi = 2 * (y @ (mean - self.mean)) + y.square().sum(1) - (y @ transport).square().sum(1)
-        centred: Tensor = psi - psi.mean()
-        return centred
+        psi = 2 * (y @ difference) + y.square().sum(1) - (y @ transport).square().sum(1)
+        return float(distance), psi - psi.mean()
+
+    def influence(self, features: Features) -> Tensor:
+        """ψ(xᵢ) alone (see `analyse`)."""
+        return self.analyse(features)[1]
 
     def _check_width(self, width: int) -> None:
         if width != self.dim:

@@ -26,17 +26,25 @@ class Model(ABC):
     Arguments:
         framework: its registered name.
         sha256: of the weights, hexadecimal.
+        definition: SHA-256 of the configuration that the weights are run with.
         shape: (c, h, w) of the state that is sampled: images, or latents.
         device: where it computes.
     """
 
     samplers: tuple[str, ...] = ()
+    conditional = False
 
     def __init__(
-        self, framework: str, sha256: str, shape: tuple[int, int, int], device: torch.device
+        self,
+        framework: str,
+        sha256: str,
+        definition: str,
+        shape: tuple[int, int, int],
+        device: torch.device,
     ) -> None:
         self.framework = framework
         self.sha256 = sha256
+        self.definition = definition
         self.shape = shape
         self.device = device
 
@@ -71,6 +79,11 @@ class Model(ABC):
         if precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_DTYPES[precision])
+
+    def check_conditions(self, labels: object, guidance: float | None) -> None:
+        """Raises UsageError if an unconditional model is given labels or guidance."""
+        if not self.conditional and (labels is not None or guidance is not None):
+            raise UsageError("This model is unconditional.", "Leave labels and guidance out.")
 
     def check_sampler(self, sampler: str) -> None:
         """Raises UsageError unless this model can be sampled with `sampler`."""

@@ -30,6 +30,7 @@ from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.registry import Config
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import fingerprint
 
 __all__ = ["DiffusersModel", "load"]
 
@@ -58,8 +59,14 @@ class DiffusersModel(Model):
 
     def __init__(self, unet: Any, scheduler: Any, sha256: str, device: torch.device) -> None:
         size = unet.config.sample_size
+        if size is None or unet.config.get("num_class_embeds") or unet.config.class_embed_type:
+            raise UsageError(
+                "Only unconditional networks with a sample_size are read.", "Use another folder."
+            )
         height, width = (size, size) if isinstance(size, int) else size
-        super().__init__("diffusers", sha256, (unet.config.in_channels, height, width), device)
+        definition = fingerprint([_plain(unet.config), _plain(scheduler.config)])
+        shape = (unet.config.in_channels, height, width)
+        super().__init__("diffusers", sha256, definition, shape, device)
         memory_format = torch.channels_last
         self._unet = unet.eval().requires_grad_(False).to(device, memory_format=memory_format)
         self._scheduler = scheduler
@@ -83,7 +90,12 @@ class DiffusersModel(Model):
             resolved["eta"] = options.eta or 0.0
         else:
             _refuse(sampler, eta=options.eta)
-            own = _VARIANCES.get(config.get("variance_type", "fixed_small"), "small")
+            own = _VARIANCES.get(config.get("variance_type", "fixed_small"))
+            if own is None and options.variance is None:
+                raise UsageError(
+                    f"The variance type '{config.variance_type}' is not supported.",
+                    "Choose variance: small, large, or learned for a learned-range network.",
+                )
             resolved["variance"] = options.variance or own
             if resolved["variance"] == "learned" and not self._learned:
                 raise UsageError(
@@ -94,6 +106,8 @@ class DiffusersModel(Model):
 
     def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
         spacing = options.grid
+        if steps < 1:
+            raise UsageError(f"{steps} steps cannot be taken.", "Take 1 step or more.")
         if spacing == "linspace" and steps < 2:
             raise UsageError(
                 "A linspace grid of 1 step never sees noise.", "Take 2 steps or more, or trailing."
@@ -103,16 +117,17 @@ class DiffusersModel(Model):
         )
         try:
             scheduler.set_timesteps(steps)
-        except ValueError as error:
+            times = [t for t in scheduler.timesteps.tolist()[::-1] if t >= 0]  # trailing: −1
+            alpha_bar = [self._alpha_bar[t] for t in times]
+        except (ValueError, IndexError) as error:
             raise UsageError(
-                f"This model's grid cannot have {steps} steps: {error}.",
+                f"This model's grid cannot have {steps} steps: {str(error).rstrip('.')}.",
                 f"Take at most {len(self._alpha_bar)} steps.",
             ) from error
-        times = scheduler.timesteps.tolist()[::-1]
         to_first = sampler == "ddim" and not getattr(scheduler.config, "set_alpha_to_one", True)
         return Grid.variance_preserving(
             times,
-            [self._alpha_bar[t] for t in times],
+            alpha_bar,
             alpha_bar_end=self._alpha_bar[0] if to_first else 1.0,
         )
 
@@ -178,6 +193,12 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiffusersMode
         ) from error
     weights = sorted((folder / "unet").glob("*.safetensors"))
     return DiffusersModel(unet, scheduler, sha256_of(*weights), device)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration without what the library adds for itself."""
+    kept = {name: value for name, value in config.items() if not name.startswith("_")}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
 
 
 def _fetch(name: str) -> Path:

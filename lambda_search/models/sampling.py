@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -9,8 +10,10 @@ from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from typing import Any
 from typing import TypeAlias
+from typing import get_args
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from lambda_search.diffusion.noise import normal
@@ -69,7 +72,18 @@ def sample(
     Raises:
         UsageError: for options, steps or schedules that the model cannot do.
     """
-    resolved = model.resolve(sampler, SamplerOptions(**(options or {})))
+    resolved = model.resolve(sampler, _options(options))
+    model.check_conditions(labels, guidance)
+    if site not in get_args(Site):
+        raise UsageError(f"There is no site '{site}'.", f"Choose {' or '.join(get_args(Site))}.")
+    if any(index < 0 for index in indices):
+        raise UsageError("Sample indices start at 0.", "Leave the negative ones out.")
+    steps_taken = len(model.grid(sampler, steps, resolved))
+    if step_noise is not None and len(step_noise) < steps_taken:
+        raise UsageError(
+            f"step_noise has {len(step_noise)} tensors for {steps_taken} steps.",
+            "Pass one for each step, noisy to clean.",
+        )
     if initial is None:
         if step_noise is not None:
             raise UsageError("step_noise comes with initial.", "Pass both, or initial alone.")
@@ -77,7 +91,9 @@ def sample(
     else:
         indices = range(len(initial))
         batches = [list(indices)] if len(indices) else []
-    row_of = {index: row for row, index in enumerate(indices)}
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row, index in enumerate(indices):
+        rows_of[index].append(row)
     out: Tensor | None = None
     for batch in batches:
         drawn = counter_noise(model, seed, batch)
@@ -87,8 +103,9 @@ def sample(
         )
         images = model.decode(states) if decode else states
         out = images.new_empty((len(indices), *images.shape[1:])) if out is None else out
-        rows = [row_of[i] for i in batch if i in row_of]
-        out[rows] = images[torch.tensor([i in row_of for i in batch], device=images.device)]
+        for place, index in enumerate(batch):
+            for row in rows_of.get(index, ()):
+                out[row] = images[place]
     return torch.empty((0, *model.shape)) if out is None else out
 
 
@@ -138,6 +155,16 @@ def counter_noise(model: Model, seed: int, indices: Sequence[int]) -> Draw:
 def to_uint8(images: Tensor) -> Tensor:
     """Images in [−1, 1] as bytes, quantised as the field does: (127.5x + 128) clipped to 0…255."""
     return (images * 127.5 + 128).clip(0, 255).to(torch.uint8)
+
+
+def _options(options: Mapping[str, Any] | None) -> SamplerOptions:
+    try:
+        return SamplerOptions(**(options or {}))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        known = ", ".join(SamplerOptions.model_fields)
+        raise UsageError(f"options: {field}: {problem['msg']}.", f"Options: {known}.") from error
 
 
 def _injected(initial: Tensor, step_noise: Sequence[Tensor] | None, drawn: Draw) -> Draw:

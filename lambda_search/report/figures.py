@@ -90,7 +90,12 @@ def rung_figure(evaluations: Sequence[Evaluation], winner: int) -> go.Figure:
         name="confirmation, unseen images",
         marker={"symbol": "square", "size": 10, "color": _BLUE},
     )
-    figure.add_hline(y=0, line={"color": _BASE, "dash": "dot"}, annotation_text="λ = 1")
+    figure.add_hline(
+        y=0,
+        line={"color": _BASE, "dash": "dot"},
+        annotation_text="λ = 1",
+        annotation_position="bottom left",
+    )
     figure.update_layout(legend={"orientation": "h", "y": 1.12})
     figure.update_xaxes(type="log", dtick=0.30103)
     return _styled(figure, "images", "gain: FID(1) − FID(λ)")

@@ -46,7 +46,7 @@ def write_report(store: Store, name: str, path: Path) -> None:
         )
     found = as_best(rows[-1])
     trials, evaluations = store.trials(study.id), store.evaluations(study.id)
-    winner = max(found.provenance["candidates"], key=lambda c: float(c["gain"]))["trial"]
+    winner = int(found.candidate["trial"])
     figures = {
         "plane": plane_figure(trials, winner),
         "rungs": rung_figure(evaluations, winner),
@@ -60,7 +60,7 @@ def write_report(store: Store, name: str, path: Path) -> None:
             full_html=False,
             include_plotlyjs="inline" if number == 0 else False,
             div_id=slot,
-            config={"displaylogo": False, "responsive": True},
+            config={"displayModeBar": False, "responsive": True},
         )
     for slot, value in values.items():
         page = page.replace(f"[[{slot}]]", value)
@@ -83,7 +83,7 @@ def _words(name: str, found: BestSchedule) -> dict[str, str]:
         "confirmed on": f"{found.n:,} images, indices {source['confirm_indices'][0]:,} to "
         f"{source['confirm_indices'][1] - 1:,}, seed {source['seed']}",
         "versions": ", ".join(f"{k} {v}" for k, v in source["versions"].items()),
-        "device": source["device"],
+        "device": str(source["identity"]["device"]),
         "made": f"{found.created:%Y-%m-%d %H:%M} UTC, row {found.row}",
     }
     return {
@@ -98,7 +98,7 @@ def _words(name: str, found: BestSchedule) -> dict[str, str]:
         "baseline_pm": f"{(found.baseline_interval[1] - found.baseline_interval[0]) / 2:.3f}",
         "gain": f"{found.gain:.3f}",
         "gain_interval": f"[{low:.3f}, {high:.3f}] at {found.gain_level:.1%}",
-        "share": f"{found.gain / found.baseline_fid:.1%}",
+        "share": f"{found.relative_gain:.1%}",
         "facts": "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in facts.items()),
     }
 

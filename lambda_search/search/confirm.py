@@ -60,9 +60,14 @@ def level_for(candidates: int) -> float:
 
 
 def settle(baseline: Score, contenders: Sequence[Contender]) -> Confirmation:
-    """Picks the contender with the largest gain, if it is significant, else λ = 1."""
+    """Picks the contender with the largest significant gain, or λ = 1 where none is."""
     level = level_for(len(contenders))
-    winner = max(contenders, key=lambda c: (c.against_baseline.gain, -c.trial))
+
+    def rank(contender: Contender) -> tuple[bool, float, int]:
+        against = contender.against_baseline
+        return against.interval(level).low > 0, against.gain, -contender.trial
+
+    winner = max(contenders, key=rank)
     interval = winner.against_baseline.interval(level)
     gain = winner.against_baseline.gain
     if interval.low > 0:

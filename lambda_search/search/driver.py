@@ -152,7 +152,8 @@ class Driver:
                 if e.phase == "search" and e.n == n and e.trial <= max(numbers)
             }
             going_on = set(promoted(gains, [t.number for t in alive])) if n != rungs[-1] else set()
-            finished = [trial for trial in alive if trial.number not in going_on]
+            ended = [trial for trial in alive if trial.number not in going_on]
+            finished = [trial for trial in ended if trial.finished is None]
             for trial in finished:
                 evaluation = self._evaluation(trial, 0, n)
                 trial.state = "complete" if n == rungs[-1] else "stopped"
@@ -165,31 +166,24 @@ class Driver:
 
     def _confirm(self, trials: Sequence[Trial]) -> ScheduleRow:
         first, n = self._confirm_range()
-        candidates = self._candidates(trials)
-        schedules = [LambdaSchedule(trial.b, trial.k) for trial in candidates]
-        baseline, *scored = self._evaluator.scores([_BASELINE, *schedules], first, n)
+        confirmed = [trials[0], *self._candidates(trials)]
+        schedules = [LambdaSchedule(trial.b, trial.k) for trial in confirmed]
+        scored = self._evaluator.scores([_BASELINE, *schedules[1:]], first, n)
+        baseline = scored[0]
+        against = [_against(result, baseline) for result in scored]
         contenders = [
-            Contender(trial.number, schedule, result.score, _against(result, baseline))
-            for trial, schedule, result in zip(candidates, schedules, scored, strict=True)
-        ]
+            Contender(trial.number, schedule, result.score, comparison)
+            for trial, schedule, result, comparison in zip(
+                confirmed, schedules, scored, against, strict=True
+            )
+        ][1:]
         outcome = settle(baseline.score, contenders)
         preview = self._preview(outcome.best.schedule, first, n)
-        self._store.close_rung(
-            self._lease,
-            self._fresh(
-                as_evaluation(
-                    trial, "confirm", first, result.score, against, self._name(trial, first, n)
-                )
-                for trial, result, against in [
-                    (trials[0], baseline, _against(baseline, baseline)),
-                    *(
-                        (trial, result, contender.against_baseline)
-                        for trial, result, contender in zip(
-                            candidates, scored, contenders, strict=True
-                        )
-                    ),
-                ]
-            ),
+        evaluations = self._fresh(
+            as_evaluation(
+                trial, "confirm", first, result.score, comparison, self._name(trial, first, n)
+            )
+            for trial, result, comparison in zip(confirmed, scored, against, strict=True)
         )
         row = as_row(
             outcome,
@@ -198,10 +192,10 @@ class Driver:
             self._plan,
             self._study,
             first,
-            self._evaluator.device_kind,
+            self._evaluator.identity,
             preview,
         )
-        return self._store.publish(self._lease, row)
+        return self._store.publish(self._lease, row, evaluations)
 
     def _preview(self, schedule: LambdaSchedule, first: int, n: int) -> str:
         """Keeps a few images at λ = 1 and at `schedule`, for the report; returns their name."""

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from importlib.metadata import version
 from typing import Protocol
 
 import numpy as np
@@ -51,14 +52,13 @@ class Meter:
     Arguments:
         images: computed in this process's pool.
         reused: images whose features were already known.
-        network_seconds, feature_seconds, busy_seconds: summed over the workers.
+        network_seconds, feature_seconds: summed over the workers.
     """
 
     images: int = 0
     reused: int = 0
     network_seconds: float = 0.0
     feature_seconds: float = 0.0
-    busy_seconds: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, result: ShardResult) -> None:
@@ -67,7 +67,6 @@ class Meter:
             self.images += len(result.features)
             self.network_seconds += result.network_seconds
             self.feature_seconds += result.feature_seconds
-            self.busy_seconds += result.busy_seconds
 
     def reuse(self, images: int) -> None:
         """Counts a shard that was known."""
@@ -91,6 +90,8 @@ class Evaluator:
         pool: who computes.
         files: what is known.
         meter: what to count in.
+
+    `identity` is what the features depend on besides the recipe: versions, hardware, noise.
     """
 
     def __init__(
@@ -99,18 +100,21 @@ class Evaluator:
         self._recipe = plan.recipe
         self._pool = pool
         self._files = files
-        self._under_way: dict[str, Future[Array]] = {}
-        self.meter = meter or Meter()
-        self.device_kind = pool.device_kind
-        told = asdict(plan.recipe) | {"options": plan.recipe.options.model_dump()}
-        del told["checkpoint"], told["reference"]  # the weights' hash is there; scores come later
-        self._identity = told | {
-            "extractor": plan.setting.extractor,
+        self._counted: set[str] = set()
+        self.identity: dict[str, object] = {
+            "seed": plan.recipe.seed,
+            "device": pool.device_kind,
+            "torch": torch.__version__,
+            "diffusers": version("diffusers"),
             "noise": NOISE_SCHEME,
             "sampler_revision": SAMPLER_REVISION,
-            "torch": torch.__version__,
-            "device": pool.device_kind,
         }
+        self._under_way: dict[str, Future[Array]] = {}
+        self.meter = meter or Meter()
+        told = asdict(plan.recipe) | {"options": plan.recipe.options.model_dump()}
+        for name in ("checkpoint", "reference", "reference_fingerprint"):
+            del told[name]  # the weights' hash is there; scores come later
+        self._identity = told | self.identity
 
     def shard_names(self, schedule: LambdaSchedule, first: int, n: int) -> dict[int, str]:
         """The names of the shards of n images from index `first` on, by start index."""
@@ -165,7 +169,9 @@ class Evaluator:
         kept: Future[Array] = Future()
         known = self._files.get(name)
         if known is not None:
-            self.meter.reuse(len(known))
+            if name not in self._counted:
+                self._counted.add(name)
+                self.meter.reuse(len(known))
             kept.set_result(known)
             return kept
 
@@ -173,6 +179,7 @@ class Evaluator:
             try:
                 result = computed.result()
                 self._files.put(name, result.features)
+                self._counted.add(name)
                 self.meter.add(result)
                 kept.set_result(result.features)
             except BaseException as error:

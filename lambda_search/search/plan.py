@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
+from lambda_search.errors import UsageError
 from lambda_search.metrics.features import load_extractor
 from lambda_search.metrics.reference import load_reference
+from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.search.space import Space
 from lambda_search.search.tasks import Recipe
 from lambda_search.setting import Setting
+from lambda_search.spec import CONFIRM_FROM
 from lambda_search.spec import StudySpec
 
-__all__ = ["CONFIRM_FROM", "Plan", "confirm_start", "resolve"]
-
-CONFIRM_FROM = 10**6
-"""Sample indices from here on are for confirmation only."""
+__all__ = ["Plan", "confirm_start", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,35 @@ def confirm_start(batch: int) -> int:
     return ceil(CONFIRM_FROM / batch) * batch
 
 
-def resolve(spec: StudySpec) -> Plan:
+def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     """Reads the model, the extractor and the reference, and resolves every open option.
+
+    Arguments:
+        spec: the study.
+        model: its model, if it is loaded already.
 
     Raises:
         UsageError: if any of them is missing, unreadable, or cannot do what the study asks.
     """
-    model = load_model(spec.model.framework, spec.model.checkpoint, spec.model.config)
+    if model is None:
+        model = load_model(spec.model.framework, spec.model.checkpoint, spec.model.config)
     sampler = spec.sampler
+    model.check_conditions(None, sampler.guidance)
     options = model.resolve(sampler.name, sampler.options)
     steps = len(model.grid(sampler.name, sampler.steps, options))
     extractor = load_extractor(spec.metric.extractor, torch.device("cpu"))
     reference = load_reference(spec.metric.reference, extractor.fingerprint)
+    if len(reference.mean) != extractor.dim:
+        raise UsageError(
+            f"The reference {spec.metric.reference} is {len(reference.mean)} wide, and the "
+            f"extractor's features are {extractor.dim} wide.",
+            "Use a reference that was made with the same extractor.",
+        )
     setting = Setting(
         model=spec.model.name or spec.name,
         weights=model.sha256,
         framework=spec.model.framework,
-        dataset=spec.model.dataset,
+        definition=model.definition,
         sampler=sampler.name,
         options=options,
         steps=sampler.steps,
@@ -97,6 +109,7 @@ def resolve(spec: StudySpec) -> Plan:
         checkpoint=spec.model.checkpoint,
         config=spec.model.config,
         weights=model.sha256,
+        definition=model.definition,
         sampler=sampler.name,
         steps=sampler.steps,
         options=options,
@@ -104,6 +117,8 @@ def resolve(spec: StudySpec) -> Plan:
         guidance=sampler.guidance,
         seed=spec.search.seed,
         extractor=spec.metric.extractor,
+        extractor_fingerprint=extractor.fingerprint,
         reference=spec.metric.reference,
+        reference_fingerprint=reference.fingerprint,
     )
     return Plan(spec, setting, recipe, Space.of(spec, steps), extractor.dim)

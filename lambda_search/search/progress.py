@@ -13,7 +13,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.evaluator import Meter
 from lambda_search.store.tables import Trial
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "describe", "rank"]
 
 
 @dataclass
@@ -66,9 +66,13 @@ class Progress:
     def _count(self, finished: Sequence[Trial]) -> None:
         self.trials_done += len(finished)
         for trial in finished:
-            better = self.best is None or (trial.gain or 0.0) > (self.best.gain or 0.0)
-            if trial.number != 0 and better:
+            if trial.number != 0 and (self.best is None or rank(trial) > rank(self.best)):
                 self.best = trial
+
+
+def rank(trial: Trial) -> tuple[int, float]:
+    """Orders closed trials: those on more images first, then by gain."""
+    return trial.n or 0, trial.gain or 0.0
 
 
 def describe(trial: Trial) -> str:

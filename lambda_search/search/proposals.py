@@ -80,7 +80,7 @@ def propose(
 def _model(kind: str, seed: int, generation: int) -> BaseSampler:
     own_seed = int(np.random.SeedSequence([seed, generation]).generate_state(1)[0])
     if kind == "tpe":
-        return TPESampler(seed=own_seed, n_startup_trials=0)
+        return TPESampler(seed=own_seed, n_startup_trials=0, constant_liar=True)
     return GPSampler(seed=own_seed, n_startup_trials=0)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from lambda_search.diffusion.noise import NOISE_SCHEME
-from lambda_search.diffusion.samplers import SAMPLER_REVISION
 from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
 from lambda_search.search.confirm import Confirmation
@@ -50,7 +49,7 @@ def as_row(
     plan: Plan,
     study: Study,
     first: int,
-    device_kind: str,
+    identity: Mapping[str, object],
     preview: str,
 ) -> ScheduleRow:
     """The entry of the lookup table that a confirmation makes."""
@@ -75,12 +74,12 @@ def as_row(
         gain_low=outcome.interval.low,
         gain_high=outcome.interval.high,
         gain_level=outcome.interval.level,
-        provenance=_provenance(contenders, plan, first, device_kind) | {"preview": preview},
+        provenance=_provenance(contenders, plan, first, identity) | {"preview": preview},
     )
 
 
 def _provenance(
-    contenders: Sequence[Contender], plan: Plan, first: int, device_kind: str
+    contenders: Sequence[Contender], plan: Plan, first: int, identity: Mapping[str, object]
 ) -> dict[str, Any]:
     return {
         "study": plan.spec.name,
@@ -103,11 +102,12 @@ def _provenance(
             }
             for c in contenders
         ],
-        "noise_scheme": NOISE_SCHEME,
-        "sampler_revision": SAMPLER_REVISION,
-        "device": device_kind,
+        "identity": dict(identity),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("lambda-search", "torch", "numpy", "optuna")},
+            **{
+                name: version(name)
+                for name in ("lambda-search", "torch", "diffusers", "numpy", "optuna")
+            },
         },
     }

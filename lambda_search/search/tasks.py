@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
@@ -61,22 +60,33 @@ class Workbench:
                 recipe.framework, recipe.checkpoint, recipe.config, str(self.device)
             ),
         )
-        if model.sha256 != recipe.weights:
-            raise LambdaSearchError(
-                f"{recipe.checkpoint} holds other weights on this worker than on the driver.",
-                "Put the same file on every host, or use a shared folder.",
-            )
+        self._check(recipe.checkpoint, model.sha256, recipe.weights)
+        self._check(recipe.checkpoint, model.definition, recipe.definition)
         return model
 
-    def extractor(self, name: str) -> Extractor:
-        """The extractor `name` on this worker's device."""
-        return self._keep(("extractor", name), lambda: load_extractor(name, self.device))
+    def extractor(self, recipe: Recipe) -> Extractor:
+        """The recipe's extractor on this worker's device."""
+        name = recipe.extractor
+        extractor = self._keep(("extractor", name), lambda: load_extractor(name, self.device))
+        self._check(name, extractor.fingerprint, recipe.extractor_fingerprint)
+        return extractor
 
     def reference(self, recipe: Recipe) -> FrechetReference:
         """The recipe's reference, its factor computed once."""
-        fingerprint = self.extractor(recipe.extractor).fingerprint
-        key = ("reference", recipe.reference)
-        return self._keep(key, lambda: load_reference(recipe.reference, fingerprint).frechet())
+        name = recipe.reference
+        reference = self._keep(
+            ("reference", name), lambda: load_reference(name, recipe.extractor_fingerprint)
+        )
+        self._check(name, reference.fingerprint, recipe.reference_fingerprint)
+        return self._keep(("factor", reference.fingerprint), reference.frechet)
+
+    @staticmethod
+    def _check(name: str, here: str, wanted: str) -> None:
+        if here != wanted:
+            raise LambdaSearchError(
+                f"{name} is another file on this worker than on the driver.",
+                "Put the same file on every host, or use a shared folder.",
+            )
 
     def _keep(self, key: object, load: Callable[[], T]) -> T:
         if key not in self._kept:
@@ -91,16 +101,17 @@ class Recipe:
 
     Arguments:
         framework, checkpoint, config: the model, as `load_model` takes it.
-        weights: SHA-256 of its weights.
+        weights, definition: SHA-256 of its weights and of their configuration.
         sampler, steps, options, site, guidance: how it is sampled; options resolved.
         seed: of the noise.
-        extractor, reference: names.
+        extractor, reference: names; their fingerprints are checked by every worker.
     """
 
     framework: str
     checkpoint: str
     config: dict[str, Any] | str | None
     weights: str
+    definition: str
     sampler: str
     steps: int
     options: SamplerOptions
@@ -108,7 +119,9 @@ class Recipe:
     guidance: float | None
     seed: int
     extractor: str
+    extractor_fingerprint: str
     reference: str
+    reference_fingerprint: str
 
     def images(
         self, bench: Workbench, schedule: LambdaSchedule, start: int, timer: DeviceTimer
@@ -128,7 +141,14 @@ class Recipe:
             watch=timer,
         )
         with timer():
-            return to_uint8(model.decode(states))
+            images = model.decode(states)
+        if not torch.isfinite(images).all():
+            raise LambdaSearchError(
+                f"Images at λ(i) = {schedule} hold NaN or infinity ({self.sampler}, "
+                f"{self.options.precision}).",
+                "Take precision fp32 or bf16, clip, or ranges of λ nearer to 1.",
+            )
+        return to_uint8(images)
 
 
 @dataclass(frozen=True)
@@ -138,13 +158,11 @@ class ShardResult:
     Arguments:
         features: float32 [B, d].
         network_seconds, feature_seconds: device time in the network and in the extractor.
-        busy_seconds: wall time of the whole task.
     """
 
     features: NDArray[np.float32]
     network_seconds: float
     feature_seconds: float
-    busy_seconds: float
 
 
 @dataclass(frozen=True)
@@ -156,14 +174,12 @@ class SampleShard:
     start: int
 
     def run(self, bench: Workbench) -> ShardResult:
-        model, extract = bench.model(self.recipe), bench.extractor(self.recipe.extractor)
+        model, extract = bench.model(self.recipe), bench.extractor(self.recipe)
         network, features = DeviceTimer(model.device), DeviceTimer(model.device)
-        begin = time.perf_counter()
         images = self.recipe.images(bench, self.schedule, self.start, network)
         with features():
             extracted = extract(images).numpy()
-        spent = network.seconds(), features.seconds()
-        return ShardResult(extracted, *spent, time.perf_counter() - begin)
+        return ShardResult(extracted, network.seconds(), features.seconds())
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import NoSuchModuleError
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
 
-__all__ = ["HEAD", "VERSION_TABLE", "explain", "open_engine", "upgrade", "writing"]
+__all__ = [
+    "HEAD",
+    "VERSION_TABLE",
+    "explain",
+    "open_engine",
+    "require_existing",
+    "upgrade",
+    "writing",
+]
 
 HEAD = "0001"
 """The newest migration; a test holds it to the files."""
@@ -29,46 +38,62 @@ HEAD = "0001"
 VERSION_TABLE = "ls_alembic_version"
 
 
-def open_engine(url: str, create: bool = True) -> Engine:
+def open_engine(url: str) -> Engine:
     """Connects to `url` and brings the schema up to date.
 
     Arguments:
         url: an SQLAlchemy URL, SQLite or PostgreSQL.
-        create: whether a missing SQLite file may be made.
 
     Raises:
         UsageError: for a URL that is none, or names another kind of database.
         LambdaSearchError: if the database cannot be reached or written.
     """
+    shown = url
     try:
         parsed = make_url(url)
+        shown = parsed.render_as_string(hide_password=True)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise ArgumentError(f"{parsed.get_backend_name()} is neither SQLite nor PostgreSQL")
         options: dict[str, Any] = {"pool_pre_ping": True}
         if parsed.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": 60}
-            if create and parsed.database not in (None, "", ":memory:"):
+            if parsed.database not in (None, "", ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         else:
             options |= {"pool_size": 2, "max_overflow": 4, "connect_args": {"connect_timeout": 10}}
         engine = create_engine(parsed, **options)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise UsageError(
-            f"The store's address {url!r} cannot be used: {error}.",
+            f"The store's address {shown} cannot be used: {error}.",
             "Use sqlite:///PATH or postgresql://USER@HOST/NAME (needs the extra 'postgres').",
         ) from error
     except OSError as error:
         raise LambdaSearchError(
-            f"The folder of the store {url} cannot be made: {error.strerror}.",
+            f"The folder of the store {shown} cannot be made: {error.strerror}.",
             "Choose another place with --store or LAMBDA_SEARCH_HOME.",
         ) from error
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     with explain(engine):
-        if _version(engine) != HEAD:
+        version = _version(engine)
+        if version is not None and version > HEAD:
+            raise UsageError(
+                f"The store {shown} was made by a newer lambda_search (schema {version}).",
+                "Update lambda_search, or name another store.",
+            )
+        if version != HEAD:
             upgrade(engine)
     return engine
+
+
+def require_existing(url: str) -> None:
+    """Raises NoScheduleFound for an SQLite file that is not there: looking up makes no files."""
+    database = make_url(url).database if url.startswith("sqlite") else None
+    if database is not None and not Path(database).exists():
+        raise NoScheduleFound(
+            f"There is no store at {database} yet.", "Fill it with: lambda-search demo"
+        )
 
 
 def upgrade(engine: Engine) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
 from lambda_search.store.engine import writing
@@ -62,11 +63,12 @@ class Lease:
             )
 
 
-def acquire(engine: Engine, study_id: int) -> Lease:
-    """Takes the lease of a study.
+def acquire(engine: Engine, study_id: int, spec: str, identity: dict[str, Any]) -> Lease:
+    """Takes the lease of a study and brings its file up to date.
 
     Raises:
         LambdaSearchError: if a living driver holds it.
+        UsageError: if the study was begun under another identity.
     """
     with Session(writing(engine)) as session, session.begin():
         study = session.execute(
@@ -80,6 +82,18 @@ def acquire(engine: Engine, study_id: int) -> Lease:
                 f"{study.owner['host']}.",
                 f"Watch it with: lambda-search wait {study.name}",
             )
+        before = study.identity or identity
+        changed = [name for name in identity if before.get(name) != identity[name]]
+        if changed:
+            raise UsageError(
+                f"The study '{study.name}' was begun with "
+                + ", ".join(f"{name} {before.get(name)}" for name in changed)
+                + "; this is "
+                + ", ".join(f"{name} {identity[name]}" for name in changed)
+                + ".",
+                "Its trials would not be comparable: finish it there, or give it another name.",
+            )
+        study.spec, study.identity = spec, identity
         study.owner = _me()
         study.fence += 1
         study.lease_until = clock + LEASE_SECONDS
@@ -96,11 +110,15 @@ def renew(engine: Engine, lease: Lease) -> None:
 
 
 def release(engine: Engine, lease: Lease, state: str, message: str = "") -> None:
-    """Gives a lease back and leaves the study in `state`; a lost lease changes nothing."""
+    """Gives a lease back and leaves the study in `state`; a lost or ended one changes nothing."""
     with Session(writing(engine)) as session, session.begin():
         session.execute(
             update(Study)
-            .where(Study.id == lease.study_id, Study.fence == lease.fence)
+            .where(
+                Study.id == lease.study_id,
+                Study.fence == lease.fence,
+                Study.owner.is_not(None),
+            )
             .values(state=state, message=message, owner=None, lease_until=0.0, updated=now())
         )
 

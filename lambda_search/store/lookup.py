@@ -12,6 +12,8 @@ from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
+from lambda_search.store.engine import require_existing
+from lambda_search.store.paths import store_url
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
 
@@ -34,8 +36,9 @@ class BestSchedule:
         n: images behind each FID.
         fid, fid_interval: FID at λ, with its 95 % sampling interval.
         baseline_fid, baseline_interval: the same at λ = 1, on the same indices and noise.
-        gain, gain_interval, gain_level: bias-corrected FID(1) − FID(λ), its paired interval, and
-            the interval's level.
+        gain, gain_interval, gain_level: bias-corrected FID(1) − FID(λ) of the best candidate, its
+            paired interval, and the interval's level. The row recommends the candidate only if
+            the interval lies above zero.
         provenance: study, trial, seeds, indices, versions.
         created: when the row was made, UTC.
         row: its id in the store.
@@ -58,6 +61,17 @@ class BestSchedule:
     created: datetime
     row: int
 
+    @property
+    def candidate(self) -> dict[str, Any]:
+        """The candidate whose gain the row shows, significant or not."""
+        candidates: list[dict[str, Any]] = self.provenance["candidates"]
+        return next(one for one in candidates if one["gain"] == self.gain)
+
+    @property
+    def relative_gain(self) -> float:
+        """`gain` as a share of the FID at λ = 1, both bias-corrected."""
+        return float(self.gain / (self.candidate["corrected"] + self.gain))
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         plain = asdict(self) | {"b": self.schedule.b, "k": self.schedule.k}
@@ -78,8 +92,9 @@ def best(
 ) -> BestSchedule:
     """The best known schedule of `model` at `steps` solver steps.
 
-    Rows of every setting that agrees with what is asked compete: confirmed before published before
-    measured, then the lower FID.
+    Of each setting the row with the most images stands, then the newest. Rows of every setting
+    that agrees with what is asked compete: confirmed before published before measured, then the
+    lower FID.
 
     Arguments:
         model: the model's name in the store.
@@ -93,17 +108,28 @@ def best(
         NoScheduleFound: if no row agrees; the message lists the closest rows.
         UsageError: for a field that does not exist, or if rows of several metrics agree.
     """
-    unknown = set(setting) - set(Setting.model_fields) - set(SamplerOptions.model_fields)
+    known = (set(Setting.model_fields) | set(SamplerOptions.model_fields)) - {"options"}
+    unknown = set(setting) - known
     if unknown:
         raise UsageError(
             f"A setting has no field '{min(unknown)}'.", "See Setting and SamplerOptions."
         )
-    opened = store if isinstance(store, Store) else Store(store)
-    rows = opened.lookup_rows(model)
-    wanted = setting | {"steps": steps} | ({"sampler": sampler} if sampler else {})
+    if isinstance(store, Store):
+        return _best(store, model, setting | {"steps": steps}, sampler)
+    require_existing(store_url(store))
+    opened = Store(store)
+    try:
+        return _best(opened, model, setting | {"steps": steps}, sampler)
+    finally:
+        opened.close()
+
+
+def _best(store: Store, model: str, wanted: dict[str, Any], sampler: str | None) -> BestSchedule:
+    rows = store.lookup_rows(model)
+    wanted = wanted | ({"sampler": sampler} if sampler else {})
     matching = [as_best(row) for row in rows if _agrees(row, wanted)]
     if not matching:
-        raise NoScheduleFound(*_explain_miss(opened, model, wanted, rows))
+        raise NoScheduleFound(*_explain_miss(store, model, wanted, rows))
     metrics = {
         tuple(getattr(found.setting, name) for name in _METRIC_FIELDS) for found in matching
     }
@@ -113,9 +139,7 @@ def best(
             f"Rows of {len(metrics)} metrics agree, and they cannot be compared:\n{listed}",
             "Name one with extractor= and reference=.",
         )
-    return min(
-        _newest_of_each_setting(matching), key=lambda found: (_RANK[found.status], found.fid)
-    )
+    return min(_standing(matching), key=lambda found: (_RANK[found.status], found.fid))
 
 
 def as_best(row: ScheduleRow) -> BestSchedule:
@@ -159,12 +183,12 @@ def _agrees(row: ScheduleRow, wanted: dict[str, Any]) -> bool:
     )
 
 
-def _newest_of_each_setting(matching: list[BestSchedule]) -> list[BestSchedule]:
-    """The newest row of each setting and status; rows come newest first."""
-    newest: dict[tuple[str, str], BestSchedule] = {}
-    for found in matching:
-        newest.setdefault((found.setting.key, found.status), found)
-    return list(newest.values())
+def _standing(matching: list[BestSchedule]) -> list[BestSchedule]:
+    """Of each setting, the row with the most images, then the newest; published ones beside it."""
+    standing: dict[tuple[str, bool], BestSchedule] = {}
+    for found in sorted(matching, key=lambda found: (found.n, found.row)):
+        standing[found.setting.key, found.status == "published"] = found
+    return list(standing.values())
 
 
 def _explain_miss(

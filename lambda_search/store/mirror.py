@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
+from itertools import takewhile
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -20,6 +21,7 @@ from lambda_search.store.tables import Trial
 __all__ = ["mirror"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", message=r".*set_metric_names is experimental")
 
 METRIC_NAME = "FID(λ) − FID(1), bias-corrected"
 
@@ -27,20 +29,17 @@ METRIC_NAME = "FID(λ) − FID(1), bias-corrected"
 def mirror(store: Store, name: str) -> int:
     """Adds the closed trials of study `name` that Optuna's tables lack; returns how many.
 
+    Trials go in order, so that both count them alike.
+
     A trial's value is FID(λ) − FID(1) on its own number of images, lower is better; its
     intermediate values are the same by rung.
     """
     study = store.study(name)
     spec = parse_specs(study.spec)[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        mirrored = optuna.create_study(
-            study_name=name,
-            storage=RDBStorage(store.url),
-            direction="minimize",
-            load_if_exists=True,
-        )
-        mirrored.set_metric_names([METRIC_NAME])
+    mirrored = optuna.create_study(
+        study_name=name, storage=RDBStorage(store.url), direction="minimize", load_if_exists=True
+    )
+    mirrored.set_metric_names([METRIC_NAME])
     there = {trial.user_attrs.get("number") for trial in mirrored.get_trials(deepcopy=False)}
     rungs: dict[int, dict[int, float]] = defaultdict(dict)
     for evaluation in store.evaluations(study.id):
@@ -48,8 +47,8 @@ def mirror(store: Store, name: str) -> int:
             rungs[evaluation.trial][evaluation.n] = -evaluation.gain
     missing = [
         _frozen(trial, rungs[trial.number], spec)
-        for trial in store.trials(study.id)
-        if trial.finished is not None and trial.number not in there
+        for trial in takewhile(lambda trial: trial.finished is not None, store.trials(study.id))
+        if trial.number not in there
     ]
     mirrored.add_trials(missing)
     return len(missing)

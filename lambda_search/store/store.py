@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy import select
@@ -38,15 +39,19 @@ class Store:
 
     Arguments:
         url: SQLAlchemy URL; the default store unless given.
-        create: whether a missing SQLite file may be made.
 
     Raises:
         LambdaSearchError: if it cannot be opened; every method, if it fails later.
     """
 
-    def __init__(self, url: str | None = None, create: bool = True) -> None:
+    def __init__(self, url: str | None = None) -> None:
         self.url = store_url(url)
-        self._engine = open_engine(self.url, create)
+        self._engine = open_engine(self.url)
+
+    @property
+    def address(self) -> str:
+        """The URL without its password, for people."""
+        return self._engine.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -54,14 +59,16 @@ class Store:
 
     # Studies
 
-    def register(self, name: str, setting: Setting, spec: str, steps: int) -> Study:
-        """The study `name`, made or brought up to date with `spec` (YAML).
+    def register(
+        self, name: str, setting: Setting, spec: str, steps: int, dataset: str | None = None
+    ) -> Study:
+        """The study `name`, made with `spec` (YAML) if there is none.
 
         Raises:
             UsageError: if a study of that name has another setting.
         """
         with self._writing() as session:
-            row = self._setting_row(session, setting)
+            row = self._setting_row(session, setting, dataset)
             study = session.scalar(select(Study).where(Study.name == name))
             if study is None:
                 study = Study(name=name, setting_id=row.id, spec=spec, schedule_steps=steps)
@@ -73,8 +80,6 @@ class Store:
                     f"The store has a study '{name}' of another setting: {changed}.",
                     "Give this study another name.",
                 )
-            study.spec = spec
-            session.flush()
             session.refresh(study)
             return study
 
@@ -97,10 +102,10 @@ class Store:
         with self._reading() as session:
             return list(session.scalars(select(Study).order_by(Study.updated.desc())))
 
-    def acquire(self, study: Study) -> Lease:
-        """Takes the study's lease (see `leases`)."""
+    def acquire(self, study: Study, spec: str, identity: dict[str, Any]) -> Lease:
+        """Takes the study's lease and stores its file (see `leases`)."""
         with explain(self._engine):
-            return leases.acquire(self._engine, study.id)
+            return leases.acquire(self._engine, study.id, spec, identity)
 
     def renew(self, lease: Lease) -> None:
         """Prolongs a lease."""
@@ -159,10 +164,18 @@ class Store:
 
     # Rows and events
 
-    def publish(self, lease: Lease, row: ScheduleRow) -> ScheduleRow:
-        """Appends a row to the lookup table."""
+    def publish(
+        self, lease: Lease, row: ScheduleRow, evaluations: Sequence[Evaluation] = ()
+    ) -> ScheduleRow:
+        """Ends a study: its last evaluations, its row, and its lease, all or nothing."""
         with self._writing(lease) as session:
+            session.add_all(evaluations)
             session.add(row)
+            session.execute(
+                update(Study)
+                .where(Study.id == lease.study_id)
+                .values(state="done", message="", owner=None, lease_until=0.0)
+            )
             session.flush()
             session.refresh(row)
             return row
@@ -226,7 +239,7 @@ class Store:
             yield session
 
     @staticmethod
-    def _setting_row(session: Session, setting: Setting) -> SettingRow:
+    def _setting_row(session: Session, setting: Setting, dataset: str | None) -> SettingRow:
         digest = fingerprint(setting.model_dump(mode="json"))
         row = session.scalar(select(SettingRow).where(SettingRow.digest == digest))
         if row is not None:
@@ -241,7 +254,7 @@ class Store:
                 name=setting.model,
                 weights=setting.weights,
                 framework=setting.framework,
-                dataset=setting.dataset,
+                dataset=dataset,
             )
             session.add(model)
             session.flush()

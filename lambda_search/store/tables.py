@@ -59,7 +59,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar = {
         datetime: UtcTime(),
-        dict[str, Any]: JSON(),
+        dict[str, Any]: JSON(none_as_null=True),
         list[float]: JSON(),
     }
 
@@ -93,7 +93,11 @@ class SettingRow(Base):
 
 
 class Study(Base):
-    """A search: its file, its state, and the lease of the driver that may write to it."""
+    """A search: its file, its state, and the lease of the driver that may write to it.
+
+    `identity` is what a study's numbers depend on besides its setting: the seed, the noise, the
+    device kind and the libraries' versions. It never changes.
+    """
 
     __tablename__ = "ls_study"
 
@@ -102,6 +106,7 @@ class Study(Base):
     setting_id: Mapped[int] = mapped_column(ForeignKey("ls_setting.id"), index=True)
     spec: Mapped[str] = mapped_column(Text)
     schedule_steps: Mapped[int]
+    identity: Mapped[dict[str, Any] | None]
     state: Mapped[str] = mapped_column(String(20), default="queued")
     message: Mapped[str] = mapped_column(Text, default="")
     owner: Mapped[dict[str, Any] | None]

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -59,9 +61,7 @@ cuts = st.sets(st.integers(1, 29), max_size=8).map(lambda found: [0, *sorted(fou
 def test_blocks_merge_to_the_whole(ends, seed, centre):
     x = draw_features(60, seed=seed)
     c = np.full(5, centre)
-    blocks = [
-        Moments.from_features(x[2 * a : 2 * b], c) for a, b in zip(ends, ends[1:], strict=False)
-    ]
+    blocks = [Moments.from_features(x[2 * a : 2 * b], c) for a, b in pairwise(ends)]
     merged = blocks[0]
     for block in blocks[1:]:
         merged = merged + block
@@ -77,7 +77,7 @@ def test_blocks_merge_to_the_whole(ends, seed, centre):
 def test_the_same_blocks_in_the_same_order_give_the_same_bits(ends, seed):
     def merged():
         x = draw_features(60, seed=seed)
-        pairs = zip(ends, ends[1:], strict=False)
+        pairs = pairwise(ends)
         first, *rest = [Moments.from_features(x[2 * a : 2 * b]) for a, b in pairs]
         for block in rest:
             first = first + block

@@ -51,7 +51,9 @@ def test_the_bundled_reference_tells_noise_from_less_noise():
     noise = torch.randint(0, 256, (64, 1, 28, 28), generator=torch.Generator().manual_seed(0))
     far = reference.distance(extractor(noise.to(torch.uint8)))
     rng = np.random.default_rng(0)
-    near = reference.distance(rng.multivariate_normal(reference.mean, reference.cov, 500))
+    near = reference.distance(
+        rng.multivariate_normal(reference.mean.numpy(), reference.cov.numpy(), 500)
+    )
     assert 0 < near < 0.1 * far
 
 
@@ -133,7 +135,7 @@ def test_a_single_array_is_refused(tmp_path):
 
 
 def test_a_pickle_is_not_opened(write):
-    assert "cannot be read" in refused(write(mu=np.array([{"a": 1}], dtype=object)))[0]
+    assert "cannot be read" in refused(write(mu=np.arange(3.0).astype(object)))[0]
 
 
 @pytest.mark.parametrize(

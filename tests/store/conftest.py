@@ -48,6 +48,7 @@ def setting():
     return Setting(
         model="m",
         weights="0" * 64,
+        definition="1" * 64,
         framework="diffusers",
         sampler="ancestral",
         options=SamplerOptions(clip=True, variance="small", grid="leading"),

@@ -23,6 +23,8 @@ from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import Study
 from lambda_search.store.tables import Trial
 
+IDENTITY = {"seed": 0, "device": "cpu"}
+
 
 def trial(study, number, generation=0):
     return Trial(
@@ -122,16 +124,16 @@ def test_many_open_an_empty_database_at_once(url):
 
 def test_register_is_idempotent_and_refuses_another_setting(store, setting, study):
     again = store.register("s", setting, "name: s2", 4)
-    assert (again.id, again.spec) == (study.id, "name: s2")
+    assert (again.id, again.spec) == (study.id, "name: s")
     with pytest.raises(UsageError, match="steps is 4"):
         store.register("s", setting.model_copy(update={"steps": 5}), "", 5)
-    assert store.study("s").spec == "name: s2"
+    assert store.study("s").spec == "name: s"
     with pytest.raises(UsageError, match="There is no study 'x'"):
         store.study("x")
 
 
 def test_a_generation_is_all_or_nothing(store, study):
-    lease = store.acquire(study)
+    lease = store.acquire(study, "name: s", IDENTITY)
     with pytest.raises(LambdaSearchError):
         store.propose(lease, [trial(study, 0), trial(study, 1), trial(study, 1)])
     assert store.trials(study.id) == []
@@ -140,7 +142,7 @@ def test_a_generation_is_all_or_nothing(store, study):
 
 
 def test_closing_a_rung_is_one_transaction(store, study):
-    lease = store.acquire(study)
+    lease = store.acquire(study, "name: s", IDENTITY)
     store.propose(lease, [trial(study, 0)])
     [first] = store.trials(study.id)
     first.state, first.n, first.gain, first.fid = "complete", 32, 0.25, 7.5
@@ -156,9 +158,9 @@ def test_closing_a_rung_is_one_transaction(store, study):
 
 
 def test_a_living_driver_keeps_its_study(store, study):
-    store.acquire(study)
+    store.acquire(study, "name: s", IDENTITY)
     with pytest.raises(LambdaSearchError, match="is being driven by process"):
-        store.acquire(study)
+        store.acquire(study, "name: s", IDENTITY)
     assert store.study("s").state == "running"
     assert not store.is_abandoned(store.study("s"))
 
@@ -178,10 +180,10 @@ def test_an_abandoned_study_is_taken_over_and_the_old_driver_cannot_write(
     else:
         monkeypatch.setattr(leases, "_me", lambda: {"host": "elsewhere", "pid": 1, "started": 0})
         monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
-    old = store.acquire(study)
+    old = store.acquire(study, "name: s", IDENTITY)
     assert store.is_abandoned(store.study("s"))
     monkeypatch.undo()
-    new = store.acquire(study)
+    new = store.acquire(study, "name: s", IDENTITY)
     assert new.fence > old.fence
     for write in (
         lambda: store.propose(old, [trial(study, 0)]),
@@ -200,7 +202,7 @@ def test_an_abandoned_study_is_taken_over_and_the_old_driver_cannot_write(
 
 
 def test_best_prefers_confirmed_then_fid_and_says_what_it_lacks(store, setting, study):
-    lease = store.acquire(study)
+    lease = store.acquire(study, "name: s", IDENTITY)
     store.publish(lease, row(study, fid=1.0, status="measured", b=1.001))
     store.publish(lease, row(study, fid=5.0, b=1.002))
     found = best("m", 4, store=store)
@@ -219,10 +221,10 @@ def test_best_prefers_confirmed_then_fid_and_says_what_it_lacks(store, setting, 
 
 
 def test_best_never_ranks_across_metrics(store, setting, study):
-    lease = store.acquire(study)
+    lease = store.acquire(study, "name: s", IDENTITY)
     store.publish(lease, row(study))
     other = store.register("t", setting.model_copy(update={"extractor": "dinov2@9"}), "", 4)
-    store.publish(store.acquire(other), row(other))
+    store.publish(store.acquire(other, "", IDENTITY), row(other))
     with pytest.raises(UsageError, match="cannot be compared"):
         best("m", 4, store=store)
     assert best("m", 4, store=store, extractor="dinov2").setting.extractor == "dinov2@9"
@@ -230,7 +232,7 @@ def test_best_never_ranks_across_metrics(store, setting, study):
 
 def test_studies_are_listed_latest_first(store, setting, study):
     store.register("t", setting, "", 4)
-    lease = store.acquire(store.study("s"))
+    lease = store.acquire(store.study("s"), "name: s", IDENTITY)
     store.renew(lease)
     assert [one.name for one in store.studies()] == ["s", "t"]
     assert all(isinstance(one, Study) for one in store.studies())
@@ -258,3 +260,30 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path):
     with pytest.raises(LambdaSearchError, match="not a database"):
         Store(str(path))
     assert path.read_text() == "x" * 5000
+
+
+def test_the_lease_brings_the_file_and_holds_the_identity(store, study):
+    lease = store.acquire(study, "name: s2", IDENTITY)
+    assert store.study("s").spec == "name: s2"
+    store.release(lease, "stopped")
+    with pytest.raises(UsageError, match="was begun with seed 0; this is seed 1") as caught:
+        store.acquire(study, "name: s3", IDENTITY | {"seed": 1})
+    assert "another name" in caught.value.hint
+    assert (store.study("s").spec, store.study("s").state) == ("name: s2", "stopped")
+
+
+def test_publishing_ends_the_study_in_one_transaction(store, study):
+    lease = store.acquire(study, "", IDENTITY)
+    with pytest.raises(LambdaSearchError):
+        store.publish(lease, row(study), [evaluation(study, "a"), evaluation(study, "a")])
+    assert (store.rows(study.id), store.study("s").state) == ([], "running")
+    store.publish(lease, row(study), [evaluation(study, "a")])
+    assert (len(store.rows(study.id)), store.study("s").state) == (1, "done")
+    store.release(lease, "stopped")
+    assert store.study("s").state == "done", "what has ended stays ended"
+
+
+def test_looking_up_makes_no_files(tmp_path):
+    with pytest.raises(NoScheduleFound, match="no store at"):
+        best("m", 4, store=f"{tmp_path}/typo.db")
+    assert list(tmp_path.glob("typo*")) == []

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
@@ -102,7 +103,7 @@ def _data_folder() -> str:
 def _store(url: str | None) -> str:
     opened = Store(url)
     counts = ", ".join(f"{count} {name}" for name, count in opened.counts().items())
-    return f"{opened.url}: {counts}"
+    return f"{opened.address}: {counts}"
 
 
 def _hub() -> str:
@@ -111,8 +112,12 @@ def _hub() -> str:
 
 
 def _workers(address: str | None) -> str:
-    from lambda_search.runner import worker_pool
-
+    try:
+        from lambda_search.runner import worker_pool
+    except ImportError as error:
+        raise LambdaSearchError(
+            f"{error.name} is not installed", "pip install 'lambda-search[all]'"
+        ) from error
     with worker_pool(None, address, None) as pool:
         return f"{pool.size or 1} came up on {pool.device_kind}"
 
@@ -121,7 +126,5 @@ def _table(found: list[dict[str, Any]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for one in found:
         mark = "[green]✓[/]" if one["ok"] else "[red]✗[/]"
-        table.add_row(
-            mark, one["check"], one["answer"], f"[yellow]{one['next']}[/]" if one["next"] else ""
-        )
+        table.add_row(mark, one["check"], Text(one["answer"]), Text(one["next"], "yellow"))
     return table

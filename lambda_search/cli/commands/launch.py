@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
@@ -58,32 +59,30 @@ def run(
 ) -> None:
     """Runs study files with progress on the terminal, and prints their rows."""
     from lambda_search.cli.progress import Display
+    from lambda_search.cli.progress import show_cost
     from lambda_search.runner import run_studies
     from lambda_search.runner import worker_pool
     from lambda_search.store.lookup import as_best
     from lambda_search.store.store import Store
 
     try:
-        with working("reading models"):
-            plans = _plans(studies)
+        with ExitStack() as stack:
+            with working("reading models"):
+                plans = _plans(studies)
             opened = Store(store)
-        with working("starting workers"):
-            pool_context = worker_pool(workers, ray_address, gpus)
-            pool = pool_context.__enter__()
-        try:
-            err.print(
-                f"{len(plans)} {'study' if len(plans) == 1 else 'studies'} on {pool.size} workers"
-            )
+            stack.callback(opened.close)
+            with working("starting workers"):
+                pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
+            count = "1 study" if len(plans) == 1 else f"{len(plans)} studies"
+            err.print(f"{count} on {pool.size} workers ({pool.device_kind})")
             with Display() as display:
                 rows = run_studies(plans, opened, pool, display)
-        finally:
-            pool_context.__exit__(None, None, None)
+            show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:
         raise Interrupted(
-            "Nothing that was computed is lost.", "Go on with the same command."
+            "Nothing was computed yet.", "Start again with the same command."
         ) from None
     found = [as_best(row) for row in rows]
-    opened.close()
     if as_json:
         print_json([one.to_json() for one in found])
         return

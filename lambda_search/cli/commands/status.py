@@ -98,7 +98,7 @@ def _table(store: Store) -> Table:
 def _facts(store: Store, study: Study) -> dict[str, Any]:
     trials = [trial for trial in store.trials(study.id) if trial.gain is not None]
     others = [trial for trial in trials if trial.number != 0]
-    best = max(others, key=lambda trial: trial.gain or 0.0, default=None)
+    best = max(others, key=lambda trial: (trial.n or 0, trial.gain or 0.0), default=None)
     rows = store.rows(study.id)
     abandoned = study.state == "running" and store.is_abandoned(study)
     return {

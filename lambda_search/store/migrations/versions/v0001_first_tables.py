@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("setting_id", sa.Integer(), nullable=False),
         sa.Column("spec", sa.Text(), nullable=False),
         sa.Column("schedule_steps", sa.Integer(), nullable=False),
+        sa.Column("identity", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("owner", sa.JSON(), nullable=True),
