@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -40,6 +41,7 @@ _AHEAD = 2
 _ATTEMPTS = 3
 _START_SECONDS = 180.0
 _LOOK_FOR_NODES_SECONDS = 5.0
+_KNOCK_SECONDS = 5.0
 
 
 @dataclass(order=True)
@@ -311,6 +313,7 @@ def _connect(workers: int | None, address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is not None:
+            _knock(address)
             ray.init(address=address, **quiet)
         else:
             ray.init(
@@ -326,8 +329,15 @@ def _connect(workers: int | None, address: str | None) -> None:
             f"Ray cannot be reached {where}: {_first_line(error)}",
             "Check the address (ray status), and RAY_AUTH_MODE if the cluster uses tokens."
             if address
-            else "See what is missing with: lambda-search doctor",
+            else _DOCTOR,
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
 
 
 def _own_error(error: RayTaskError) -> Exception:
