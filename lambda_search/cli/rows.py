@@ -55,9 +55,11 @@ def row_panel(found: BestSchedule) -> RenderableType:
 def usage_line(found: BestSchedule) -> str:
     """The Python line that samples with the row's schedule."""
     setting = found.setting
+    kept = {"eta", "grid", "clip", "variance"}
+    options = setting.options.model_dump(include=kept, exclude_none=True)
     return (
         f'ls.sample(model, "{setting.sampler}", {setting.steps}, '
-        f"ls.LambdaSchedule({found.schedule.b!r}, {found.schedule.k!r}))"
+        f"ls.LambdaSchedule({found.schedule.b!r}, {found.schedule.k!r}), options={options})"
     )
 
 

@@ -78,7 +78,7 @@ def _table(store: Store) -> Table:
         err.print("No study yet. Run: lambda-search demo")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("study", "state", "trials", "best so far", "row"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=heading in ("state", "trials"), overflow="fold")
     for study in studies:
         facts = _facts(store, study)
         style = _STYLES.get(facts["state"], "")
