@@ -19,12 +19,12 @@ from lambda_search.metrics.features import load_extractor
 from lambda_search.metrics.reference import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.sampling import sample
+from lambda_search.models.sampling import sampler_options
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.evaluator import Evaluator
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import confirm_start
-from lambda_search.setting import SamplerOptions
 
 __all__ = ["Evidence", "evaluate", "evaluate_plan", "scores_of"]
 
@@ -102,7 +102,7 @@ def evaluate(
     """
     extract = load_extractor(extractor, model.device)
     frechet = load_reference(reference, extract.fingerprint).frechet()
-    batch = model.resolve(sampler, SamplerOptions(**(options or {}))).batch
+    batch = model.resolve(sampler, sampler_options(options)).batch
     start = confirm_start(batch) if first is None else first
 
     def features(candidate: LambdaSchedule) -> torch.Tensor:

@@ -173,11 +173,12 @@ def run_studies(
                 "Nothing that was computed is lost.", "Go on with the same command."
             ) from None
         raise
-    failed = [run for run in runs if run.error is not None]
-    for run in failed[1:]:
-        failed[0].error.add_note(f"{run.progress.name}: {run.error}")  # type: ignore[union-attr]
-    if failed and failed[0].error is not None:
-        raise failed[0].error
+    failed = [(run.progress.name, run.error) for run in runs if run.error is not None]
+    if failed:
+        (_, first), *others = failed
+        for name, other in others:
+            first.add_note(f"{name}: {other}")
+        raise first
     return [run.row for run in runs if run.row is not None]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ from lambda_search.runner import plans_of
 from lambda_search.runner import worker_pool
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.evaluator import Evaluator
+from lambda_search.search.progress import Progress
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import BestSchedule
@@ -128,8 +130,8 @@ def _figures(found: BestSchedule) -> dict[str, str | int]:
     }
 
 
-def _print_news(studies: object) -> None:
-    for study in studies:  # type: ignore[attr-defined]
+def _print_news(studies: Sequence[Progress]) -> None:
+    for study in studies:
         while study.news:
             console.print(study.news.popleft())
 

@@ -58,7 +58,10 @@ def _options(
         bool, typer.Option(envvar="LAMBDA_SEARCH_DEBUG", help="Show tracebacks of errors.")
     ] = False,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, show_envvar=False, help="Show it."
+        ),
     ] = False,
 ) -> None:
     if debug:

@@ -22,12 +22,13 @@ from lambda_search.diffusion.samplers import Site
 from lambda_search.diffusion.samplers import ancestral
 from lambda_search.diffusion.samplers import ddim
 from lambda_search.diffusion.samplers import integrate
+from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 
-__all__ = ["Draw", "counter_noise", "sample", "sample_batch", "to_uint8"]
+__all__ = ["Draw", "counter_noise", "sample", "sample_batch", "sampler_options", "to_uint8"]
 
 Draw: TypeAlias = Callable[[int], Tensor]
 """j → noise [n, c, h, w]: 0 the start, j ≥ 1 the j-th step's, noisy to clean."""
@@ -72,7 +73,7 @@ def sample(
     Raises:
         UsageError: for options, steps or schedules that the model cannot do.
     """
-    resolved = model.resolve(sampler, _options(options))
+    resolved = model.resolve(sampler, sampler_options(options))
     model.check_conditions(labels, guidance)
     if site not in get_args(Site):
         raise UsageError(f"There is no site '{site}'.", f"Choose {' or '.join(get_args(Site))}.")
@@ -153,11 +154,21 @@ def counter_noise(model: Model, seed: int, indices: Sequence[int]) -> Draw:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Images in [−1, 1] as bytes, quantised as the field does: (127.5x + 128) clipped to 0…255."""
+    """Images in [−1, 1] as bytes, quantised as the field does: (127.5x + 128) clipped to 0…255.
+
+    Raises:
+        LambdaSearchError: for NaN or infinity, which would look like black or white pixels.
+    """
+    if not torch.isfinite(images).all():
+        raise LambdaSearchError(
+            "The sampled images hold NaN or infinity.",
+            "Take precision fp32 or bf16, clip, or λ nearer to 1.",
+        )
     return (images * 127.5 + 128).clip(0, 255).to(torch.uint8)
 
 
-def _options(options: Mapping[str, Any] | None) -> SamplerOptions:
+def sampler_options(options: Mapping[str, Any] | None) -> SamplerOptions:
+    """`SamplerOptions` by name; a name or value that is none raises UsageError."""
     try:
         return SamplerOptions(**(options or {}))
     except ValidationError as error:

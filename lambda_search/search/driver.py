@@ -69,7 +69,7 @@ class Driver:
         self._store = store
         self._evaluator = evaluator
         self._progress = progress
-        self._baselines: dict[tuple[int, int], Scored] = {}
+        self._baselines: dict[int, Scored] = {}
         self._known = {e.fingerprint: e for e in store.evaluations(study.id)}
 
     def run(self) -> ScheduleRow:
@@ -145,7 +145,7 @@ class Driver:
         numbers = {trial.number for trial in members}
         rungs = self._plan.spec.metric.rungs
         for n in rungs:
-            new = self._evaluate(alive, "search", 0, n)
+            new = self._evaluate(alive, n)
             gains = {
                 e.trial: e.gain
                 for e in self._known.values()
@@ -155,7 +155,7 @@ class Driver:
             ended = [trial for trial in alive if trial.number not in going_on]
             finished = [trial for trial in ended if trial.finished is None]
             for trial in finished:
-                evaluation = self._evaluation(trial, 0, n)
+                evaluation = self._known[self._name(trial, 0, n)]
                 trial.state = "complete" if n == rungs[-1] else "stopped"
                 trial.n, trial.gain, trial.fid = n, evaluation.gain, evaluation.fid
             self._store.close_rung(self._lease, new, finished)
@@ -221,28 +221,26 @@ class Driver:
 
     # Scores
 
-    def _evaluate(
-        self, trials: Sequence[Trial], phase: str, first: int, n: int
-    ) -> list[Evaluation]:
-        """Scores those of `trials` that have no evaluation yet; returns the new evaluations."""
-        missing = [trial for trial in trials if self._name(trial, first, n) not in self._known]
+    def _evaluate(self, trials: Sequence[Trial], n: int) -> list[Evaluation]:
+        """Scores those of `trials` that have no evaluation at the rung n; returns the new ones."""
+        missing = [trial for trial in trials if self._name(trial, 0, n) not in self._known]
         if not missing:
             return []
         schedules = [LambdaSchedule(trial.b, trial.k) for trial in missing]
-        if (first, n) not in self._baselines:
+        if n not in self._baselines:
             schedules.insert(0, _BASELINE)
-        scored = self._evaluator.scores(schedules, first, n)
-        if (first, n) not in self._baselines:
-            self._baselines[first, n] = scored.pop(0)
-        baseline = self._baselines[first, n]
+        scored = self._evaluator.scores(schedules, 0, n)
+        if n not in self._baselines:
+            self._baselines[n] = scored.pop(0)
+        baseline = self._baselines[n]
         return self._fresh(
             as_evaluation(
                 trial,
-                phase,
-                first,
+                "search",
+                0,
                 result.score,
                 _against(result, baseline),
-                self._name(trial, first, n),
+                self._name(trial, 0, n),
             )
             for trial, result in zip(missing, scored, strict=True)
         )
@@ -252,9 +250,6 @@ class Driver:
         new = [e for e in evaluations if e.fingerprint not in self._known]
         self._known |= {e.fingerprint: e for e in new}
         return new
-
-    def _evaluation(self, trial: Trial, first: int, n: int) -> Evaluation:
-        return self._known[self._name(trial, first, n)]
 
     def _name(self, trial: Trial, first: int, n: int) -> str:
         schedule = LambdaSchedule(trial.b, trial.k)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lambda_search.diffusion.noise import normal
+from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
@@ -223,3 +224,11 @@ def test_bytes_are_quantised_as_the_field_does():
     x = torch.tensor([-1.1, -1.0, -1 + 1 / 127.5, 0.0, 0.5, 1.0, 1.1])
     assert to_uint8(x).tolist() == [0, 0, 1, 128, 191, 255, 255]
     assert to_uint8(x).dtype == torch.uint8
+
+
+def test_diverged_images_are_not_painted_black():
+    images = torch.zeros(2, 1, 4, 4)
+    images[1, 0, 0, 0] = float("nan")
+    with pytest.raises(LambdaSearchError, match="NaN or infinity") as caught:
+        to_uint8(images)
+    assert "precision" in caught.value.hint
