@@ -102,7 +102,7 @@ def evaluate(
     """
     extract = load_extractor(extractor, model.device)
     frechet = load_reference(reference, extract.fingerprint).frechet()
-    batch = model.resolve(sampler, sampler_options(options)).batch
+    batch = model.resolve(sampler, steps, sampler_options(options)).batch
     start = confirm_start(batch) if first is None else first
 
     def features(candidate: LambdaSchedule) -> torch.Tensor:

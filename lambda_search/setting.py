@@ -35,6 +35,10 @@ class SamplerOptions(FrozenModel):
         variance: ancestral sampling's variance.
         precision: arithmetic of the network; the state stays in float32 or better.
         batch: images in a padded batch; a different batch may change the last bits of an image.
+        s_churn: EDM's S_churn ≥ 0, the noise added in all steps together (arXiv:2206.00364, alg. 2).
+        s_min, s_max: the σ between which it is added; s_max open means no upper end.
+        s_noise: EDM's S_noise, the standard deviation of the added noise.
+        classifier_scale: weight of a noisy classifier's gradient; 0 leaves the classifier out.
     """
 
     eta: float | None = Field(default=None, ge=0, le=1)
@@ -43,8 +47,13 @@ class SamplerOptions(FrozenModel):
     variance: Literal["learned", "small", "large"] | None = None
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     batch: int = Field(default=64, ge=1, le=65536)
+    s_churn: float | None = Field(default=None, ge=0)
+    s_min: float | None = Field(default=None, ge=0)
+    s_max: float | None = Field(default=None, gt=0)
+    s_noise: float | None = Field(default=None, gt=0)
+    classifier_scale: float | None = Field(default=None, ge=0)
 
-    @field_validator("eta")
+    @field_validator("eta", "s_churn", "s_min", "classifier_scale")
     @classmethod
     def _has_one_zero(cls, value: float | None) -> float | None:
         return None if value is None else value + 0.0  # −0 and 0 are equal and must have one key
@@ -58,7 +67,7 @@ class Setting(FrozenModel):
         weights: SHA-256 of its weights, hexadecimal.
         framework: how the weights are read.
         definition: SHA-256 of the configuration that the weights are run with.
-        sampler: `ancestral` or `ddim`.
+        sampler: `ancestral`, `ddim`, `euler` or `heun`.
         options: the sampler's options, every field that the sampler uses resolved.
         steps: solver steps T′.
         guidance: classifier-free guidance scale, or None.
@@ -88,8 +97,8 @@ class Setting(FrozenModel):
 
     @property
     def key(self) -> str:
-        """The canonical key; equal settings have equal keys."""
-        return canonical(self.model_dump(mode="json"))
+        """The canonical key; equal settings have equal keys. What is not set is not in it."""
+        return canonical(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
     def from_key(cls, key: str) -> Self:

@@ -71,13 +71,13 @@ class SamplerSpec(SamplerOptions):
     """Which sampler, how many solver steps, and its options.
 
     Arguments:
-        name: `ancestral` or `ddim`.
+        name: `ancestral`, `ddim`, `euler` or `heun`.
         steps: T′ ≥ 1.
         guidance: classifier-free guidance scale.
         site: where λ acts.
     """
 
-    name: Literal["ancestral", "ddim"]
+    name: Literal["ancestral", "ddim", "euler", "heun"]
     steps: int = Field(ge=1, le=100_000, strict=True)
     guidance: float | None = None
     site: Literal["full", "x0_only"] = "full"

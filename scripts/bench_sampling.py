@@ -43,7 +43,7 @@ def main(
     """Measures and prints."""
     torch.set_num_threads(1)
     model = load_model("diffusers", "bundled:fashion-mnist", device=device)
-    options = model.resolve("ancestral", SamplerOptions(batch=batch))
+    options = model.resolve("ancestral", steps, SamplerOptions(batch=batch))
     network, wall = DeviceTimer(model.device), 0.0
 
     def ours(turn: int) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.models.registry import load_model
+from lambda_search.models.sampling import default_labels
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.plan import Plan
 
@@ -78,11 +79,13 @@ def _forwards_per_second(plan: Plan) -> float:
     grid = model.grid(recipe.sampler, recipe.steps, recipe.options)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    x = torch.zeros(recipe.options.batch, *model.shape)
+    x = torch.zeros(recipe.options.batch, *model.shape, dtype=model.dtype)
+    labels = default_labels(model, range(len(x)))
+    few = None if labels is None else labels[:2]
     with torch.inference_mode(), model.autocast(recipe.options.precision):
-        model.predict(x[:2], grid.times[-1], None, recipe.guidance)
+        model.predict(x[:2], grid.times[-1], few, recipe.guidance, recipe.options)
         start = time.perf_counter()
-        model.predict(x, grid.times[-1], None, recipe.guidance)
+        model.predict(x, grid.times[-1], labels, recipe.guidance, recipe.options)
         seconds = time.perf_counter() - start
     torch.set_num_threads(threads)
     return len(x) / seconds

@@ -1,16 +1,18 @@
-r"""Samplers, all of them the one update in variance-exploding coordinates.
+r"""First-order samplers, all of them the one update in variance-exploding coordinates.
 
 With the network's ε divided by λ(i), x0 = (x − σε)/α (clipped where the framework clips, and then
 ε = (x − αx0)/σ again), step i from (α, σ) to (α', σ') is
 
     x' = α'·(x0 + σ_target·ε + σ_up·z),        σ̄ = σ/α,
 
-    ddim       σ_up = (1/α')·η·√(σ'²/σ² · (1 − α²/α'²)),   σ_target = √(σ̄'² − σ_up²)
+    Ddim       σ_up = (1/α')·η·√(σ'²/σ² · (1 − α²/α'²)),   σ_target = √(σ̄'² − σ_up²)
                (Song et al. 2020, arXiv:2010.02502, eq. 12 and 16; η = 0 is Euler's method)
-    ancestral  σ_up = √variance/α',                        σ_target = σ̄'²/σ̄
+    Ancestral  σ_up = √variance/α',                        σ_target = σ̄'²/σ̄
                (Ho et al. 2020, arXiv:2006.11239, eq. 6 and 7)
 
-No noise enters the step to a clean image (σ' = 0).
+No noise enters the step to a clean image (σ' = 0). A classifier's score s = ∇ log p(y|x), where a
+model has one, is not divided by λ: it joins the ancestral mean as variance·s, and DDIM's direction
+as −σ·s (Dhariwal & Nichol 2021, arXiv:2105.05233, alg. 1 and 2).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+from typing import Protocol
 from typing import TypeAlias
 
 from torch import Tensor
@@ -26,10 +29,18 @@ from torch import Tensor
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.scaling import scale_epsilon
 
-__all__ = ["SAMPLER_REVISION", "Prediction", "Site", "StepRule", "ancestral", "ddim", "integrate"]
+__all__ = [
+    "SAMPLER_REVISION",
+    "Ancestral",
+    "Ddim",
+    "Prediction",
+    "Site",
+    "StepRule",
+    "integrate",
+]
 
 SAMPLER_REVISION = 1
-"""Part of every fingerprint: raised by any change of the arithmetic here."""
+"""Part of every fingerprint: raised by any change of the samplers' arithmetic."""
 
 Site: TypeAlias = Literal["full", "x0_only"]
 Variance: TypeAlias = Literal["learned", "small", "large"]
@@ -42,51 +53,70 @@ class Prediction:
     Arguments:
         epsilon: the predicted noise, the state's shape.
         variance_logit: v of a learned-range network, −1 (small) to 1 (large), or None.
+        score: a classifier's ∇ log p(y|x) times its scale, the state's shape, or None.
     """
 
     epsilon: Tensor
     variance_logit: Tensor | None = None
+    score: Tensor | None = None
 
 
-StepRule: TypeAlias = Callable[[Grid, int, Prediction], tuple[float, "float | Tensor"]]
-"""(grid, i, prediction) → (σ_target, σ_up)."""
+class StepRule(Protocol):
+    """What tells one sampler from another.
+
+    Arguments:
+        score_joins: whether a classifier's score joins the direction or the mean.
+    """
+
+    @property
+    def score_joins(self) -> Literal["direction", "mean"]: ...
+
+    def levels(self, grid: Grid, i: int, prediction: Prediction) -> tuple[float, float | Tensor]:
+        """(σ_target, σ_up) of step i."""
+        ...
 
 
-def ddim(eta: float = 0.0) -> StepRule:
+@dataclass(frozen=True)
+class Ddim:
     """DDIM: deterministic for η = 0, as noisy as the DDPM posterior for η = 1."""
 
-    def rule(grid: Grid, i: int, _: Prediction) -> tuple[float, float]:
+    eta: float = 0.0
+    score_joins: Literal["direction"] = "direction"
+
+    def levels(self, grid: Grid, i: int, prediction: Prediction) -> tuple[float, float]:
         target = grid.sigma_next[i] / grid.alpha_next[i]
         small, _large = grid.posterior_variances(i)
-        up = eta * max(small, 0.0) ** 0.5 / grid.alpha_next[i]
+        up = self.eta * max(small, 0.0) ** 0.5 / grid.alpha_next[i]
         return max(target**2 - up**2, 0.0) ** 0.5, up
 
-    return rule
 
-
-def ancestral(variance: Variance) -> StepRule:
+@dataclass(frozen=True)
+class Ancestral:
     """DDPM ancestral sampling with the fixed small, fixed large or learned-range variance.
 
     Learned range (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15): log variance = f·log β +
     (1 − f)·log β̃ with f = (v + 1)/2.
     """
 
-    def rule(grid: Grid, i: int, prediction: Prediction) -> tuple[float, float | Tensor]:
+    variance: Variance
+    score_joins: Literal["mean"] = "mean"
+
+    def levels(self, grid: Grid, i: int, prediction: Prediction) -> tuple[float, float | Tensor]:
         noise_now = grid.sigma[i] / grid.alpha[i]
         noise_next = grid.sigma_next[i] / grid.alpha_next[i]
-        target = noise_next**2 / noise_now
-        if noise_next == 0:
-            return target, 0.0
         small, large = grid.posterior_variances(i)
-        if variance == "learned":
+        if (
+            grid.sigma_next[i] == 0
+        ):  # the step to a clean image: β̃ is taken from the step before it
+            small = grid.posterior_variances(min(i + 1, len(grid) - 1))[0] or large
+            large = small if self.variance == "large" else large
+        if self.variance == "learned":
             assert prediction.variance_logit is not None
             share = (prediction.variance_logit + 1) / 2
             deviation: float | Tensor = small**0.5 * (0.5 * math.log(large / small) * share).exp()
         else:
-            deviation = (small if variance == "small" else large) ** 0.5
-        return target, deviation / grid.alpha_next[i]
-
-    return rule
+            deviation = (small if self.variance == "small" else large) ** 0.5
+        return noise_next**2 / noise_now, deviation / grid.alpha_next[i]
 
 
 def integrate(
@@ -127,9 +157,15 @@ def integrate(
             unscaled = x0 if site == "full" else (x - sigma * direction) / alpha
             x0 = x0.clamp(-1, 1)
             direction = (x - alpha * unscaled.clamp(-1, 1)) / sigma
-        target, up = rule(grid, i, prediction)
+        score = prediction.score
+        if score is not None and rule.score_joins == "direction":
+            direction = direction - sigma * score
+            x0 = x0 + sigma**2 / alpha * score
+        target, up = rule.levels(grid, i, prediction)
         x = x0 + target * direction
-        if isinstance(up, Tensor) or up != 0:
+        if score is not None and rule.score_joins == "mean":
+            x = x + grid.alpha_next[i] * up * up * score
+        if grid.sigma_next[i] > 0 and (isinstance(up, Tensor) or up != 0):
             x = x + up * draw(j)
         x = grid.alpha_next[i] * x
     return x

@@ -1,16 +1,35 @@
-"""Finding checkpoints and naming them by the SHA-256 of their weights. Checkpoints are data."""
+"""Finding checkpoints, naming them by SHA-256, and filling networks from them.
+
+Checkpoints are data: nothing in one is ever executed.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor
+from torch import nn
 
 from lambda_search.errors import UsageError
 
-__all__ = ["BUNDLED", "bundled_folder", "locate", "sha256_of"]
+__all__ = [
+    "BUNDLED",
+    "bundled_folder",
+    "find",
+    "load_weights",
+    "locate",
+    "read_config",
+    "sha256_of",
+]
 
 BUNDLED = "bundled:"
+_SHOWN = 5
 
 
 def bundled_folder(name: str) -> Path:
@@ -40,6 +59,22 @@ def locate(checkpoint: str, base: Path | None = None) -> Path | None:
     return path.resolve() if path.exists() else None
 
 
+def find(checkpoint: str) -> Path:
+    """The file that `checkpoint` names.
+
+    Raises:
+        UsageError: if there is none, or if it is a folder.
+    """
+    path = locate(checkpoint)
+    if path is None or not path.is_file():
+        what = "There is no checkpoint at" if path is None else "This is a folder, not a file:"
+        raise UsageError(
+            f"{what} {checkpoint}.",
+            "Check the path; relative paths start at the study file's folder.",
+        )
+    return path
+
+
 def sha256_of(*files: Path) -> str:
     """SHA-256 over the bytes of `files` in order, hexadecimal."""
     digest = hashlib.sha256()
@@ -48,3 +83,61 @@ def sha256_of(*files: Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+    """A framework's options: a mapping as it is, or what a JSON or YAML file holds.
+
+    Raises:
+        UsageError: if the file is missing, cannot be read, or holds no mapping.
+    """
+    if isinstance(config, Mapping):
+        return dict(config)
+    path = locate(str(config))
+    try:
+        if path is None:
+            raise FileNotFoundError("there is no such file")
+        text = path.read_text()
+        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        if not isinstance(found, dict):
+            raise ValueError("it holds no mapping of names to values")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        cause = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(
+            f"The config {config} cannot be read: {cause}.",
+            "It must be a JSON or YAML file with the framework's own option names.",
+        ) from error
+    return found
+
+
+def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Fills `network`, which may lie on the meta device, with `state`; all of it must fit.
+
+    Arguments:
+        network: its parameters and buffers are replaced by the state's tensors as float32.
+        state: tensors by their names in `network`.
+        source: the checkpoint's name, for messages.
+
+    Raises:
+        UsageError: with the first names that are missing, left over, or of another shape.
+    """
+    wanted = network.state_dict()
+    differences = [f"{name} is missing" for name in wanted if name not in state]
+    differences += [f"{name} is left over" for name in state if name not in wanted]
+    differences += [
+        f"{name} is {_shape(state[name])} and should be {_shape(wanted[name])}"
+        for name in wanted
+        if name in state and state[name].shape != wanted[name].shape
+    ]
+    if differences:
+        more = len(differences) - _SHOWN
+        listed = "; ".join(differences[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        raise UsageError(
+            f"The weights in {source} do not fit the configuration: {listed}.",
+            "Check the model's config, or the framework.",
+        )
+    network.load_state_dict({name: state[name].float() for name in wanted}, assign=True)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(str(size) for size in tensor.shape) or "one number"

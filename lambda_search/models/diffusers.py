@@ -8,6 +8,7 @@ timestep of the grid.
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 from typing import cast
@@ -26,6 +27,7 @@ from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
+from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.registry import Config
@@ -72,10 +74,13 @@ class DiffusersModel(Model):
         self._scheduler = scheduler
         self._alpha_bar = scheduler.alphas_cumprod.double().tolist()
         self._learned = unet.config.out_channels == 2 * unet.config.in_channels
+        self._grid = cache(self._build_grid)
         self._check_scheduler()
 
-    def resolve(self, sampler: str, options: SamplerOptions) -> SamplerOptions:
+    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
         self.check_sampler(sampler)
+        noise = "eta" if sampler == "ddim" else "variance"
+        refuse_options(sampler, options, "grid", "clip", noise)
         config = self._scheduler.config
         grid = options.grid or config.timestep_spacing
         if grid not in ("leading", "linspace", "trailing"):
@@ -86,10 +91,8 @@ class DiffusersModel(Model):
         clip = bool(config.clip_sample) if options.clip is None else options.clip
         resolved: dict[str, object] = {"grid": grid, "clip": clip}
         if sampler == "ddim":
-            _refuse(sampler, variance=options.variance)
             resolved["eta"] = options.eta or 0.0
         else:
-            _refuse(sampler, eta=options.eta)
             own = _VARIANCES.get(config.get("variance_type", "fixed_small"))
             if own is None and options.variance is None:
                 raise UsageError(
@@ -105,7 +108,9 @@ class DiffusersModel(Model):
         return options.model_copy(update=resolved)
 
     def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
-        spacing = options.grid
+        return self._grid(sampler, steps, options.grid)
+
+    def _build_grid(self, sampler: str, steps: int, spacing: str | None) -> Grid:
         if steps < 1:
             raise UsageError(f"{steps} steps cannot be taken.", "Take 1 step or more.")
         if spacing == "linspace" and steps < 2:
@@ -132,7 +137,12 @@ class DiffusersModel(Model):
         )
 
     def predict(
-        self, x: Tensor, time: float, labels: Tensor | None, guidance: float | None
+        self,
+        x: Tensor,
+        time: float,
+        labels: Tensor | None,
+        guidance: float | None,
+        options: SamplerOptions,
     ) -> Prediction:
         out = self._unet(x, int(time)).sample.to(x.dtype)
         variance_logit = None
@@ -218,12 +228,6 @@ def _fetch(name: str) -> Path:
             f"There is no folder {name}, and the hub did not give it: {_first_line(error)}",
             "Check the name and the network, or copy the pipeline folder to this machine.",
         ) from error
-
-
-def _refuse(sampler: str, **options: object) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise UsageError(f"The sampler '{sampler}' has no option '{name}'.", f"Remove {name}.")
 
 
 def _describe(error: Exception, index: Path) -> str:

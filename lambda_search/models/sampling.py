@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -16,11 +17,15 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from lambda_search.diffusion.noise import balanced_labels
 from lambda_search.diffusion.noise import normal
+from lambda_search.diffusion.ode import Churn
+from lambda_search.diffusion.ode import solve_ode
+from lambda_search.diffusion.samplers import Ancestral
+from lambda_search.diffusion.samplers import Ddim
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.diffusion.samplers import Site
-from lambda_search.diffusion.samplers import ancestral
-from lambda_search.diffusion.samplers import ddim
+from lambda_search.diffusion.samplers import StepRule
 from lambda_search.diffusion.samplers import integrate
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
@@ -28,10 +33,19 @@ from lambda_search.models.base import Model
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 
-__all__ = ["Draw", "counter_noise", "sample", "sample_batch", "sampler_options", "to_uint8"]
+__all__ = [
+    "Draw",
+    "check_site",
+    "counter_noise",
+    "default_labels",
+    "sample",
+    "sample_batch",
+    "sampler_options",
+    "to_uint8",
+]
 
 Draw: TypeAlias = Callable[[int], Tensor]
-"""j → noise [n, c, h, w]: 0 the start, j ≥ 1 the j-th step's, noisy to clean."""
+"""j → noise [n, c, h, w]: 0 the prior's x_T, j ≥ 1 the j-th step's, noisy to clean."""
 
 
 def sample(
@@ -51,20 +65,21 @@ def sample(
 ) -> Tensor:
     """Samples of `model`, float32 [n, c, h, w]: the state after the last step, not clamped.
 
-    Sample i depends on (seed, i) alone: it is row i mod B of the padded batch ⌊i/B⌋, B = the
-    option `batch`. With `initial` the rows are taken as they come.
+    Sample i depends on (seed, i) alone, its label too: it is row i mod B of the padded batch
+    ⌊i/B⌋, B = the option `batch`. With `initial` the rows are taken as they come.
 
     Arguments:
         model: what `load_model` returned.
-        sampler: `ancestral` or `ddim`.
+        sampler: `ancestral`, `ddim`, `euler` or `heun`.
         steps: solver steps T′.
         schedule: λ(i) = b + k·i; `LambdaSchedule()` is λ = 1.
         indices: n sample indices ≥ 0.
         seed: the study's seed.
-        labels: class indices [n], for conditional models.
+        labels: class indices [n] of a conditional model; from the sample index unless given.
         guidance: classifier-free guidance scale.
         site: where λ acts, `full` or `x0_only`.
-        initial: the start tensors [n, c, h, w] instead of drawn ones.
+        initial: the start tensors [n, c, h, w], as the framework's own sampler receives them,
+            instead of drawn ones.
         step_noise: the later draws, noisy to clean, one [n, c, h, w] a step, instead of drawn
             ones.
         options: `SamplerOptions` by name.
@@ -73,36 +88,47 @@ def sample(
     Raises:
         UsageError: for options, steps or schedules that the model cannot do.
     """
-    resolved = model.resolve(sampler, sampler_options(options))
+    resolved = model.resolve(sampler, steps, sampler_options(options))
     model.check_conditions(labels, guidance)
-    if site not in get_args(Site):
-        raise UsageError(f"There is no site '{site}'.", f"Choose {' or '.join(get_args(Site))}.")
+    check_site(sampler, site)
     if any(index < 0 for index in indices):
         raise UsageError("Sample indices start at 0.", "Leave the negative ones out.")
     steps_taken = len(model.grid(sampler, steps, resolved))
+    if step_noise is not None and initial is None:
+        raise UsageError("step_noise comes with initial.", "Pass both, or initial alone.")
     if step_noise is not None and len(step_noise) < steps_taken:
         raise UsageError(
             f"step_noise has {len(step_noise)} tensors for {steps_taken} steps.",
             "Pass one for each step, noisy to clean.",
         )
     if initial is None:
-        if step_noise is not None:
-            raise UsageError("step_noise comes with initial.", "Pass both, or initial alone.")
         batches = _padded_batches(indices, resolved.batch)
     else:
+        _check_shapes(model, initial, step_noise or ())
         indices = range(len(initial))
         batches = [list(indices)] if len(indices) else []
+    if labels is not None and len(labels) != len(indices):
+        raise UsageError(
+            f"There are {len(labels)} labels for {len(indices)} samples.", "Pass one for each."
+        )
     rows_of: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(indices):
         rows_of[index].append(row)
     out: Tensor | None = None
     for batch in batches:
         drawn = counter_noise(model, seed, batch)
-        draw = drawn if initial is None else _injected(initial, step_noise, drawn)
         states = sample_batch(
-            model, sampler, steps, schedule, draw, resolved, site, guidance, labels
+            model,
+            sampler,
+            steps,
+            schedule,
+            drawn if initial is None else _injected(initial, step_noise, drawn),
+            resolved,
+            site,
+            guidance,
+            _labels_of_batch(model, batch, rows_of, labels),
         )
-        images = model.decode(states) if decode else states
+        images = (model.decode(states) if decode else states).float()
         out = images.new_empty((len(indices), *images.shape[1:])) if out is None else out
         for place, index in enumerate(batch):
             for row in rows_of.get(index, ()):
@@ -128,29 +154,57 @@ def sample_batch(
     `watch()` surrounds every call of the network, for timing.
     """
     grid = model.grid(sampler, steps, options)
+    labels = None if labels is None else labels.to(model.device)
 
     def predict(x: Tensor, time: float) -> Prediction:
         with watch(), model.autocast(options.precision):
-            return model.predict(x, time, labels, guidance)
+            return model.predict(x, time, labels, guidance, options)
 
     def draw_here(j: int) -> Tensor:
-        return draw(j).to(model.device)
+        return draw(j).to(model.device, model.dtype)
 
-    return integrate(
-        predict,
-        grid,
-        ddim(options.eta or 0.0) if sampler == "ddim" else ancestral(options.variance or "small"),
-        schedule.values(len(grid)),
-        draw_here(0),
-        draw_here,
-        site=site,
-        clip=bool(options.clip),
+    start = model.start(draw_here(0), grid)
+    lambdas = schedule.values(len(grid))
+    if sampler in ("euler", "heun"):
+        churn = Churn(
+            options.s_churn or 0.0,
+            options.s_min or 0.0,
+            math.inf if options.s_max is None else options.s_max,
+            1.0 if options.s_noise is None else options.s_noise,
+        )
+        second_order = sampler == "heun"
+        return solve_ode(
+            predict, grid, lambdas, start, draw_here, second_order=second_order, churn=churn
+        )
+    rule: StepRule = (
+        Ddim(options.eta or 0.0) if sampler == "ddim" else Ancestral(options.variance or "small")
     )
+    clip = bool(options.clip)
+    return integrate(predict, grid, rule, lambdas, start, draw_here, site=site, clip=clip)
 
 
 def counter_noise(model: Model, seed: int, indices: Sequence[int]) -> Draw:
     """The noise of samples `indices` in a study with `seed`: j → [len(indices), c, h, w]."""
-    return lambda j: normal(seed, indices, j, model.shape)
+
+    def draw(j: int) -> Tensor:
+        return normal(seed, indices, j, model.shape) if j else model.prior(seed, indices)
+
+    return draw
+
+
+def default_labels(model: Model, indices: Sequence[int]) -> Tensor | None:
+    """The labels of samples `indices`, balanced in every prefix; None: unconditional."""
+    return None if model.classes is None else balanced_labels(indices, model.classes)
+
+
+def check_site(sampler: str, site: str) -> None:
+    """Raises UsageError unless `sampler` can scale at `site`."""
+    if site not in get_args(Site):
+        raise UsageError(f"There is no site '{site}'.", f"Choose {' or '.join(get_args(Site))}.")
+    if site == "x0_only" and sampler in ("euler", "heun"):
+        raise UsageError(
+            f"The sampler '{sampler}' has no site x0_only.", "Use full, or the sampler ddim."
+        )
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -185,6 +239,37 @@ def _injected(initial: Tensor, step_noise: Sequence[Tensor] | None, drawn: Draw)
         return drawn(j) if step_noise is None else step_noise[j - 1]
 
     return draw
+
+
+def _labels_of_batch(
+    model: Model,
+    batch: Sequence[int],
+    rows_of: Mapping[int, Sequence[int]],
+    labels: Tensor | None,
+) -> Tensor | None:
+    """The batch's own labels, with those that were asked for in their places."""
+    chosen = default_labels(model, batch)
+    if chosen is None or labels is None:
+        return chosen
+    for place, index in enumerate(batch):
+        wanted = {int(labels[row]) for row in rows_of.get(index, ())}
+        if len(wanted) > 1:
+            raise UsageError(
+                f"Sample {index} is asked for with the labels {sorted(wanted)}.",
+                "Ask for it once in a call.",
+            )
+        if wanted:
+            chosen[place] = wanted.pop()
+    return chosen
+
+
+def _check_shapes(model: Model, initial: Tensor, step_noise: Sequence[Tensor]) -> None:
+    for name, given in [("initial", initial), *(("step_noise", noise) for noise in step_noise)]:
+        if tuple(given.shape) != (len(initial), *model.shape):
+            raise UsageError(
+                f"{name} has the shape {list(given.shape)}.",
+                f"This model's states are {['n', *model.shape]}.".replace("'", ""),
+            )
 
 
 def _padded_batches(indices: Sequence[int], batch: int) -> list[list[int]]:

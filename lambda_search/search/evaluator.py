@@ -111,7 +111,7 @@ class Evaluator:
         }
         self._under_way: dict[str, Future[Array]] = {}
         self.meter = meter or Meter()
-        told = asdict(plan.recipe) | {"options": plan.recipe.options.model_dump()}
+        told = asdict(plan.recipe) | {"options": plan.recipe.options.model_dump(exclude_none=True)}
         for name in ("checkpoint", "reference", "reference_fingerprint"):
             del told[name]  # the weights' hash is there; scores come later
         self._identity = told | self.identity

@@ -13,6 +13,7 @@ from lambda_search.metrics.features import load_extractor
 from lambda_search.metrics.reference import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
+from lambda_search.models.sampling import check_site
 from lambda_search.search.space import Space
 from lambda_search.search.tasks import Recipe
 from lambda_search.setting import Setting
@@ -80,7 +81,8 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
         model = load_model(spec.model.framework, spec.model.checkpoint, spec.model.config)
     sampler = spec.sampler
     model.check_conditions(None, sampler.guidance)
-    options = model.resolve(sampler.name, sampler.options)
+    check_site(sampler.name, sampler.site)
+    options = model.resolve(sampler.name, sampler.steps, sampler.options)
     steps = len(model.grid(sampler.name, sampler.steps, options))
     extractor = load_extractor(spec.metric.extractor, torch.device("cpu"))
     reference = load_reference(spec.metric.reference, extractor.fingerprint)

@@ -24,6 +24,7 @@ from lambda_search.metrics.reference import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import counter_noise
+from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
 from lambda_search.models.timing import DeviceTimer
@@ -128,17 +129,18 @@ class Recipe:
     ) -> torch.Tensor:
         """The batch that starts at index `start`, uint8 [B, c, h, w]; `timer` times the net."""
         model = bench.model(self)
-        draw = counter_noise(model, self.seed, range(start, start + self.options.batch))
+        indices = range(start, start + self.options.batch)
         states = sample_batch(
             model,
             self.sampler,
             self.steps,
             schedule,
-            draw,
+            counter_noise(model, self.seed, indices),
             self.options,
             self.site,
             self.guidance,
-            watch=timer,
+            default_labels(model, indices),
+            timer,
         )
         with timer():
             images = model.decode(states)

@@ -8,21 +8,21 @@ from diffusers.schedulers import scheduling_ddpm
 
 from lambda_search.diffusion import samplers
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.samplers import Ancestral
+from lambda_search.diffusion.samplers import Ddim
 from lambda_search.diffusion.samplers import Prediction
-from lambda_search.diffusion.samplers import ancestral
-from lambda_search.diffusion.samplers import ddim
 from lambda_search.diffusion.samplers import integrate
 from lambda_search.schedule import LambdaSchedule
 
 SHAPE = (4, 3, 8, 8)
 TILTED = LambdaSchedule(1.01, 0.004)
 RULES = {
-    "small": ancestral("small"),
-    "large": ancestral("large"),
-    "learned": ancestral("learned"),
-    "eta 0": ddim(0.0),
-    "eta 0.5": ddim(0.5),
-    "eta 1": ddim(1.0),
+    "small": Ancestral("small"),
+    "large": Ancestral("large"),
+    "learned": Ancestral("learned"),
+    "eta 0": Ddim(0.0),
+    "eta 0.5": Ddim(0.5),
+    "eta 1": Ddim(1.0),
 }
 # float64 agreement is about the formulas, float32 agreement about the rounding
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -163,7 +163,7 @@ def test_ancestral_is_the_ddpm_scheduler(
         if variance == "learned":
             output = torch.cat([output, said.variance_logit], dim=1)
         x = reference.step(output, t, x).prev_sample
-    found = walk(ancestral(variance), TILTED, grid_of(reference), dtype, clip=clip)
+    found = walk(Ancestral(variance), TILTED, grid_of(reference), dtype, clip=clip)
     assert_close(found, x)
 
 
@@ -194,7 +194,7 @@ def test_ddim_is_the_ddim_scheduler(dtype, eta, steps, to_one, clip):
             variance_noise=later[j],
         ).prev_sample
     end = 1.0 if to_one else float(reference.alphas_cumprod[0])
-    assert_close(walk(ddim(eta), TILTED, grid_of(reference, end), dtype, clip=clip), x)
+    assert_close(walk(Ddim(eta), TILTED, grid_of(reference, end), dtype, clip=clip), x)
 
 
 # -- identities
@@ -203,9 +203,9 @@ def test_ddim_is_the_ddim_scheduler(dtype, eta, steps, to_one, clip):
 @pytest.mark.parametrize("schedule", [LambdaSchedule(), TILTED], ids=["one", "tilted"])
 @pytest.mark.parametrize("clip", [False, True])
 def test_ddim_with_eta_one_is_ancestral_with_the_small_variance(schedule, clip):
-    found = walk(ddim(1.0), schedule, clip=clip)
-    assert torch.allclose(found, walk(ancestral("small"), schedule, clip=clip), atol=1e-12)
-    assert not torch.allclose(found, walk(ddim(0.9), schedule, clip=clip), atol=1e-3)
+    found = walk(Ddim(1.0), schedule, clip=clip)
+    assert torch.allclose(found, walk(Ancestral("small"), schedule, clip=clip), atol=1e-12)
+    assert not torch.allclose(found, walk(Ddim(0.9), schedule, clip=clip), atol=1e-3)
 
 
 def test_ancestral_steps_have_the_posteriors_mean_and_variance():
@@ -233,12 +233,12 @@ def test_ancestral_steps_have_the_posteriors_mean_and_variance():
             seen.append(x)
             return network(x, time)
 
-        integrate(watched, grid, ancestral(variance), (1.0, 1.0), x, lambda j: z)
+        integrate(watched, grid, Ancestral(variance), (1.0, 1.0), x, lambda j: z)
         assert torch.allclose(seen[1], state, rtol=0, atol=1e-12)
 
 
 def test_ddim_without_noise_is_eulers_method_in_sigma():
-    found = walk(ddim(0.0))
+    found = walk(Ddim(0.0))
     x = noises(1)[0]
     lambdas = TILTED.values(len(GRID))
     for i in reversed(range(len(GRID))):
@@ -283,7 +283,7 @@ def test_the_two_sites_convert_into_each_other(i, rule):
             for values in (GRID.times, GRID.alpha, GRID.sigma, GRID.alpha_next, GRID.sigma_next)
         )
     )
-    target, _ = RULES[rule](one_step, 0, Prediction(torch.zeros(())))
+    target, _ = RULES[rule].levels(one_step, 0, Prediction(torch.zeros(())))
     x0_only = 1.03
     now = one_step.sigma[0] / one_step.alpha[0]
     both = 1 / (1 - (1 - 1 / x0_only) / (1 - target / now))
@@ -298,7 +298,7 @@ def test_the_two_sites_convert_into_each_other(i, rule):
 def test_the_step_to_a_clean_image_has_one_lambda_for_both_sites():
     """σ_target = 0 there: nothing but x0 is left."""
     grid = make_grid([200])
-    full, x0_only = (walk(ddim(), TILTED, grid, site=site) for site in ("full", "x0_only"))
+    full, x0_only = (walk(Ddim(), TILTED, grid, site=site) for site in ("full", "x0_only"))
     assert torch.equal(full, x0_only)
 
 
@@ -324,8 +324,8 @@ def test_clipping_comes_after_scaling_and_ends_in_range(rule):
 def test_lambda_acts_on_what_is_not_clipped_only():
     grid = make_grid([200])
     x = noises(1)[0]
-    plain = walk(ddim(), LambdaSchedule(), grid, clip=False)
-    scaled = walk(ddim(), LambdaSchedule(1.01), grid, clip=True)
+    plain = walk(Ddim(), LambdaSchedule(), grid, clip=False)
+    scaled = walk(Ddim(), LambdaSchedule(1.01), grid, clip=True)
     saturated = (plain > 1.5) & (x > 0)
     inside = plain.abs() < 0.5
     assert saturated.any()
@@ -361,14 +361,14 @@ def test_a_last_step_that_stays_noisy_has_noise():
         return torch.zeros(SHAPE, dtype=torch.float64)
 
     grid = make_grid([100, 500], alpha_bar_end=float(linear_alpha_bar()[0]))
-    integrate(network, grid, ddim(0.5), (1.0, 1.0), noises(1)[0], draw)
+    integrate(network, grid, Ddim(0.5), (1.0, 1.0), noises(1)[0], draw)
     assert wanted == [1, 2]
 
 
 def test_the_start_is_left_as_it_was():
     start = noises(1)[0]
     kept = start.clone()
-    integrate(network, GRID, ddim(), TILTED.values(len(GRID)), start, lambda j: start, clip=True)
+    integrate(network, GRID, Ddim(), TILTED.values(len(GRID)), start, lambda j: start, clip=True)
     assert torch.equal(start, kept)
 
 

@@ -113,7 +113,7 @@ def test_a_ddim_folder_samples_as_the_library_does(make_pipeline, prediction_typ
 def test_every_prediction_type_becomes_epsilon(make_pipeline, kind, time):
     x = normal(0, range(N), 0, (1, 8, 8))
     said = {
-        name: load(make_pipeline(kind(prediction_type=name))).predict(x, float(time), None, None)
+        name: load(make_pipeline(kind(prediction_type=name))).predict(x, float(time), None, None, SamplerOptions())
         for name in ("epsilon", "v_prediction", "sample")
     }
     out = said["epsilon"].epsilon  # the network's own words: the weights are the same
@@ -130,7 +130,7 @@ def test_a_learned_variance_is_the_second_half_of_the_channels(make_pipeline):
     model = load(folder)
     x = normal(0, range(N), 0, model.shape)
     out = UNet2DModel.from_pretrained(folder / "unet")(x, 300).sample
-    prediction = model.predict(x, 300.0, None, None)
+    prediction = model.predict(x, 300.0, None, None, SamplerOptions())
     assert model.shape == (2, 8, 8)
     assert torch.allclose(prediction.epsilon, out[:, :2], atol=1e-6)
     assert torch.allclose(prediction.variance_logit, out[:, 2:], atol=1e-6)
@@ -197,15 +197,15 @@ def test_open_options_are_the_folders_own(
     make_pipeline, scheduler, learned, sampler, given, expected
 ):
     model = load(make_pipeline(scheduler, learned=learned))
-    found = model.resolve(sampler, SamplerOptions(batch=5, **given))
+    found = model.resolve(sampler, 4, SamplerOptions(batch=5, **given))
     assert (found.grid, found.clip, found.eta, found.variance) == expected
     assert (found.batch, found.precision) == (5, "fp32")
-    assert model.resolve(sampler, found) == found
+    assert model.resolve(sampler, 4, found) == found
 
 
 def test_a_variance_that_was_never_learned_is_refused(make_pipeline):
     model = load(make_pipeline(DDPMScheduler(variance_type="learned_range")))
-    cause, hint = refused(lambda: model.resolve("ancestral", SamplerOptions()))
+    cause, hint = refused(lambda: model.resolve("ancestral", 4, SamplerOptions()))
     assert "not learned its variance" in cause
     assert "small or large" in hint
 
