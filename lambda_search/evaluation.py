@@ -25,6 +25,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.evaluator import Evaluator
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import confirm_start
+from lambda_search.store.paths import references_folder
 
 __all__ = ["Evidence", "evaluate", "evaluate_plan", "scores_of"]
 
@@ -101,7 +102,7 @@ def evaluate(
         first: first sample index; from 10⁶ on, where searches never look, unless given.
     """
     extract = load_extractor(extractor, model.device)
-    frechet = load_reference(reference, extract.fingerprint).frechet()
+    frechet = load_reference(reference, extract, cache=references_folder()).frechet()
     batch = model.resolve(sampler, steps, sampler_options(options)).batch
     start = confirm_start(batch) if first is None else first
 

@@ -19,6 +19,7 @@ from lambda_search.search.tasks import Recipe
 from lambda_search.setting import Setting
 from lambda_search.spec import CONFIRM_FROM
 from lambda_search.spec import StudySpec
+from lambda_search.store.paths import references_folder
 
 __all__ = ["Plan", "confirm_start", "resolve"]
 
@@ -85,10 +86,10 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     options = model.resolve(sampler.name, sampler.steps, sampler.options)
     steps = len(model.grid(sampler.name, sampler.steps, options))
     extractor = load_extractor(spec.metric.extractor, torch.device("cpu"))
-    reference = load_reference(spec.metric.reference, extractor.fingerprint)
-    if len(reference.mean) != extractor.dim:
+    reference = load_reference(spec.metric.reference, extractor, cache=references_folder())
+    if reference.dim != extractor.dim:
         raise UsageError(
-            f"The reference {spec.metric.reference} is {len(reference.mean)} wide, and the "
+            f"The reference {spec.metric.reference} is {reference.dim} wide, and the "
             f"extractor's features are {extractor.dim} wide.",
             "Use a reference that was made with the same extractor.",
         )

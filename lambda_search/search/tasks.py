@@ -30,6 +30,7 @@ from lambda_search.models.sampling import to_uint8
 from lambda_search.models.timing import DeviceTimer
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
+from lambda_search.store.paths import references_folder
 
 __all__ = ["Preview", "Recipe", "SampleShard", "ScoreFeatures", "ShardResult", "Task", "Workbench"]
 
@@ -76,7 +77,8 @@ class Workbench:
         """The recipe's reference, its factor computed once."""
         name = recipe.reference
         reference = self._keep(
-            ("reference", name), lambda: load_reference(name, recipe.extractor_fingerprint)
+            ("reference", name, recipe.extractor_fingerprint),
+            lambda: load_reference(name, self.extractor(recipe), cache=references_folder()),
         )
         self._check(name, reference.fingerprint, recipe.reference_fingerprint)
         return self._keep(("factor", reference.fingerprint), reference.frechet)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-__all__ = ["features_folder", "home", "previews_folder", "store_url"]
+__all__ = ["features_folder", "home", "previews_folder", "references_folder", "store_url"]
 
 
 def home() -> Path:
@@ -31,6 +31,11 @@ def store_url(store: str | None = None) -> str:
 def features_folder() -> Path:
     """Where shards' features are kept until their study is done."""
     return home() / "features"
+
+
+def references_folder() -> Path:
+    """Where moments of the user's own images are kept."""
+    return home() / "references"
 
 
 def previews_folder() -> Path:

@@ -1,8 +1,13 @@
 import hashlib
+import multiprocessing
+import time
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
@@ -155,3 +160,344 @@ def test_moments_that_make_no_gaussian_are_refused(write, arrays):
         load_reference(str(write(**arrays)), MINE)
     assert caught.value.cause
     assert caught.value.hint
+
+
+class Toy:
+    """Random features of the mean over 2 × 2 quarters; writes down every call in `log`."""
+
+    name = "toy"
+
+    def __init__(self, log, dim=6, fingerprint=MINE):
+        self.log, self.dim, self.fingerprint = Path(log), dim, fingerprint
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.randn(4, dim, generator=generator) / 50
+        self.offset = 30.0  # far from zero, as features behind a ReLU are
+
+    def __call__(self, images):
+        assert images.dtype == torch.uint8
+        with self.log.open("a") as stream:
+            stream.write(f"{len(images)}\n")
+        quarters = torch.nn.functional.adaptive_avg_pool2d(images.float().mean(1, True), 2)
+        return (quarters.flatten(1) @ self.weight).square().sqrt() + self.offset
+
+    def calls(self):
+        return len(self.log.read_text().split()) if self.log.exists() else 0
+
+
+class Blind(Toy):
+    """Makes NaN of images whose first pixel is 13."""
+
+    def __call__(self, images):
+        found = super().__call__(images)
+        found[images[:, 0, 0, 0] == 13, 2] = torch.nan
+        return found
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return Toy(tmp_path / "calls.txt")
+
+
+def pictures(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, 8, 8, 3), np.uint8)
+
+
+def save(folder, pixels, name="{:05}.png"):
+    folder.mkdir(exist_ok=True)
+    for i, one in enumerate(pixels):
+        Image.fromarray(one).save(folder / name.format(i))
+    return folder
+
+
+def pack(folder, path, inside=""):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in reversed(sorted(folder.iterdir())):
+            archive.write(file, inside + file.name)
+    return path
+
+
+def of(path, extractor, cache=None, base=None):
+    return load_reference(f"images:{path}", extractor, base, cache)
+
+
+@pytest.mark.parametrize("n", [2, 5, 63, 65, 129, 500])
+def test_moments_of_images_are_those_of_their_features(tmp_path, toy, n):
+    pixels = pictures(n)
+    found = of(save(tmp_path / "real", pixels), toy)
+    features = toy(torch.from_numpy(pixels).permute(0, 3, 1, 2)).double().numpy()
+    assert np.allclose(found.mean, features.mean(0), rtol=1e-7, atol=0)
+    # Batches of another size differ in the last bits of the float32 features.
+    assert np.allclose(found.cov, np.cov(features.T), rtol=1e-5, atol=1e-6)
+    assert found.mean.dtype == found.cov.dtype == np.float64
+    assert (found.count, found.dim) == (n, 6)
+    assert found.name == f"images:{tmp_path / 'real'}"
+
+
+def test_moments_are_added_up_in_float64(tmp_path):
+    class Exact(Toy):
+        def __call__(self, images):
+            x = images.flatten(1)[:, :6].float()
+            return x + 2.0**16  # exact in float32, so nothing but the sums can be wrong
+
+    pixels = pictures(700)
+    found = of(save(tmp_path / "real", pixels), Exact(tmp_path / "calls.txt"))
+    features = pixels.transpose(0, 3, 1, 2).reshape(700, -1)[:, :6].astype(np.float64)
+    assert np.allclose(found.mean, features.mean(0) + 2**16, rtol=1e-15, atol=0)
+    assert np.allclose(found.cov, np.cov(features.T), rtol=1e-12, atol=1e-9)
+
+
+def test_a_folder_an_archive_and_an_array_give_the_same_bits(tmp_path, toy):
+    pixels = pictures(150)
+    folder = save(tmp_path / "real", pixels)
+    np.savez(tmp_path / "real.npz", pixels)
+    found = of(folder, toy)
+    for path in (
+        pack(folder, tmp_path / "real.zip"),
+        pack(folder, tmp_path / "within.zip", "train/"),
+        tmp_path / "real.npz",
+    ):
+        other = of(path, toy)
+        assert np.array_equal(other.mean, found.mean)
+        assert np.array_equal(other.cov, found.cov)
+        assert other.count == found.count == 150
+    assert of(tmp_path / "within.zip", toy).fingerprint == found.fingerprint
+
+
+def test_the_distance_of_images_to_themselves_is_zero(tmp_path, toy):
+    pixels = pictures(40)
+    reference = of(save(tmp_path / "real", pixels), toy).frechet()
+    features = toy(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    other = toy(torch.from_numpy(pictures(40, seed=1) // 2).permute(0, 3, 1, 2))
+    assert abs(reference.distance(features)) < 1e-5 < reference.distance(other)
+
+
+def test_fewer_images_than_features_make_a_reference_of_lower_rank(tmp_path):
+    toy = Toy(tmp_path / "calls.txt", dim=40)
+    pixels = pictures(3)
+    found = of(save(tmp_path / "real", pixels), toy)
+    assert found.count == 3
+    assert np.linalg.matrix_rank(found.cov, tol=1e-6 * np.trace(found.cov)) <= 2
+    features = toy(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    assert abs(found.frechet().distance(features)) < 1e-5
+    assert np.isfinite(found.frechet().distance(toy(torch.zeros(9, 3, 8, 8, dtype=torch.uint8))))
+
+
+def test_the_fingerprint_says_which_images_not_where_or_how_called(tmp_path, toy):
+    pixels = pictures(5)
+    first = of(save(tmp_path / "real", pixels), toy).fingerprint
+    assert len(first) == 64
+    elsewhere = save(tmp_path / "moved", pixels[::-1], "{}-renamed.png")
+    assert of(elsewhere, toy).fingerprint == first
+    assert of(pack(elsewhere, tmp_path / "real.zip"), toy).fingerprint == first
+    assert of(elsewhere, Toy(tmp_path / "c", fingerprint="0" * 64)).fingerprint != first
+
+
+def test_the_fingerprint_is_the_same_on_every_machine(tmp_path, toy):
+    for i in (0, 1):
+        image = b"BM" + bytes([62, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0])
+        image += bytes([1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 24, 0]) + bytes(24) + bytes([i, 2, 3, 0])
+        (tmp_path / f"{i}.bmp").write_bytes(image)
+    digests = sorted(hashlib.sha256((tmp_path / f"{i}.bmp").read_bytes()).digest() for i in (0, 1))
+    said = b"lambda_search: moments of images, 1\n" + MINE.encode() + b"".join(digests)
+    found = of(tmp_path, toy)
+    assert found.fingerprint == hashlib.sha256(said).hexdigest()
+    assert np.isfinite(found.cov).all()
+
+
+@pytest.mark.parametrize("change", ["one pixel", "one more", "one less", "one twice"])
+def test_other_images_have_another_fingerprint_and_other_moments(tmp_path, toy, change):
+    pixels = pictures(9)
+    folder, cache = save(tmp_path / "real", pixels), tmp_path / "cache"
+    before = of(folder, toy, cache)
+    assert before.mean.shape == (6,)
+    if change == "one pixel":
+        pixels[4, 0, 0, 0] ^= 1
+    elif change == "one more":
+        pixels = pictures(10)
+    elif change == "one less":
+        (folder / "00008.png").unlink()
+        pixels = pixels[:8]
+    else:
+        pixels = np.concatenate([pixels, pixels[:1]])
+    after = of(save(folder, pixels), toy, cache)
+    assert after.fingerprint != before.fingerprint
+    assert not np.array_equal(after.cov, before.cov)
+    assert after.count == len(pixels)
+    assert len(list(cache.glob("*.npz"))) == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "npz"])
+def test_moments_are_computed_once_and_kept(tmp_path, toy, kind):
+    pixels, cache = pictures(130), tmp_path / "home" / "references"
+    path = save(tmp_path / "real", pixels)
+    if kind == "zip":
+        path = pack(path, tmp_path / "real.zip")
+    elif kind == "npz":
+        path = tmp_path / "real.npz"
+        np.savez(path, pixels)
+    first = of(path, toy, cache)
+    assert toy.calls() == 0  # nothing is computed before it is asked for
+    mean, cov = first.mean, first.cov
+    assert toy.calls() == 3
+    again = of(path, toy, cache)
+    assert np.array_equal(again.mean, mean)
+    assert np.array_equal(again.cov, cov)
+    assert (again.count, again.fingerprint) == (130, first.fingerprint)
+    assert toy.calls() == 3
+    names = sorted(file.name for file in cache.iterdir())
+    assert [name for name in names if not name.endswith(".lock")] == [f"{first.fingerprint}.npz"]
+
+
+def test_kept_moments_are_a_reference_of_their_own(tmp_path, toy):
+    found = of(save(tmp_path / "real", pictures(9)), toy, tmp_path / "cache")
+    cov = found.cov
+    kept = tmp_path / "cache" / f"{found.fingerprint}.npz"
+    assert np.array_equal(load_reference(str(kept), MINE).cov, cov)
+    assert "another extractor" in refused(kept, "0" * 64)[0]
+
+
+def test_without_a_cache_nothing_is_kept(tmp_path, toy):
+    folder = save(tmp_path / "real", pictures(9))
+    for calls in (1, 2):
+        found = of(folder, toy)
+        assert found.mean is found.mean
+        assert found.frechet().dim == 6
+        assert toy.calls() == calls
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["calls.txt", "real"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "other", "NaN", "narrow"])
+def test_damaged_moments_are_computed_again(tmp_path, toy, damage):
+    folder, cache = save(tmp_path / "real", pictures(9)), tmp_path / "cache"
+    found = of(folder, toy, cache)
+    cov = found.cov
+    kept = cache / f"{found.fingerprint}.npz"
+    content = bytearray(kept.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 0xFF
+    if damage in ("empty", "half", "flipped"):
+        kept.write_bytes(content[: {"empty": 0, "half": len(content) // 2}.get(damage)])
+    elif damage == "other":
+        np.savez(kept, mu=np.zeros(6), sigma=np.eye(6), extractor="0" * 64)
+    elif damage == "NaN":
+        np.savez(kept, mu=np.full(6, np.nan), sigma=np.eye(6), extractor=MINE)
+    else:
+        np.savez(kept, mu=np.zeros(5), sigma=np.eye(5), extractor=MINE)
+    for _ in range(2):
+        assert np.array_equal(of(folder, toy, cache).cov, cov)
+    assert toy.calls() == 2
+
+
+def test_an_interrupted_computation_leaves_no_file(tmp_path, toy, monkeypatch):
+    folder, cache = save(tmp_path / "real", pictures(200)), tmp_path / "cache"
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Toy, "__call__", stop)
+        with pytest.raises(KeyboardInterrupt):
+            of(folder, toy, cache).frechet()
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            of(folder, toy, cache).frechet()
+    assert [file.suffix for file in cache.iterdir() if file.suffix != ".lock"] == []
+    assert of(folder, toy, cache).cov.shape == (6, 6)
+    assert len(list(cache.glob("*.npz"))) == 1
+
+
+class Slow(Toy):
+    """Slow enough that a second process asks while the first one computes."""
+
+    def __call__(self, images):
+        time.sleep(0.1)
+        return super().__call__(images)
+
+
+def ask(folder, cache, log, barrier, answers):
+    found = of(folder, Slow(log), cache)
+    barrier.wait(60)
+    answers.put((found.fingerprint, found.mean.tobytes(), found.cov.tobytes()))
+
+
+def test_processes_that_ask_at_once_compute_once(tmp_path, toy):
+    folder, cache = save(tmp_path / "real", pictures(300)), tmp_path / "cache"
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.Queue()
+    arguments = (folder, cache, toy.log, barrier, answers)
+    processes = [context.Process(target=ask, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert found[0] == found[1]
+    assert toy.calls() == 5  # 300 images in batches of 60
+    assert of(folder, toy, cache).cov.tobytes() == found[0][2]
+    assert toy.calls() == 5
+
+
+def test_a_cache_that_cannot_be_written_is_explained(tmp_path, toy):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LambdaSearchError) as caught:
+        of(save(tmp_path / "real", pictures(2)), toy, tmp_path / "file" / "cache").frechet()
+    assert "cannot be kept" in caught.value.cause
+    assert "LAMBDA_SEARCH_HOME" in caught.value.hint
+
+
+def test_relative_images_start_at_the_study(tmp_path, toy, monkeypatch):
+    save(tmp_path / "real", pictures(3))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert of("real", toy, base=tmp_path).count == 3
+    assert "There is no reference at images:real" in refused("images:real", toy)[0]
+
+
+@pytest.mark.parametrize("name", ["images:", "images:none", "images:none.zip"])
+def test_missing_images_are_refused(tmp_path, toy, name, monkeypatch):
+    monkeypatch.chdir(save(tmp_path / "real", pictures(3)))  # "" must not mean this folder
+    cause, hint = refused(name, toy)
+    assert cause == f"There is no reference at {name}."
+    assert "images:" in hint
+
+
+def test_mixed_images_are_refused_before_anything_is_computed(tmp_path, toy):
+    folder = save(tmp_path / "real", pictures(200))
+    Image.new("L", (8, 8)).save(folder / "z.png")
+    cause, _ = refused(f"images:{folder}", toy)
+    assert "00000.png is 8 × 8 RGB, and z.png is 8 × 8 grey" in cause
+    assert toy.calls() == 0
+
+
+def test_an_image_without_features_is_named(tmp_path):
+    pixels = pictures(200)
+    pixels[:, 0, 0, 0] = 0
+    pixels[137, 0, 0, 0] = 13
+    found = of(save(tmp_path / "real", pixels), Blind(tmp_path / "calls.txt"), tmp_path / "cache")
+    with pytest.raises(UsageError) as caught:
+        found.frechet()
+    assert "NaN or infinity of 00137.png in" in caught.value.cause
+    assert list((tmp_path / "cache").glob("*.npz")) == []
+
+
+def test_an_extractor_of_another_width_is_refused(tmp_path, toy):
+    toy.dim = 7
+    with pytest.raises(LambdaSearchError, match="promises features 7 wide"):
+        of(save(tmp_path / "real", pictures(3)), toy).frechet()
+
+
+def test_images_go_through_the_bundled_extractor(tmp_path):
+    extractor = load_extractor("bundled", torch.device("cpu"))
+    pixels = pictures(70)
+    found = of(save(tmp_path / "real", pixels), extractor)
+    features = extractor(torch.from_numpy(pixels).permute(0, 3, 1, 2)).double().numpy()
+    assert np.allclose(found.mean, features.mean(0), rtol=1e-4, atol=1e-5)
+    assert np.allclose(found.cov, np.cov(features.T), rtol=1e-3, atol=1e-4)
+    assert found.frechet().dim == extractor.dim
+
+
+def test_moments_say_no_count(write):
+    found = load_reference(str(write()), MINE)
+    assert (found.count, found.dim) == (None, 3)
