@@ -22,9 +22,9 @@ from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
-from lambda_search.models.registry import load_model
 from lambda_search.search.driver import Driver
 from lambda_search.search.evaluator import Evaluator
+from lambda_search.search.missing import model_of
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.search.pool import Pool
@@ -42,7 +42,15 @@ from lambda_search.store.paths import home
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
 
-__all__ = ["Watcher", "check_disk", "launch", "plans_of", "run_studies", "worker_pool"]
+__all__ = [
+    "Watcher",
+    "check_disk",
+    "launch",
+    "plans_of",
+    "run_studies",
+    "specs_of",
+    "worker_pool",
+]
 
 Watcher = Callable[[Sequence[Progress]], None]
 """Called several times a second with all studies' progress."""
@@ -91,7 +99,23 @@ def plans_of(studies: StudySpec | str | Path | Sequence[StudySpec]) -> list[Plan
     """Reads and resolves studies; nothing is computed.
 
     Raises:
-        UsageError: for anything that is wrong with them, or if two have one name.
+        UsageError: for anything that is wrong with them or missing, or if two have one name.
+    """
+    plans: list[Plan] = []
+    known: tuple[ModelSpec, Model] | None = None
+    for spec in specs_of(studies):
+        named = spec.model.model_copy(update={"name": None, "dataset": None})
+        if known is None or known[0] != named:
+            known = named, model_of(named)
+        plans.append(resolve(spec, known[1]))
+    return plans
+
+
+def specs_of(studies: StudySpec | str | Path | Sequence[StudySpec]) -> Sequence[StudySpec]:
+    """Reads studies.
+
+    Raises:
+        UsageError: for anything that is wrong with the files, or if two studies have one name.
     """
     if isinstance(studies, str | Path):
         studies = load_specs(Path(studies))
@@ -104,14 +128,7 @@ def plans_of(studies: StudySpec | str | Path | Sequence[StudySpec]) -> list[Plan
         raise UsageError(
             f"Several studies are named {', '.join(repeated)}.", "Give each its own name."
         )
-    plans: list[Plan] = []
-    known: tuple[ModelSpec, Model] | None = None
-    for spec in studies:
-        named = spec.model.model_copy(update={"name": None, "dataset": None})
-        if known is None or known[0] != named:
-            known = named, load_model(named.framework, named.checkpoint, named.config)
-        plans.append(resolve(spec, known[1]))
-    return plans
+    return studies
 
 
 @contextmanager

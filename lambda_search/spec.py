@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from typing import Literal
 from typing import Self
+from typing import get_args
 
 import yaml
 from pydantic import Field
@@ -35,6 +36,7 @@ __all__ = [
     "Range",
     "SamplerSpec",
     "SearchSpec",
+    "SourceSpec",
     "StudySpec",
     "load_specs",
     "parse_specs",
@@ -49,6 +51,20 @@ DEFAULT_TILT: Range = (-0.02, 0.05)
 """Default range of k(T′ − 1), the rise of λ over the grid; published optima have 0 to 0.05."""
 
 
+class SourceSpec(FrozenModel):
+    """Where a model's authors publish its weights.
+
+    Arguments:
+        url: of the file, or of the page that leads to it.
+        licence: of the weights, as the authors state it.
+        note: what else has to be known or fetched.
+    """
+
+    url: str = Field(pattern=r"^https://\S+$")
+    licence: str
+    note: str | None = None
+
+
 class ModelSpec(FrozenModel):
     """Which pretrained model.
 
@@ -58,6 +74,7 @@ class ModelSpec(FrozenModel):
         config: the framework's own options, or the path of a JSON or YAML file with them.
         dataset: what it was trained on, for people.
         name: its name in the lookup table; the study's name unless given.
+        source: where its weights are published; shown where they are missing.
     """
 
     framework: str
@@ -65,6 +82,7 @@ class ModelSpec(FrozenModel):
     config: dict[str, Any] | str | None = None
     dataset: str | None = None
     name: str | None = None
+    source: SourceSpec | None = None
 
 
 class SamplerSpec(SamplerOptions):
@@ -323,12 +341,21 @@ def _with_absolute_paths(spec: StudySpec, base: Path) -> StudySpec:
     """Paths that exist beside the study file, made absolute; hub names and the like stay."""
 
     def absolute(name: str) -> str:
+        if name.startswith("images:"):
+            return f"images:{absolute(name.removeprefix('images:'))}"
         path = base / Path(name).expanduser()
         return str(path) if path.exists() or name.startswith(("./", "../", "~")) else name
 
-    model = spec.model.model_copy(update={"checkpoint": absolute(spec.model.checkpoint)})
-    if isinstance(model.config, str):
-        model = model.model_copy(update={"config": absolute(model.config)})
+    def within(config: Any) -> Any:
+        """A framework's own options, with what is spelt as a path made absolute."""
+        if isinstance(config, dict):
+            return {name: within(value) for name, value in config.items()}
+        spelt_as_path = isinstance(config, str) and ("/" in config or Path(config).suffix)
+        return absolute(config) if spelt_as_path else config
+
+    checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
+    config = absolute(config) if isinstance(config, str) else within(config)
+    model = spec.model.model_copy(update={"checkpoint": checkpoint, "config": config})
     metric = spec.metric.model_copy(update={"reference": absolute(spec.metric.reference)})
     return spec.model_copy(update={"model": model, "metric": metric})
 
@@ -354,7 +381,8 @@ def _problems(error: ValidationError) -> Iterable[str]:
 def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
     model: Any = StudySpec
     for part in location[:-1]:
-        model = model.model_fields[part].annotation
+        annotation = model.model_fields[part].annotation
+        model = next(iter(get_args(annotation)), annotation)  # of X | None, X
     return list(model.model_fields)
 
 

@@ -4,49 +4,97 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import torch
 from rich.table import Table
+from rich.text import Text
 
+from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
+from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import default_labels
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.missing import Missing
+from lambda_search.search.missing import MissingWeights
+from lambda_search.search.missing import missing_metric
+from lambda_search.search.missing import model_of
+from lambda_search.search.missing import outline
 from lambda_search.search.plan import Plan
+from lambda_search.search.plan import resolve
+from lambda_search.spec import ModelSpec
+from lambda_search.spec import StudySpec
+from lambda_search.store.lookup import network_evaluations
 
-__all__ = ["show_plans"]
+__all__ = ["show_studies"]
 
 
-def show_plans(plans: Sequence[Plan], workers: int | None, as_json: bool) -> None:
-    """Prints the resolved settings, trials, images, network evaluations and a time estimate."""
-    described = [_describe(plan, workers) for plan in plans]
+def show_studies(specs: Sequence[StudySpec], workers: int | None, as_json: bool) -> None:
+    """Prints settings, trials, images, network evaluations and time, and what is not here.
+
+    Raises:
+        UsageError: for what is wrong with a study; what is only missing is shown.
+    """
+    described = [_describe(plan, missing, workers) for plan, missing in _plans(specs)]
     if as_json:
         print_json(described)
         return
     for one in described:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True)
-        table.add_column()
+        table.add_column(overflow="fold")
         for name, value in one.items():
-            shown = f"{value:,}" if isinstance(value, int) else str(value)
-            table.add_row(name.replace("_", " "), shown)
+            if name != "missing" and value is not None:
+                shown = f"{value:,}" if isinstance(value, int) else str(value)
+                table.add_row(name.replace("_", " "), Text(shown))
         out.print(f"[bold]{one['study']}[/]")
         out.print(table)
+        for item in one["missing"]:  # below the table, which would cut addresses
+            out.print(Text(f"missing  {item['cause']} {item['hint']}", style="yellow"))
         out.print()
+    short = [one["study"] for one in described if one["missing"]]
+    if short:
+        err.print(
+            f"{len(short)} of {len(described)} studies cannot be launched on this machine yet"
+        )
 
 
-def _describe(plan: Plan, workers: int | None) -> dict[str, Any]:
+def _plans(specs: Sequence[StudySpec]) -> Iterator[tuple[Plan, list[Missing]]]:
+    """Each study's plan, with what is missing; what several studies share is looked at once."""
+    look = cache(missing_metric)
+    known: tuple[ModelSpec, Model | Missing] | None = None
+    for spec in specs:
+        named = spec.model.model_copy(update={"name": None, "dataset": None})
+        if known is None or known[0] != named:
+            known = named, _model(named)
+        model, missing = known[1], look(spec.metric)
+        if isinstance(model, Missing):
+            yield outline(spec, None), [model, *missing]
+        elif missing:
+            yield outline(spec, model), missing
+        else:
+            yield resolve(spec, model), []
+
+
+def _model(spec: ModelSpec) -> Model | Missing:
+    try:
+        return model_of(spec)
+    except MissingWeights as error:
+        return Missing("weights", error.cause, error.hint)
+
+
+def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[str, Any]:
     spec, setting = plan.spec, plan.setting
     images = plan.most_images()
-    evaluations = images * plan.space.steps
-    rate = _forwards_per_second(plan)
-    count = workers or (torch.cuda.device_count() or os.cpu_count() or 1)
+    evaluations = images * network_evaluations(setting.sampler, plan.space.steps)
     helpful = spec.search.parallel * plan.shards(spec.metric.rungs[-1])
-    useful = min(count, helpful)
-    options = {k: v for k, v in setting.options.model_dump().items() if v is not None}
+    without_weights = any(item.what == "weights" for item in missing)
     low, high = (
         LambdaSchedule.from_mean(mean, slope, plan.space.steps)
         for mean, slope in zip(plan.space.mean, plan.space.slope, strict=True)
@@ -54,8 +102,8 @@ def _describe(plan: Plan, workers: int | None) -> dict[str, Any]:
     return {
         "study": spec.name,
         "model": f"{setting.model} ({setting.framework}, weights {setting.weights[:12]})",
-        "sampler": f"{setting.sampler}, {plan.space.steps} steps, "
-        + ", ".join(f"{name} {value}" for name, value in options.items()),
+        "sampler": _sampler(plan)
+        + (", the rest as its authors have it" if without_weights else ""),
         "metric": f"{setting.metric}, {setting.extractor}, {setting.reference}",
         "mean": f"{plan.space.mean[0]:g} to {plan.space.mean[1]:g}",
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
@@ -67,9 +115,26 @@ def _describe(plan: Plan, workers: int | None) -> dict[str, Any]:
         "images": images,
         "network_evaluations": evaluations,
         "workers_that_help": f"at most {helpful:,}",
-        "estimate": f"{_duration(evaluations / (rate * useful))} on {useful} workers "
-        f"({rate:,.0f} network evaluations/s each, measured here on the CPU)",
+        "estimate": None if without_weights else _estimate(plan, evaluations, helpful, workers),
+        "missing": [asdict(item) for item in missing],
     }
+
+
+def _sampler(plan: Plan) -> str:
+    setting = plan.setting
+    options = {"guidance": setting.guidance} | setting.options.model_dump()
+    words = [f"{name} {value}" for name, value in options.items() if value is not None]
+    return ", ".join([setting.sampler, f"{plan.space.steps} steps", *words])
+
+
+def _estimate(plan: Plan, evaluations: int, helpful: int, workers: int | None) -> str:
+    count = workers or (torch.cuda.device_count() or os.cpu_count() or 1)
+    useful = min(count, helpful)
+    rate = _forwards_per_second(plan)
+    return (
+        f"{_duration(evaluations / (rate * useful))} on {useful} workers "
+        f"({rate:,.0f} network evaluations/s each, measured here on the CPU)"
+    )
 
 
 def _forwards_per_second(plan: Plan) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Group
 from rich.console import RenderableType
 from rich.panel import Panel
@@ -26,36 +28,55 @@ def row_panel(found: BestSchedule) -> RenderableType:
     facts.add_row(
         "", Text(f"i = 0 is the least noisy step; λ from {lowest:.5g} to {highest:.5g}", "dim")
     )
-    facts.add_row(
-        "FID", f"{_with_interval(found.fid, found.fid_interval)}   on {found.n:,} images"
-    )
-    facts.add_row(
-        "at λ = 1", f"{_with_interval(found.baseline_fid, found.baseline_interval)}   same noise"
-    )
+    for name, words in _published(found) if found.status == "published" else _measured(found):
+        facts.add_row(name, words)
+    facts.add_row("use it", Text(usage_line(found), style="cyan"))
+    title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
+    if found.nfe != setting.steps:
+        title += f" · {found.nfe} network evaluations"
+    return Panel(Group(facts), title=title, title_align="left", expand=False)
+
+
+def _measured(found: BestSchedule) -> Iterator[tuple[str, RenderableType]]:
+    yield "FID", f"{_with_interval(found.fid, found.fid_interval)}   on {found.n:,} images"
+    at_one = _with_interval(found.baseline_fid, found.baseline_interval)
+    yield "at λ = 1", f"{at_one}   same noise"
+    assert found.gain_interval is not None  # only published rows have none
     low, high = found.gain_interval
-    facts.add_row(
+    yield (
         "gain" if found.status == "confirmed" else "best found",
         f"{found.gain:.3f}  [{low:.3f}, {high:.3f}] at {found.gain_level:.1%}, paired, "
         f"bias-corrected ({found.relative_gain:.1%})",
     )
-    facts.add_row(
-        "status", Text.assemble((found.status, _STYLES[found.status]), f": {found.verdict}")
-    )
+    yield "status", _status(found)
     source = found.provenance
-    facts.add_row(
+    yield (
         "from",
         f"study {source['study']}, trial {found.candidate['trial']}, seed {source['seed']}, "
         f"row {found.row}",
     )
-    facts.add_row("use it", Text(usage_line(found), style="cyan"))
-    title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
-    return Panel(Group(facts), title=title, title_align="left", expand=False)
+
+
+def _published(found: BestSchedule) -> Iterator[tuple[str, RenderableType]]:
+    yield "FID", f"{found.fid:g}   on {found.n:,} images; no interval is published"
+    yield "at λ = 1", f"{found.baseline_fid:g}"
+    yield "gain", f"{found.baseline_fid - found.fid:.2f} ({found.relative_gain:.1%})"
+    yield "status", _status(found)
+    source = found.provenance["source"]
+    yield "from", Text(f"{source['paper']} (arXiv:{source['arxiv']})")
+    yield "", Text(f"{source['url']}: {source['table']}")
+    setting = found.setting
+    yield "metric", Text(f"{setting.extractor}, {setting.reference}; the authors' own evaluation")
+
+
+def _status(found: BestSchedule) -> Text:
+    return Text.assemble((found.status, _STYLES[found.status]), f": {found.verdict}")
 
 
 def usage_line(found: BestSchedule) -> str:
     """The Python line that samples with the row's schedule."""
     setting = found.setting
-    kept = {"eta", "grid", "clip", "variance"}
+    kept = {"eta", "grid", "clip", "variance", "s_churn", "classifier_scale"}
     options = setting.options.model_dump(include=kept, exclude_none=True)
     return (
         f'ls.sample(model, "{setting.sampler}", {setting.steps}, '
@@ -63,5 +84,6 @@ def usage_line(found: BestSchedule) -> str:
     )
 
 
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
+def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
+    assert interval is not None  # only published rows have none
     return f"{value:.3f} ± {(interval[1] - interval[0]) / 2:.3f}"

@@ -74,6 +74,7 @@ def write_report(store: Store, name: str, path: Path) -> None:
 
 def _words(name: str, found: BestSchedule) -> dict[str, str]:
     setting, source = found.setting, found.provenance
+    assert found.gain_interval and found.fid_interval and found.baseline_interval  # measured
     low, high = found.gain_interval
     facts = {
         "model": f"{setting.model} ({setting.framework}), weights {setting.weights[:12]}",

@@ -19,20 +19,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import NoSuchModuleError
 
 from lambda_search.errors import LambdaSearchError
-from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
 
 __all__ = [
     "HEAD",
     "VERSION_TABLE",
     "explain",
+    "missing_file",
+    "one_at_a_time",
     "open_engine",
-    "require_existing",
     "upgrade",
     "writing",
 ]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test holds it to the files."""
 
 VERSION_TABLE = "ls_alembic_version"
@@ -87,13 +87,12 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def require_existing(url: str) -> None:
-    """Raises NoScheduleFound for an SQLite file that is not there: looking up makes no files."""
+def missing_file(url: str) -> Path | None:
+    """The SQLite file that `url` names, if it is not there: looking up makes no files."""
     database = make_url(url).database if url.startswith("sqlite") else None
-    if database is not None and not Path(database).exists():
-        raise NoScheduleFound(
-            f"There is no store at {database} yet.", "Fill it with: lambda-search demo"
-        )
+    if not database or database == ":memory:" or Path(database).exists():
+        return None
+    return Path(database)
 
 
 def upgrade(engine: Engine) -> None:
@@ -104,10 +103,15 @@ def upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", "lambda_search.store:migrations")
     with writing(engine).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(5308011)"))
+        one_at_a_time(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Lets one transaction that writes begin after the other; SQLite's write lock does already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(5308011)"))
 
 
 def writing(engine: Engine) -> Engine:

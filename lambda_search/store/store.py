@@ -15,10 +15,12 @@ from sqlalchemy.orm import Session
 from lambda_search.errors import UsageError
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
+from lambda_search.store import catalogue
 from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
 from lambda_search.store.engine import explain
+from lambda_search.store.engine import one_at_a_time
 from lambda_search.store.engine import open_engine
 from lambda_search.store.engine import writing
 from lambda_search.store.leases import Lease
@@ -37,6 +39,8 @@ __all__ = ["Store"]
 class Store:
     """The database at `url`; objects that it returns are plain records.
 
+    Opening it brings its tables up to date and adds what it lacks of the catalogue.
+
     Arguments:
         url: SQLAlchemy URL; the default store unless given.
 
@@ -47,6 +51,7 @@ class Store:
     def __init__(self, url: str | None = None) -> None:
         self.url = store_url(url)
         self._engine = open_engine(self.url)
+        self._add_published_rows()
 
     @property
     def address(self) -> str:
@@ -223,6 +228,19 @@ class Store:
                 for name, table in tables.items()
             }
 
+    # The catalogue
+
+    def _add_published_rows(self) -> None:
+        """Adds what the catalogue has and the table lacks, one process at a time."""
+        with self._reading() as session:
+            if not _missing_entries(session):
+                return
+        with self._writing() as session:
+            one_at_a_time(session.connection())
+            for entry in _missing_entries(session):
+                setting = self._setting_row(session, entry.setting, entry.dataset)
+                session.add(_published_row(entry, setting))
+
     # Sessions
 
     @contextmanager
@@ -240,7 +258,7 @@ class Store:
 
     @staticmethod
     def _setting_row(session: Session, setting: Setting, dataset: str | None) -> SettingRow:
-        digest = fingerprint(setting.model_dump(mode="json"))
+        digest = fingerprint(setting.model_dump(mode="json", exclude_none=True))  # of its key
         row = session.scalar(select(SettingRow).where(SettingRow.digest == digest))
         if row is not None:
             return row
@@ -268,6 +286,27 @@ class Store:
         session.add(row)
         session.flush()
         return row
+
+
+def _missing_entries(session: Session) -> list[catalogue.Entry]:
+    there = set(session.scalars(select(ScheduleRow.entry).where(ScheduleRow.entry.is_not(None))))
+    return [entry for entry in catalogue.entries() if entry.name not in there]
+
+
+def _published_row(entry: catalogue.Entry, setting: SettingRow) -> ScheduleRow:
+    return ScheduleRow(
+        setting_id=setting.id,
+        entry=entry.name,
+        b=entry.schedule.b,
+        k=entry.schedule.k,
+        lambdas=list(entry.schedule.values(entry.setting.steps)),
+        status="published",
+        verdict=catalogue.VERDICT,
+        n=entry.samples,
+        fid=entry.fid,
+        baseline_fid=entry.baseline_fid,
+        provenance={"source": entry.source},
+    )
 
 
 def _difference(stored: str, setting: Setting) -> str:

@@ -163,7 +163,10 @@ class Evaluation(Base):
 
 
 class ScheduleRow(Base):
-    """An entry of the lookup table. Append-only: a later row supersedes, nothing is edited."""
+    """An entry of the lookup table. Append-only: a later row supersedes, nothing is edited.
+
+    Rows of the catalogue have its `entry`, and neither study nor intervals.
+    """
 
     __tablename__ = "ls_schedule"
     __table_args__ = (Index("ix_ls_schedule_lookup", "setting_id", "status"),)
@@ -172,6 +175,7 @@ class ScheduleRow(Base):
     setting_id: Mapped[int] = mapped_column(ForeignKey("ls_setting.id"))
     study_id: Mapped[int | None] = mapped_column(ForeignKey("ls_study.id"), index=True)
     trial: Mapped[int | None]
+    entry: Mapped[str | None] = mapped_column(String(200), unique=True)
     b: Mapped[float]
     k: Mapped[float]
     lambdas: Mapped[list[float]]
@@ -179,15 +183,15 @@ class ScheduleRow(Base):
     verdict: Mapped[str] = mapped_column(Text, default="")
     n: Mapped[int]
     fid: Mapped[float]
-    fid_low: Mapped[float]
-    fid_high: Mapped[float]
+    fid_low: Mapped[float | None]
+    fid_high: Mapped[float | None]
     baseline_fid: Mapped[float]
-    baseline_low: Mapped[float]
-    baseline_high: Mapped[float]
-    gain: Mapped[float]
-    gain_low: Mapped[float]
-    gain_high: Mapped[float]
-    gain_level: Mapped[float]
+    baseline_low: Mapped[float | None]
+    baseline_high: Mapped[float | None]
+    gain: Mapped[float | None]
+    gain_low: Mapped[float | None]
+    gain_high: Mapped[float | None]
+    gain_level: Mapped[float | None]
     provenance: Mapped[dict[str, Any]]
     created: Mapped[datetime] = mapped_column(default=now)
     setting: Mapped[SettingRow] = relationship(lazy="joined")

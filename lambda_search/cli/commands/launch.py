@@ -23,6 +23,7 @@ from lambda_search.errors import Interrupted
 
 if TYPE_CHECKING:
     from lambda_search.search.plan import Plan
+    from lambda_search.spec import StudySpec
 
 __all__ = ["launch", "run"]
 
@@ -40,11 +41,15 @@ def launch(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run studies to their rows; the same command goes on where it stopped."""
-    if dry_run:
-        from lambda_search.cli.dry_run import show_plans
+    """Run studies to their rows; the same command goes on where it stopped.
 
-        show_plans(_plans(studies), workers, as_json)
+    With --dry-run, weights and references need not be there: it says where to get them.
+    """
+    if dry_run:
+        from lambda_search.cli.dry_run import show_studies
+        from lambda_search.runner import specs_of
+
+        show_studies(specs_of(_specs(studies)), workers, as_json)
     else:
         run(studies, workers, ray_address, gpus, store, as_json)
 
@@ -93,6 +98,11 @@ def run(
 
 def _plans(studies: list[Path]) -> list[Plan]:
     from lambda_search.runner import plans_of
+
+    return plans_of(_specs(studies))
+
+
+def _specs(studies: list[Path]) -> list[StudySpec]:
     from lambda_search.spec import load_specs
 
-    return plans_of([spec for path in studies for spec in load_specs(path)])
+    return [spec for path in studies for spec in load_specs(path)]
