@@ -35,7 +35,7 @@ class SamplerOptions(FrozenModel):
         variance: ancestral sampling's variance.
         precision: arithmetic of the network; the state stays in float32 or better.
         batch: images in a padded batch; a different batch may change the last bits of an image.
-        s_churn: EDM's S_churn ≥ 0, the noise added in all steps together (arXiv:2206.00364, alg. 2).
+        s_churn: EDM's S_churn ≥ 0, the noise of all steps together (arXiv:2206.00364, alg. 2).
         s_min, s_max: the σ between which it is added; s_max open means no upper end.
         s_noise: EDM's S_noise, the standard deviation of the added noise.
         classifier_scale: weight of a noisy classifier's gradient; 0 leaves the classifier out.

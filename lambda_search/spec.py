@@ -347,11 +347,10 @@ def _with_absolute_paths(spec: StudySpec, base: Path) -> StudySpec:
         return str(path) if path.exists() or name.startswith(("./", "../", "~")) else name
 
     def within(config: Any) -> Any:
-        """A framework's own options, with what is spelt as a path made absolute."""
+        """A framework's own options, with the paths among them made absolute."""
         if isinstance(config, dict):
             return {name: within(value) for name, value in config.items()}
-        spelt_as_path = isinstance(config, str) and ("/" in config or Path(config).suffix)
-        return absolute(config) if spelt_as_path else config
+        return absolute(config) if isinstance(config, str) and config else config
 
     checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
     config = absolute(config) if isinstance(config, str) else within(config)

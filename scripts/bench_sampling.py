@@ -2,9 +2,11 @@
 """Sampling speed: our sampler beside diffusers' own pipeline, and the network's share of the time.
 
     python scripts/bench_sampling.py [--json FILE]
+    python scripts/bench_sampling.py --frameworks
 
-Both use the same weights, steps, precision, batch and one thread, and take turns in one run;
-the ratio of the medians is what counts.
+The two use the same weights, steps, precision, batch and one thread, and take turns in one run;
+the ratio of the medians is what counts. With --frameworks: the network's share of the time for a
+model of published size (random weights) of each framework.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from typing import Any
 import torch
 import typer
 from diffusers import DDPMPipeline
+from full_size import FULL_SIZE
 from rich.console import Console
 from rich.table import Table
 
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import counter_noise
+from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
 from lambda_search.models.timing import DeviceTimer
@@ -39,9 +43,15 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 7,
     device: str = "cpu",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+    frameworks: Annotated[
+        bool, typer.Option("--frameworks", help="The network's share in each framework instead.")
+    ] = False,
 ) -> None:
     """Measures and prints."""
     torch.set_num_threads(1)
+    if frameworks:
+        shares_of_the_network(torch.device(device), json_file)
+        return
     model = load_model("diffusers", "bundled:fashion-mnist", device=device)
     options = model.resolve("ancestral", steps, SamplerOptions(batch=batch))
     network, wall = DeviceTimer(model.device), 0.0
@@ -97,6 +107,40 @@ def main(
     console.print(
         f"ratio {figures['ratio']:.3f}; in the network {figures['network_share']:.1%} of our time"
     )
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def shares_of_the_network(device: torch.device, json_file: Path | None) -> None:
+    """A table: one batch of 4 (latents: 1) in 4 steps for each framework, after one to warm up."""
+    table = Table("model", "parameters", "sampler", "images/s", "in the network")
+    figures = {}
+    for name, (make, sampler, parameters) in FULL_SIZE.items():
+        model = make(device)
+        batch = 4 if model.shape[1] == 32 and model.shape[0] == 3 else 1
+        options = model.resolve(sampler, 4, SamplerOptions(batch=batch))
+        for turn in range(2):
+            network = DeviceTimer(device)
+            begin = time.perf_counter()
+            indices = range(turn * batch, (turn + 1) * batch)
+            draw = counter_noise(model, 0, indices)
+            labels = default_labels(model, indices)
+            states = sample_batch(
+                model,
+                sampler,
+                4,
+                LambdaSchedule(1.01, 0.001),
+                draw,
+                options,
+                labels=labels,
+                watch=network,
+            )
+            to_uint8(states.clamp(-1, 1)).cpu()
+            wall = time.perf_counter() - begin
+        share = network.seconds() / wall
+        figures[name] = {"images_per_second": batch / wall, "network_share": share}
+        table.add_row(name, parameters, sampler, f"{batch / wall:.2f}", f"{share:.1%}")
+    Console().print(table)
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
 

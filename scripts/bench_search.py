@@ -38,7 +38,7 @@ from lambda_search.store.paths import home
 TRUTH_FROM = 2_000_000
 """Sample indices from here on: neither search (from 0) nor confirmation (from 10⁶) uses them."""
 
-console = Console()
+console = Console(width=110)
 
 
 @dataclass(frozen=True)

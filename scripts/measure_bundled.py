@@ -5,8 +5,8 @@
     python scripts/measure_bundled.py effect
     python scripts/measure_bundled.py picture
 
-`effect` launches studies/bundled.yaml, one study per sampler and step count, and writes their rows
-as effect.csv beside the model. All of it goes on where it stopped.
+`effect` launches the studies of studies/bundled, one per sampler and step count, and writes their
+rows as effect.csv beside the model. All of it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -79,11 +79,13 @@ def choose(
 
 @app.command()
 def effect(
-    study: Path = ROOT / "studies" / "bundled.yaml",
+    study: Path = ROOT / "studies" / "bundled",
     out: Annotated[Path | None, typer.Option(help="[default: effect.csv by the model]")] = None,
 ) -> None:
     """Search and confirm λ for every sampler and step count; good and bad rows alike."""
-    rows = [_figures(found) for found in launch(study, watch=_print_news)]
+    found = launch(study, watch=_print_news)
+    found.sort(key=lambda row: (row.setting.sampler, row.setting.steps))
+    rows = [_figures(row) for row in found]
     path = out or bundled_folder("fashion-mnist") / "effect.csv"
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))

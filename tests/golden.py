@@ -1,8 +1,8 @@
 """Checkpoints and results of the authors' own implementations, for the conformance tests.
 
 One archive holds them, unpacked once a session: `FRAMEWORK/case/` with a checkpoint in the
-framework's own format, `config.json` and `golden.npz`. Arrays are named after the sampler and the λ setting
-(L0 … L3 of `lambda_bk`).
+framework's own format, `config.json` and `golden.npz`. Arrays are named after the sampler and the
+λ setting (L0 … L3 of `lambda_bk`).
 """
 
 from __future__ import annotations

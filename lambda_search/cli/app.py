@@ -14,6 +14,7 @@ from lambda_search.cli.commands import doctor
 from lambda_search.cli.commands import evaluate
 from lambda_search.cli.commands import launch
 from lambda_search.cli.commands import lookup
+from lambda_search.cli.commands import models
 from lambda_search.cli.commands import report
 from lambda_search.cli.commands import status
 
@@ -44,6 +45,7 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

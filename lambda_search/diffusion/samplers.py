@@ -10,7 +10,8 @@ With the network's ε divided by λ(i), x0 = (x − σε)/α (clipped where the 
     Ancestral  σ_up = √variance/α',                        σ_target = σ̄'²/σ̄
                (Ho et al. 2020, arXiv:2006.11239, eq. 6 and 7)
 
-No noise enters the step to a clean image (σ' = 0). A classifier's score s = ∇ log p(y|x), where a
+At pure noise (α = 0) the network gives x0 itself, and λ = 1. No noise enters the step to a clean
+image (σ' = 0). A classifier's score s = ∇ log p(y|x), where a
 model has one, is not divided by λ: it joins the ancestral mean as variance·s, and DDIM's direction
 as −σ·s (Dhariwal & Nichol 2021, arXiv:2105.05233, alg. 1 and 2).
 """
@@ -54,11 +55,13 @@ class Prediction:
         epsilon: the predicted noise, the state's shape.
         variance_logit: v of a learned-range network, −1 (small) to 1 (large), or None.
         score: a classifier's ∇ log p(y|x) times its scale, the state's shape, or None.
+        x0: the estimate of x0 at pure noise (α = 0), which ε does not give there, or None.
     """
 
     epsilon: Tensor
     variance_logit: Tensor | None = None
     score: Tensor | None = None
+    x0: Tensor | None = None
 
 
 class StepRule(Protocol):
@@ -102,7 +105,7 @@ class Ancestral:
     score_joins: Literal["mean"] = "mean"
 
     def levels(self, grid: Grid, i: int, prediction: Prediction) -> tuple[float, float | Tensor]:
-        noise_now = grid.sigma[i] / grid.alpha[i]
+        noise_now = grid.sigma[i] / grid.alpha[i] if grid.alpha[i] else math.inf
         noise_next = grid.sigma_next[i] / grid.alpha_next[i]
         small, large = grid.posterior_variances(i)
         if (
@@ -151,10 +154,14 @@ def integrate(
         alpha, sigma = grid.alpha[i], grid.sigma[i]
         prediction = predict(x, grid.times[i])
         scaled = scale_epsilon(prediction.epsilon, lambdas[i])
-        x0 = (x - sigma * scaled) / alpha
         direction = scaled if site == "full" else prediction.epsilon
+        if prediction.x0 is None:
+            x0 = (x - sigma * scaled) / alpha
+        else:  # λ has no meaning at pure noise
+            x0, direction = prediction.x0, prediction.epsilon
         if clip:
-            unscaled = x0 if site == "full" else (x - sigma * direction) / alpha
+            known = site == "full" or prediction.x0 is not None
+            unscaled = x0 if known else (x - sigma * direction) / alpha
             x0 = x0.clamp(-1, 1)
             direction = (x - alpha * unscaled.clamp(-1, 1)) / sigma
         score = prediction.score

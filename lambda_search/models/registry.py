@@ -1,8 +1,14 @@
-"""Frameworks by name; one registers with an entry point in `lambda_search.frameworks`."""
+"""Frameworks by name; one registers with an entry point in `lambda_search.frameworks`.
+
+A framework is one module: its `Model`, and a `FRAMEWORK` that says how its checkpoints are read
+and recognised.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -11,25 +17,73 @@ from typing import TypeAlias
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
+from lambda_search.models.checkpoints import read_config
 
-__all__ = ["GROUP", "Config", "Loader", "frameworks", "load_model"]
+__all__ = [
+    "GROUP",
+    "Config",
+    "Framework",
+    "Loader",
+    "converted_config",
+    "framework_of",
+    "frameworks",
+    "load_model",
+]
 
 GROUP = "lambda_search.frameworks"
 Config: TypeAlias = Mapping[str, Any] | str | Path | None
 
 
 class Loader(Protocol):
-    """What a framework registers: reads a checkpoint, executes nothing from it."""
+    """Reads a checkpoint, executes nothing from it."""
 
     def __call__(self, checkpoint: str, config: Config, device: torch.device) -> Model: ...
+
+
+def _nothing(content: Any) -> None:
+    """Most files do not say what their network is."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What a framework registers.
+
+    Arguments:
+        load: reads a checkpoint.
+        weights: what a file holds, read as data → the tensors that sampling needs (moving averages
+            where there are any) by the names that `load` reads from a `.safetensors` file; None
+            if the file is not this framework's.
+        config: what the file says of its network, as `load` takes it; None if it does not.
+        needs: what `config` must be where the file does not say it.
+        licence: of the weights that the authors publish.
+    """
+
+    load: Loader
+    weights: Callable[[Any], Mapping[str, Tensor] | None]
+    config: Callable[[Any], dict[str, Any] | None] = _nothing
+    needs: str = ""
+    licence: str = "unknown"
 
 
 def frameworks() -> tuple[str, ...]:
     """The names of all registered frameworks."""
     return tuple(sorted(entry_points(group=GROUP).names))
+
+
+def framework_of(name: str) -> Framework:
+    """The framework `name`.
+
+    Raises:
+        UsageError: if none of that name is registered.
+    """
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found:
+        raise UsageError(f"There is no framework '{name}'.", f"Known: {', '.join(frameworks())}.")
+    return cast(Framework, found[name].load())
 
 
 def load_model(
@@ -46,10 +100,16 @@ def load_model(
     Raises:
         UsageError: for an unknown framework, or a checkpoint that is missing or cannot be read.
     """
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if framework not in found:
-        raise UsageError(
-            f"There is no framework '{framework}'.", f"Known: {', '.join(frameworks())}."
-        )
-    loader = cast(Loader, found[framework].load())
-    return loader(str(checkpoint), config, torch.device(device))
+    load = framework_of(framework).load
+    if config is None:
+        config = converted_config(Path(checkpoint))
+    return load(str(checkpoint), config, torch.device(device))
+
+
+def converted_config(checkpoint: Path) -> dict[str, Any] | None:
+    """The config that `lambda-search models convert` wrote beside a `.safetensors`, if it did."""
+    beside = checkpoint.with_suffix(".json")
+    if checkpoint.suffix != ".safetensors" or not beside.is_file():
+        return None
+    config = read_config(beside).get("config")
+    return config if isinstance(config, dict) else None

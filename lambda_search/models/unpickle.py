@@ -1,9 +1,9 @@
 """Reads the checkpoints that PyTorch and pickle write, as data: nothing in a file is ever run.
 
-The pickle inside is worked through by a machine of our own (`pickle_machine`). Those of Python and
+The pickle inside is worked through by a machine of our own (`pickles.machine`). Those of Python and
 torch build objects as they go: one attribute set on the wrong object is enough to escape an allow
 list, and a few hostile bytes end the process or fill its memory. One machine and one allow list
-(`pickle_globals`) serve all formats (`pickle_formats`).
+(`pickles.globals`) serve all formats (`pickles.formats`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from torch import Tensor
 
 from lambda_search.errors import UsageError
-from lambda_search.models.pickle_formats import File
-from lambda_search.models.pickle_formats import Reader
-from lambda_search.models.pickle_formats import Unsuitable
-from lambda_search.models.pickle_globals import Forbidden
-from lambda_search.models.pickle_values import InertClass
-from lambda_search.models.pickle_values import InertObject
-from lambda_search.models.pickle_values import Malformed
-from lambda_search.models.pickle_values import PersistentObject
+from lambda_search.models.pickles.formats import File
+from lambda_search.models.pickles.formats import Reader
+from lambda_search.models.pickles.formats import Unsuitable
+from lambda_search.models.pickles.globals import Forbidden
+from lambda_search.models.pickles.values import InertClass
+from lambda_search.models.pickles.values import InertObject
+from lambda_search.models.pickles.values import Malformed
+from lambda_search.models.pickles.values import PersistentObject
 
 __all__ = ["InertClass", "InertObject", "PersistentObject", "read_pickle", "state_dict_of"]
 

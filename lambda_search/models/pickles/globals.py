@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lambda_search.models.pickle_machine import Find
-from lambda_search.models.pickle_values import Function
-from lambda_search.models.pickle_values import InertClass
-from lambda_search.models.pickle_values import Malformed
-from lambda_search.models.pickle_values import PersistentObject
-from lambda_search.models.pickle_values import array_from_buffer
-from lambda_search.models.pickle_values import check_key
-from lambda_search.models.pickle_values import dtype
-from lambda_search.models.pickle_values import empty_array
-from lambda_search.models.pickle_values import scalar
-from lambda_search.models.pickle_values import tensor
+from lambda_search.models.pickles.machine import Find
+from lambda_search.models.pickles.values import Function
+from lambda_search.models.pickles.values import InertClass
+from lambda_search.models.pickles.values import Malformed
+from lambda_search.models.pickles.values import PersistentObject
+from lambda_search.models.pickles.values import array_from_buffer
+from lambda_search.models.pickles.values import check_key
+from lambda_search.models.pickles.values import dtype
+from lambda_search.models.pickles.values import empty_array
+from lambda_search.models.pickles.values import scalar
+from lambda_search.models.pickles.values import tensor
 
 __all__ = ["Forbidden", "find", "finder"]
 

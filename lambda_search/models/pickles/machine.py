@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from typing import IO
 from typing import Any
 
-from lambda_search.models.pickle_values import Function
-from lambda_search.models.pickle_values import InertClass
-from lambda_search.models.pickle_values import InertObject
-from lambda_search.models.pickle_values import Malformed
-from lambda_search.models.pickle_values import build
-from lambda_search.models.pickle_values import check_key
+from lambda_search.models.pickles.values import Function
+from lambda_search.models.pickles.values import InertClass
+from lambda_search.models.pickles.values import InertObject
+from lambda_search.models.pickles.values import Malformed
+from lambda_search.models.pickles.values import build
+from lambda_search.models.pickles.values import check_key
 
 __all__ = ["Find", "Machine"]
 

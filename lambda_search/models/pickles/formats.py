@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lambda_search.models.pickle_globals import find
-from lambda_search.models.pickle_globals import finder
-from lambda_search.models.pickle_machine import Machine
-from lambda_search.models.pickle_values import Malformed
-from lambda_search.models.pickle_values import Storage
+from lambda_search.models.pickles.globals import find
+from lambda_search.models.pickles.globals import finder
+from lambda_search.models.pickles.machine import Machine
+from lambda_search.models.pickles.values import Malformed
+from lambda_search.models.pickles.values import Storage
 
 __all__ = ["File", "Reader", "Unsuitable"]
 

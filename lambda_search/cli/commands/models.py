@@ -1,0 +1,90 @@
+"""`models`: what a checkpoint is, and safe copies of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+from typing import TypeAlias
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from lambda_search.cli.console import err
+from lambda_search.cli.console import out
+from lambda_search.cli.console import print_json
+from lambda_search.cli.console import working
+from lambda_search.cli.options import AsJson
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Look at checkpoints and convert them.")
+
+File: TypeAlias = Annotated[
+    str, typer.Argument(help="A checkpoint file, a pipeline folder, or bundled:NAME.")
+]
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="JSON or YAML with the framework's own options, where the file does not hold them.",
+    ),
+]
+
+
+@app.command()
+def inspect(file: File, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Say what a checkpoint is, and how a study file names it."""
+    from lambda_search.models.inspection import Description
+    from lambda_search.models.inspection import inspect as look
+
+    with working("reading"):
+        found: Description = look(file, config)
+    if as_json:
+        print_json(asdict(found) | {"path": str(found.path)})
+        return
+    table = Table.grid(padding=(0, 2))
+    shape = found.shape and f"{found.shape[1]} × {found.shape[2]}, {_channels(found.shape[0])}"
+    rows = {
+        "framework": found.framework,
+        "parameters": f"{found.parameters:,}",
+        "samples": shape,
+        "conditioning": found.conditioning,
+        "samplers": ", ".join(found.samplers) or None,
+        "licence": f"{found.licence}: that of the published weights; the file does not say",
+        "missing": found.missing,
+    }
+    for name, value in rows.items():
+        if value is not None:
+            table.add_row(f"[dim]{name}[/]", escape(value))
+    out.print(table)
+    needed = ", config: FLAGS.json" if found.missing else ""
+    told = f', config: "{config}"' if config else needed
+    out.print(
+        f"\nIn a study file:\n"
+        f'model: {{framework: {found.framework}, checkpoint: "{escape(file)}"{told}}}'
+    )
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
+
+
+@app.command()
+def convert(
+    file: File,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The copy. [default: beside the original]"),
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Copy a checkpoint's weights to safetensors, with JSON that says what they are."""
+    from lambda_search.models.inspection import convert as copy
+
+    with working("converting"):
+        written = copy(file, to, config)
+    out.print(str(written))
+    err.print(f"and {written.with_suffix('.json').name} beside it; the same framework reads it.")

@@ -1,0 +1,215 @@
+"""ADM models (Dhariwal & Nichol 2021, arXiv:2105.05233; the models of arXiv:2308.15321's ADM-ES).
+
+A checkpoint is a plain state dict; the flags of the authors' scripts say how to build its network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import nn
+
+from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.samplers import Prediction
+from lambda_search.errors import UsageError
+from lambda_search.models.adm_config import ADMFlags
+from lambda_search.models.adm_config import classifier_arguments
+from lambda_search.models.adm_config import read_flags
+from lambda_search.models.adm_presets import PRESETS
+from lambda_search.models.base import Model
+from lambda_search.models.base import refuse_options
+from lambda_search.models.checkpoints import find
+from lambda_search.models.checkpoints import load_weights
+from lambda_search.models.checkpoints import locate
+from lambda_search.models.checkpoints import read_config
+from lambda_search.models.checkpoints import sha256_of
+from lambda_search.models.inputs import read_checkpoint
+from lambda_search.models.inputs import tensors
+from lambda_search.models.networks.encoder import Encoder
+from lambda_search.models.networks.unet import UNet
+from lambda_search.models.registry import Config
+from lambda_search.models.registry import Framework
+from lambda_search.models.respacing import DiscreteSchedule
+from lambda_search.models.respacing import respacing_word
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import fingerprint
+
+__all__ = ["FRAMEWORK", "ADMModel", "load"]
+
+
+class ADMModel(Model):
+    """A U-Net that predicts ε or x0 of pixels, with or without v, and perhaps a classifier.
+
+    Arguments:
+        network: told (rescaled) original timesteps, and labels with class_cond.
+        flags: how it was trained, and its scripts' defaults.
+        sha256: of all weights.
+        definition: of all that the weights are run with.
+        device: where to compute.
+        classes: how many labels; None without class_cond and classifier.
+        classifier: of noisy images; guides sampling towards the labels.
+    """
+
+    samplers = ("ancestral", "ddim")
+
+    def __init__(
+        self,
+        network: UNet,
+        flags: ADMFlags,
+        sha256: str,
+        definition: str,
+        device: torch.device,
+        classes: int | None,
+        classifier: Encoder | None = None,
+    ) -> None:
+        super().__init__(
+            "adm",
+            sha256,
+            definition,
+            (3, flags.image_size, flags.image_size),
+            device,
+            classes=classes,
+        )
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._classifier = classifier and classifier.eval().requires_grad_(False).to(device)
+        self._flags = flags
+        if flags.predict_xstart:  # ε = (x − αx0)/σ holds x0 in its last digits where α is small
+            self.dtype = torch.float64
+        self._schedule = DiscreteSchedule.of(
+            flags.noise_schedule, flags.diffusion_steps, flags.rescale_timesteps
+        )
+
+    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
+        self.check_sampler(sampler)
+        flags = self._flags
+        noise = "eta" if sampler == "ddim" else "variance"
+        guides = () if self._classifier is None else ("classifier_scale",)
+        refuse_options(sampler, options, "grid", "clip", noise, *guides)
+        resolved: dict[str, object] = {
+            "grid": respacing_word(options.grid or flags.timestep_respacing or None, steps),
+            "clip": flags.clip_denoised if options.clip is None else options.clip,
+        }
+        if self._classifier is not None and options.classifier_scale is None:
+            resolved["classifier_scale"] = flags.classifier_scale
+        if sampler == "ddim":
+            resolved["eta"] = options.eta or 0.0
+        else:
+            fixed = "small" if flags.sigma_small else "large"
+            resolved["variance"] = options.variance or ("learned" if flags.learn_sigma else fixed)
+            if resolved["variance"] == "learned" and not flags.learn_sigma:
+                raise UsageError(
+                    "This network has not learned its variance.",
+                    "Choose variance: small or large.",
+                )
+        return options.model_copy(update=resolved)
+
+    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
+        return self._schedule.grid(options.grid, steps)
+
+    def predict(
+        self,
+        x: Tensor,
+        time: float,
+        labels: Tensor | None,
+        guidance: float | None,
+        options: SamplerOptions,
+    ) -> Prediction:
+        times = torch.full((len(x),), time, device=x.device)
+        seen = x.float()
+        out = self._network(seen, times, labels).to(x.dtype)
+        variance_logit = None
+        if self._flags.learn_sigma:
+            out, variance_logit = out.chunk(2, dim=1)
+        if self._flags.predict_xstart:
+            alpha, sigma = self._schedule.level(time)
+            out = (x - alpha * out) / sigma
+        score = None
+        if self._classifier is not None and options.classifier_scale:
+            assert labels is not None
+            gradient = class_score(self._classifier, seen, times, labels)
+            score = options.classifier_scale * gradient.to(x.dtype)
+        return Prediction(out, variance_logit, score)
+
+
+def class_score(classifier: Encoder, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
+    """∇ log p(y|x) of noisy images `x` [n, c, h, w] and labels y [n], of x's shape.
+
+    Copies them: autograd does not take the tensors of inference mode.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        x, times, labels = x.clone().requires_grad_(), times.clone(), labels.clone()
+        log_likelihoods = classifier(x, times).log_softmax(dim=1)
+        chosen = log_likelihoods.gather(1, labels[:, None])
+        (gradient,) = torch.autograd.grad(chosen.sum(), x)
+    return gradient
+
+
+def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:
+    """Reads a `.pt` or `.safetensors` file, and the classifier's if the config names one.
+
+    Raises:
+        UsageError: for a config or a checkpoint that is missing, broken, or does not match.
+    """
+    path = find(checkpoint)
+    if config is None:
+        raise UsageError(
+            "An ADM checkpoint does not say how its network is built.",
+            f"Give a config: the flags of its scripts, or preset: {', '.join(PRESETS)}.",
+        )
+    flags, guide = read_flags(read_config(config))
+    told, files = flags.network(), [path]
+    classes: int | None = told["num_classes"]
+    guide_told = None
+    if guide is not None:
+        files.append(_classifier_file(guide, path))
+        guide_told = classifier_arguments(guide, flags)
+        known: int = guide_told["out_channels"]
+        if classes not in (None, known):
+            raise UsageError(
+                f"The classifier knows {known} classes, the network {classes}.",
+                "Set num_classes, or take the classifier of the same data set.",
+            )
+        classes = known
+    with torch.device("meta"):
+        network = UNet(**told)
+        classifier = None if guide_told is None else Encoder(**guide_told)
+    _fill(network, path)
+    if classifier is not None:
+        _fill(classifier, files[1])
+    diffusion = flags.model_dump(
+        include={"diffusion_steps", "noise_schedule", "predict_xstart", "rescale_timesteps"}
+    )
+    definition = fingerprint([told, diffusion, guide_told])
+    return ADMModel(network, flags, sha256_of(*files), definition, device, classes, classifier)
+
+
+def _fill(network: nn.Module, file: Path) -> None:
+    load_weights(network, tensors(read_checkpoint(file), str(file)), str(file))
+
+
+def _classifier_file(guide: Mapping[str, Any], beside: Path) -> Path:
+    """The classifier's checkpoint; a relative path may start at the model's folder as well."""
+    name = guide.get("checkpoint")
+    if not isinstance(name, str | Path):
+        raise UsageError(
+            "The ADM config: classifier has no checkpoint.",
+            "Write classifier: {checkpoint: PATH} and its flags.",
+        )
+    return locate(str(name), beside.parent) or find(str(name))
+
+
+def _weights(content: Any) -> Mapping[str, Tensor] | None:
+    marks = ("input_blocks.0.0.weight", "output_blocks.0.0.in_layers.0.weight")
+    return content if isinstance(content, Mapping) and all(m in content for m in marks) else None
+
+
+FRAMEWORK = Framework(
+    load,
+    _weights,
+    needs="Pass the flags of its scripts, or a preset, as the config.",
+    licence="MIT (openai/guided-diffusion, forever208/ADM-ES)",
+)

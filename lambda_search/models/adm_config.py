@@ -1,0 +1,275 @@
+"""The flags of guided-diffusion's scripts: what an ADM checkpoint itself does not say.
+
+Names and defaults are those of openai/guided-diffusion and forever208/ADM-ES (`script_util.py`,
+`image_sample.py`, `classifier_sample.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated
+from typing import Any
+from typing import Literal
+from typing import Self
+
+from pydantic import BeforeValidator
+from pydantic import Field
+from pydantic import model_validator
+
+from lambda_search.errors import UsageError
+from lambda_search.models.adm_presets import PRESETS
+from lambda_search.models.inputs import validated
+from lambda_search.setting import FrozenModel
+
+__all__ = ["ADMFlags", "classifier_arguments", "read_flags"]
+
+_MULTIPLIERS = {
+    512: (0.5, 1, 1, 2, 2, 4, 4),
+    256: (1, 1, 2, 2, 4, 4),
+    128: (1, 1, 2, 3, 4),
+    64: (1, 2, 3, 4),
+    32: (1, 2, 2, 2),
+}
+"""channel_mult by image_size, where the flag is empty."""
+
+_TRAINING = frozenset(
+    "dropout use_fp16 use_kl use_checkpoint rescale_learned_sigmas data_dir schedule_sampler lr "
+    "weight_decay lr_anneal_steps microbatch ema_rate log_interval save_interval "
+    "resume_checkpoint fp16_scale_growth input_pertub".split()
+)
+"""Flags of the training; those that the checkpoint's arithmetic knows too act in training only."""
+
+_ASKED_ELSEWHERE = frozenset(
+    "batch_size num_samples use_ddim model_path classifier_path eps_scaler".split()
+)
+"""Flags of the sampling scripts that are a study's business, not the model's."""
+
+
+def _listed(value: Any) -> Any:
+    """The scripts' "32,16,8", or a number, as a list."""
+    if isinstance(value, str):
+        return [part for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int | float) else value
+
+
+_Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)]
+_Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_listed)]
+
+
+class ADMFlags(FrozenModel):
+    """The flags that matter for sampling, with the scripts' defaults.
+
+    Arguments:
+        attention_resolutions: heights of the maps that attention works on.
+        channel_mult: by image_size if empty.
+        num_classes: with class_cond, 1000 unless given (a constant in the scripts).
+        timestep_respacing: the default step grid, a respacing word or empty.
+        sigma_small: the fixed variance of networks without learn_sigma: small, else large.
+        clip_denoised, classifier_scale: the defaults of the options clip and classifier_scale.
+    """
+
+    image_size: int = Field(default=64, ge=1)
+    num_channels: int = Field(default=128, ge=1)
+    num_res_blocks: int = Field(default=2, ge=1)
+    num_heads: int = 4
+    num_heads_upsample: int = -1
+    num_head_channels: int = -1
+    attention_resolutions: _Sizes = (16, 8)
+    channel_mult: _Factors = ()
+    class_cond: bool = False
+    num_classes: int | None = Field(default=None, ge=1)
+    use_scale_shift_norm: bool = True
+    resblock_updown: bool = False
+    use_new_attention_order: bool = False
+    learn_sigma: bool = False
+    diffusion_steps: int = Field(default=1000, ge=2)
+    noise_schedule: Literal["linear", "cosine"] = "linear"
+    timestep_respacing: Annotated[str, BeforeValidator(str)] = ""
+    predict_xstart: bool = False
+    rescale_timesteps: bool = False
+    sigma_small: bool = False
+    clip_denoised: bool = True
+    classifier_scale: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _halves_evenly(self) -> Self:
+        _multipliers(self.image_size, self.channel_mult)
+        return self
+
+    def network(self) -> dict[str, Any]:
+        """The arguments of `UNet`."""
+        return {
+            "in_channels": 3,
+            "out_channels": 6 if self.learn_sigma else 3,
+            "model_channels": self.num_channels,
+            "num_res_blocks": self.num_res_blocks,
+            "attention_resolutions": _downsampling(self.image_size, self.attention_resolutions),
+            "channel_mult": _multipliers(self.image_size, self.channel_mult),
+            "num_classes": (self.num_classes or 1000) if self.class_cond else None,
+            "num_heads": self.num_heads,
+            "num_heads_upsample": self.num_heads_upsample,
+            "num_head_channels": self.num_head_channels,
+            "use_scale_shift_norm": self.use_scale_shift_norm,
+            "resblock_updown": self.resblock_updown,
+            "use_new_attention_order": self.use_new_attention_order,
+        }
+
+
+class _ClassifierFlags(FrozenModel):
+    """The scripts' flags of the noisy classifier."""
+
+    image_size: int
+    classifier_width: int = Field(default=128, ge=1)
+    classifier_depth: int = Field(default=2, ge=1)
+    classifier_attention_resolutions: _Sizes = (32, 16, 8)
+    classifier_use_scale_shift_norm: bool = True
+    classifier_resblock_updown: bool = True
+    classifier_pool: str = "attention"
+
+    @model_validator(mode="after")
+    def _halves_evenly(self) -> Self:
+        _multipliers(self.image_size, ())
+        return self
+
+    def network(self, classes: int) -> dict[str, Any]:
+        return {
+            "image_size": self.image_size,
+            "out_channels": classes,
+            "model_channels": self.classifier_width,
+            "num_res_blocks": self.classifier_depth,
+            "attention_resolutions": _downsampling(
+                self.image_size, self.classifier_attention_resolutions
+            ),
+            "channel_mult": _multipliers(self.image_size, ()),
+            "num_head_channels": 64,
+            "use_scale_shift_norm": self.classifier_use_scale_shift_norm,
+            "resblock_updown": self.classifier_resblock_updown,
+            "pool": self.classifier_pool,
+        }
+
+
+class _ClassifierArguments(FrozenModel):
+    """The constructor's arguments of the noisy classifier, with its defaults.
+
+    The constructor has none for the first five; they are the scripts'.
+    """
+
+    image_size: int
+    out_channels: int = Field(ge=1)
+    model_channels: int = Field(default=128, ge=1)
+    num_res_blocks: int = Field(default=2, ge=1)
+    attention_resolutions: _Sizes
+    in_channels: Literal[3] = 3
+    channel_mult: _Factors = (1, 2, 4, 8)
+    conv_resample: bool = True
+    num_heads: int = 1
+    num_head_channels: int = -1
+    use_scale_shift_norm: bool = False
+    resblock_updown: bool = False
+    use_new_attention_order: bool = False
+    pool: str = "adaptive"
+
+    @model_validator(mode="after")
+    def _halves_evenly(self) -> Self:
+        _multipliers(self.image_size, self.channel_mult)
+        return self
+
+
+_CLASSIFIER_FLAGS = {"classifier_use_fp16", *_ClassifierFlags.model_fields} - {"image_size"}
+
+
+def read_flags(given: Mapping[str, Any]) -> tuple[ADMFlags, Mapping[str, Any] | None]:
+    """The flags in a config, on top of its `preset` if it names one.
+
+    Returns:
+        The flags, and the config's `classifier` with the `classifier_*` flags beside it, or None.
+
+    Raises:
+        UsageError: for an unknown preset, a misspelt flag, or an impossible value.
+    """
+    named = dict(given)
+    preset = named.pop("preset", None)
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"There is no ADM preset '{preset}'.", f"Presets: {', '.join(PRESETS)}.")
+    classifier = named.pop("classifier", None)
+    if classifier is not None and not isinstance(classifier, Mapping):
+        raise UsageError(
+            "The ADM config: classifier must be a mapping.",
+            "Write classifier: {checkpoint: PATH} and its flags.",
+        )
+    beside = {name: named.pop(name) for name in _CLASSIFIER_FLAGS & named.keys()}
+    ignored = _TRAINING | _ASKED_ELSEWHERE
+    known = {*ADMFlags.model_fields, *_CLASSIFIER_FLAGS, *ignored, "preset", "classifier"}
+    _refuse_misspelt(named, known, "ADM has no flag")
+    asked = {name: named[name] for name in ADMFlags.model_fields if name in named}
+    flags = validated(ADMFlags, {**PRESETS.get(preset or "", {}), **asked}, "ADM")
+    return flags, None if classifier is None else {**beside, **classifier}
+
+
+def classifier_arguments(given: Mapping[str, Any], flags: ADMFlags) -> dict[str, Any]:
+    """The arguments of `Encoder` for a config's `classifier`, its checkpoint left out.
+
+    Arguments:
+        given: the scripts' `classifier_*` flags, or the constructor's arguments.
+        flags: of the model that is guided; gives image_size and the number of classes.
+
+    Raises:
+        UsageError: for both at once, misspelt names, or impossible values.
+    """
+    names = given.keys() - {"checkpoint"}
+    fields = _ClassifierArguments.model_fields
+    ignored = _TRAINING | {"num_heads_upsample", "classifier_use_fp16"}
+    _refuse_misspelt(names, {*fields, *ignored, *_CLASSIFIER_FLAGS}, "A classifier has no flag")
+    kept = {name: given[name] for name in sorted(names & (fields.keys() | _CLASSIFIER_FLAGS))}
+    classes = flags.num_classes or 1000
+    if kept.get("image_size", flags.image_size) != flags.image_size:
+        raise UsageError(
+            f"The classifier is for images of {kept['image_size']} pixels, the model for "
+            f"{flags.image_size}.",
+            "Take the classifier of the same resolution.",
+        )
+    kept["image_size"] = flags.image_size
+    by_flags = kept.keys() & _CLASSIFIER_FLAGS
+    by_arguments = kept.keys() & fields.keys() - {"image_size"}
+    if by_flags and by_arguments:
+        raise UsageError(
+            "The classifier is described twice.",
+            "Give either classifier_* flags or the constructor's arguments.",
+        )
+    if not by_arguments:
+        return validated(_ClassifierFlags, kept, "ADM classifier").network(classes)
+    own = {
+        "out_channels": classes,
+        "attention_resolutions": _downsampling(flags.image_size, (32, 16, 8)),
+    }
+    return validated(_ClassifierArguments, {**own, **kept}, "ADM classifier").model_dump()
+
+
+def _refuse_misspelt(names: Iterable[str], known: Collection[str], complaint: str) -> None:
+    for name in names:
+        if name not in known:
+            close = get_close_matches(str(name), known, n=1)
+            if close:  # what resembles no flag is another fork's, and not about sampling
+                raise UsageError(f"{complaint} '{name}'.", f"Did you mean {close[0]}?")
+
+
+def _downsampling(image_size: int, resolutions: Iterable[int]) -> list[int]:
+    """Factors at which maps have the given heights."""
+    return sorted({image_size // resolution for resolution in resolutions})
+
+
+def _multipliers(image_size: int, given: tuple[float, ...]) -> list[float]:
+    """channel_mult, by image_size if `given` is empty; ValueError if the image does not halve."""
+    multipliers = given or _MULTIPLIERS.get(image_size, ())
+    if not multipliers:
+        sizes = ", ".join(str(size) for size in sorted(_MULTIPLIERS))
+        raise ValueError(f"channel_mult must be given, its defaults are for image_size {sizes}")
+    if image_size % 2 ** (len(multipliers) - 1):
+        raise ValueError(
+            f"image_size {image_size} cannot be halved {len(multipliers) - 1} times, "
+            "as channel_mult asks"
+        )
+    return [float(multiplier) for multiplier in multipliers]

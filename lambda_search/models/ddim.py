@@ -1,0 +1,230 @@
+"""Models of ermongroup/ddim: a checkpoint and the YAML file that it was trained with.
+
+Noise levels, step grids and samplers are those of DDIM (Song et al. 2020, arXiv:2010.02502, app.
+D) and of its code: `ddim` is `generalized`, `ancestral` is `ddpm_noisy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from typing import Literal
+from typing import Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic import model_validator
+from torch import Tensor
+
+from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.samplers import Prediction
+from lambda_search.errors import UsageError
+from lambda_search.models.base import Model
+from lambda_search.models.base import refuse_options
+from lambda_search.models.checkpoints import find
+from lambda_search.models.checkpoints import load_weights
+from lambda_search.models.checkpoints import read_config
+from lambda_search.models.checkpoints import sha256_of
+from lambda_search.models.inputs import Section
+from lambda_search.models.inputs import read_checkpoint
+from lambda_search.models.inputs import tensors
+from lambda_search.models.inputs import validated
+from lambda_search.models.networks.ddim import DDIMNetwork
+from lambda_search.models.registry import Config
+from lambda_search.models.registry import Framework
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import fingerprint
+
+__all__ = ["FRAMEWORK", "DDIMConfig", "DDIMModel", "load"]
+
+
+class _Data(Section):
+    image_size: int = Field(ge=1)
+    rescaled: bool = True
+    logit_transform: bool = False
+
+
+class _Network(Section):
+    in_channels: int = Field(ge=1)
+    out_ch: int = Field(ge=1)
+    ch: int = Field(ge=32, multiple_of=32)
+    ch_mult: tuple[int, ...] = Field(min_length=1)
+    num_res_blocks: int = Field(ge=1)
+    attn_resolutions: tuple[int, ...]
+    resamp_with_conv: bool = True
+    ema: bool = True
+
+
+class _Diffusion(Section):
+    beta_schedule: Literal["linear", "quad", "const", "jsd", "sigmoid"]
+    beta_start: float = Field(ge=0, lt=1)
+    beta_end: float = Field(gt=0, lt=1)
+    num_diffusion_timesteps: int = Field(ge=2)
+
+
+class DDIMConfig(Section):
+    """What of the authors' YAML sampling needs; the training's entries are ignored."""
+
+    data: _Data
+    model: _Network
+    diffusion: _Diffusion
+
+    @model_validator(mode="after")
+    def _halves_evenly(self) -> Self:
+        most = 2 ** (len(self.model.ch_mult) - 1)
+        if self.data.image_size % most:
+            raise ValueError(f"data.image_size must be a multiple of {most}, by model.ch_mult")
+        return self
+
+
+class DDIMModel(Model):
+    """A DDPM U-Net that predicts ε of pixels.
+
+    Arguments:
+        network: told float timesteps.
+        config: the authors' YAML.
+        sha256: of the weights.
+        device: where to compute.
+    """
+
+    samplers = ("ancestral", "ddim")
+
+    def __init__(
+        self, network: DDIMNetwork, config: DDIMConfig, sha256: str, device: torch.device
+    ) -> None:
+        size = config.data.image_size
+        shape = (config.model.in_channels, size, size)
+        super().__init__(
+            "ddim", sha256, fingerprint(config.model_dump(mode="json")), shape, device
+        )
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._data = config.data
+        # float32, as the authors have it: ᾱ differs from a float64 product's in the sixth digit
+        betas = torch.from_numpy(_betas(config.diffusion)).float()
+        self._alpha_bar: list[float] = (1 - betas).cumprod(0).tolist()
+
+    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
+        self.check_sampler(sampler)
+        resolved: dict[str, object] = {"grid": options.grid or "uniform"}
+        if resolved["grid"] not in ("uniform", "quad"):
+            raise UsageError(
+                f"A DDIM model has no grid '{options.grid}'.", "Choose uniform or quad."
+            )
+        if sampler == "ddim":
+            refuse_options(sampler, options, "grid", "clip", "eta")
+            resolved["clip"] = bool(options.clip)
+            resolved["eta"] = options.eta or 0.0
+        else:
+            refuse_options(sampler, options, "grid", "clip", "variance")
+            resolved["clip"] = options.clip is not False
+            resolved["variance"] = options.variance or "large"
+            if resolved["variance"] == "learned":
+                raise UsageError(
+                    "A DDIM network has not learned its variance.",
+                    "Choose variance: small or large.",
+                )
+        return options.model_copy(update=resolved)
+
+    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
+        total = len(self._alpha_bar)
+        if not 2 <= steps <= total:
+            raise UsageError(
+                f"A DDIM grid cannot have {steps} steps.",
+                f"Take 2 to {total}: a grid of 1 step never sees noise.",
+            )
+        if options.grid == "uniform":
+            times = list(range(0, total, total // steps))
+        else:  # many steps repeat the lowest timesteps, as the authors' own runs do
+            times = [int(t) for t in np.linspace(0, np.sqrt(total * 0.8), steps) ** 2]
+        alpha_bar = [self._alpha_bar[t] for t in times]
+        if alpha_bar[-1] <= 0:
+            raise UsageError(
+                f"{steps} steps start at timestep {times[-1]}, which is pure noise.",
+                "Take fewer steps.",
+            )
+        return Grid.variance_preserving(times, alpha_bar)
+
+    def predict(
+        self,
+        x: Tensor,
+        time: float,
+        labels: Tensor | None,
+        guidance: float | None,
+        options: SamplerOptions,
+    ) -> Prediction:
+        times = torch.full((len(x),), time, device=x.device)
+        return Prediction(self._network(x, times).to(x.dtype))
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images in [−1, 1] of states `x`, whose range is the one that `data` was trained in."""
+        if self._data.logit_transform:
+            return 2 * x.sigmoid() - 1
+        return x if self._data.rescaled else 2 * x - 1
+
+
+def load(checkpoint: str, config: Config, device: torch.device) -> DDIMModel:
+    """Reads a `.pth`, `.ckpt` or `.safetensors` file; `config` is the authors' YAML.
+
+    The file holds a plain state dict, or the list that training saves: [model, optimizer, epoch,
+    step, ema], of which the EMA is taken, or the model where `model.ema` is false.
+
+    Raises:
+        UsageError: for a config or a checkpoint that is missing, broken, or does not match.
+    """
+    path = find(checkpoint)
+    if config is None:
+        raise UsageError(
+            "A DDIM model needs a config.", "Give the YAML file that it was trained with."
+        )
+    checked = validated(DDIMConfig, read_config(config), "DDIM")
+    state = _state(read_checkpoint(path), checked.model.ema, str(path))
+    with torch.device("meta"):
+        network = DDIMNetwork(
+            resolution=checked.data.image_size, **checked.model.model_dump(exclude={"ema"})
+        )
+    load_weights(network, state, str(path))
+    return DDIMModel(network, checked, sha256_of(path), device)
+
+
+def _state(content: Any, ema: bool, source: str) -> dict[str, Tensor]:
+    if isinstance(content, list | tuple) and content:
+        if ema and len(content) < 5:
+            raise UsageError(f"{source} holds no EMA weights.", "Set model.ema to false.")
+        content = content[-1] if ema else content[0]
+    return {name.removeprefix("module."): v for name, v in tensors(content, source).items()}
+
+
+def _betas(diffusion: _Diffusion) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """β of each timestep, by the authors' names."""
+    total = diffusion.num_diffusion_timesteps
+    low, high = diffusion.beta_start, diffusion.beta_end
+    match diffusion.beta_schedule:
+        case "linear":
+            return np.linspace(low, high, total)
+        case "quad":
+            return np.linspace(low**0.5, high**0.5, total) ** 2
+        case "const":
+            return np.full(total, high)
+        case "jsd":
+            return 1 / np.linspace(total, 1, total)
+        case "sigmoid":
+            return low + (high - low) / (1 + np.exp(-np.linspace(-6, 6, total)))
+
+
+def _weights(content: Any) -> Mapping[str, Tensor] | None:
+    state = content[-1] if isinstance(content, list | tuple) and len(content) == 5 else content
+    if isinstance(content, list | tuple) and 0 < len(content) < 5:
+        state = content[0]  # trained without moving averages
+    if not isinstance(state, Mapping):
+        return None
+    named = {str(name).removeprefix("module."): value for name, value in state.items()}
+    return named if "temb.dense.0.weight" in named else None
+
+
+FRAMEWORK = Framework(
+    load,
+    _weights,
+    needs="Pass the YAML that it was trained with as the config.",
+    licence="MIT (ermongroup/ddim)",
+)

@@ -1,0 +1,272 @@
+"""DiT models (arXiv:2212.09748): a checkpoint in latent space, and optionally its decoder.
+
+Noise levels and step grids are those of guided diffusion, whose respacing DiT's code took over;
+guidance acts on the first three latent channels, as in the runs that DiT publishes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from typing import Literal
+from typing import Self
+
+import torch
+from pydantic import ConfigDict
+from pydantic import Field
+from pydantic import model_validator
+from torch import Tensor
+
+from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.samplers import Prediction
+from lambda_search.errors import UsageError
+from lambda_search.models.base import Model
+from lambda_search.models.base import refuse_options
+from lambda_search.models.checkpoints import find
+from lambda_search.models.checkpoints import load_weights
+from lambda_search.models.checkpoints import read_config
+from lambda_search.models.checkpoints import sha256_of
+from lambda_search.models.inputs import Section
+from lambda_search.models.inputs import read_checkpoint
+from lambda_search.models.inputs import tensors
+from lambda_search.models.inputs import validated
+from lambda_search.models.networks.dit import DiTNetwork
+from lambda_search.models.networks.dit import sin_cos_positions
+from lambda_search.models.registry import Config
+from lambda_search.models.registry import Framework
+from lambda_search.models.respacing import DiscreteSchedule
+from lambda_search.models.respacing import respacing_word
+from lambda_search.models.unpickle import InertObject
+from lambda_search.models.vae import LatentDecoder
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import fingerprint
+
+__all__ = ["FRAMEWORK", "DiTConfig", "DiTModel", "load"]
+
+_GUIDED = 3
+"""Latent channels that guidance acts on."""
+_SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
+"""Width, blocks and heads (arXiv:2212.09748, tab. 1)."""
+_SCALE_FACTOR = 0.18215
+
+
+class DiTConfig(Section):
+    """DiT's constructor arguments and its diffusion's, with the authors' defaults.
+
+    Instead of the sizes, `model` (DiT-S/8 … DiT-XL/2) and `image_size` (8 pixels per latent
+    pixel) may be given; sizes that are given as well win.
+
+    Arguments:
+        vae: a folder or hub name of a diffusers AutoencoderKL, for decoding.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    input_size: int = Field(ge=1)
+    patch_size: int = Field(ge=1)
+    hidden_size: int = Field(ge=4, multiple_of=4)
+    depth: int = Field(ge=1)
+    num_heads: int = Field(ge=1)
+    in_channels: int = Field(default=4, ge=1)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+    class_dropout_prob: float = Field(default=0.1, ge=0, le=1)
+    num_classes: int = Field(default=1000, ge=1)
+    learn_sigma: bool = True
+    noise_schedule: Literal["linear", "squaredcos_cap_v2"] = "linear"
+    diffusion_steps: int = Field(default=1000, ge=2)
+    clip_denoised: bool = False
+    vae: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_by_name(cls, given: dict[str, Any]) -> dict[str, Any]:
+        given = dict(given)
+        name, pixels = given.pop("model", None), given.pop("image_size", None)
+        sizes: dict[str, int] = {}
+        if name is not None:
+            known = re.fullmatch(r"DiT-(S|B|L|XL)/([248])", str(name))
+            if known is None:
+                raise ValueError("model must be DiT-S, -B, -L or -XL with /2, /4 or /8")
+            names = ("hidden_size", "depth", "num_heads")
+            sizes = dict(zip(names, _SIZES[known[1]], strict=True)) | {"patch_size": int(known[2])}
+        if pixels is not None:
+            if not isinstance(pixels, int) or pixels % 8:
+                raise ValueError("image_size must be a multiple of 8")
+            sizes["input_size"] = pixels // 8
+        return sizes | given
+
+    @model_validator(mode="after")
+    def _divides_evenly(self) -> Self:
+        if self.input_size % self.patch_size or self.hidden_size % self.num_heads:
+            raise ValueError("patch_size must divide input_size, and num_heads hidden_size")
+        return self
+
+
+class DiTModel(Model):
+    """A class-conditional transformer that predicts ε, and v where it learned its variance.
+
+    Arguments:
+        network: told original timesteps and labels.
+        config: its sizes and noise schedule.
+        sha256: of the weights.
+        device: where to compute.
+        decoder: makes images of latents; None where no `vae` was given.
+    """
+
+    samplers = ("ancestral", "ddim")
+    latent = True
+
+    def __init__(
+        self,
+        network: DiTNetwork,
+        config: DiTConfig,
+        sha256: str,
+        device: torch.device,
+        decoder: LatentDecoder | None = None,
+    ) -> None:
+        told = config.model_dump(mode="json", exclude={"vae"})
+        super().__init__(
+            "dit",
+            sha256,
+            fingerprint([told, decoder and decoder.sha256]),
+            (config.in_channels, config.input_size, config.input_size),
+            device,
+            classes=config.num_classes,
+            null_label=config.num_classes if config.class_dropout_prob > 0 else None,
+        )
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._config = config
+        self._decoder = decoder
+        self._schedule = DiscreteSchedule.of(config.noise_schedule, config.diffusion_steps)
+
+    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
+        self.check_sampler(sampler)
+        clip = self._config.clip_denoised if options.clip is None else options.clip
+        resolved: dict[str, object] = {"grid": respacing_word(options.grid, steps), "clip": clip}
+        if sampler == "ddim":
+            refuse_options(sampler, options, "grid", "clip", "eta")
+            resolved["eta"] = options.eta or 0.0
+        else:
+            refuse_options(sampler, options, "grid", "clip", "variance")
+            learned = self._config.learn_sigma
+            resolved["variance"] = options.variance or ("learned" if learned else "large")
+            if resolved["variance"] == "learned" and not learned:
+                raise UsageError(
+                    "This network has not learned its variance.",
+                    "Choose variance: small or large.",
+                )
+        return options.model_copy(update=resolved)
+
+    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
+        return self._schedule.grid(options.grid, steps)
+
+    def predict(
+        self,
+        x: Tensor,
+        time: float,
+        labels: Tensor | None,
+        guidance: float | None,
+        options: SamplerOptions,
+    ) -> Prediction:
+        assert labels is not None
+        states = x
+        if guidance is not None:
+            states = torch.cat([x, x])
+            labels = torch.cat([labels, torch.full_like(labels, self._config.num_classes)])
+        times = torch.full((len(states),), time, device=x.device)
+        out = self._network(states, times, labels).to(x.dtype)
+        if guidance is not None:
+            out, null = out.chunk(2)
+            guided = null[:, :_GUIDED] + guidance * (out[:, :_GUIDED] - null[:, :_GUIDED])
+            out = torch.cat([guided, out[:, _GUIDED:]], dim=1)
+        if not self._config.learn_sigma:
+            return Prediction(out)
+        epsilon, variance_logit = out.chunk(2, dim=1)
+        return Prediction(epsilon, variance_logit)
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images around [−1, 1] of latents `x`.
+
+        Raises:
+            UsageError: if the config names no `vae`.
+        """
+        if self._decoder is None:
+            raise UsageError(
+                "This DiT model has no decoder: its config has no entry `vae`.",
+                "Set vae to a folder or hub name of an AutoencoderKL, such as "
+                "stabilityai/sd-vae-ft-ema, or pass decode=False for latents.",
+            )
+        return self._decoder(x)
+
+
+def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
+    """Reads a `.pt` or `.safetensors` file.
+
+    The file holds a plain state dict, or the dict that training saves: {model, ema, opt, args}, of
+    which the EMA is taken. Without `config`, the model that `args` names is built.
+
+    Raises:
+        UsageError: for a config or a checkpoint that is missing, broken, or does not match.
+    """
+    path = find(checkpoint)
+    content = read_checkpoint(path)
+    trained = isinstance(content, Mapping) and isinstance(content.get("ema"), Mapping)
+    state = tensors(content["ema"] if trained else content, str(path))
+    if config is None:
+        given = _named_by(content.get("args")) if trained else {}
+        if not given:
+            raise UsageError(
+                f"{path} does not say which DiT it is.",
+                "Give a config, such as {model: DiT-XL/2, image_size: 256}.",
+            )
+    else:
+        given = read_config(config)
+    checked = validated(DiTConfig, given, "DiT")
+    with torch.device("meta"):
+        network = DiTNetwork(
+            input_size=checked.input_size,
+            patch_size=checked.patch_size,
+            in_channels=checked.in_channels,
+            out_channels=checked.in_channels * (1 + checked.learn_sigma),
+            hidden_size=checked.hidden_size,
+            depth=checked.depth,
+            num_heads=checked.num_heads,
+            mlp_ratio=checked.mlp_ratio,
+            labels=checked.num_classes + (checked.class_dropout_prob > 0),
+        )
+    # fixed, so that some files leave it out
+    side = checked.input_size // checked.patch_size
+    state.setdefault("pos_embed", sin_cos_positions(checked.hidden_size, side))
+    load_weights(network, state, str(path))
+    decoder = None
+    if checked.vae is not None:
+        decoder = LatentDecoder(checked.vae, checked.in_channels, _SCALE_FACTOR, device)
+    return DiTModel(network, checked, sha256_of(path), device, decoder)
+
+
+def _named_by(args: Any) -> dict[str, Any]:
+    """The config in training's `args`, an argparse.Namespace that was read as data."""
+    told = args.state if isinstance(args, InertObject) else None
+    names = ("model", "image_size", "num_classes")
+    return {name: told[name] for name in names if name in told} if isinstance(told, dict) else {}
+
+
+def _weights(content: Any) -> Mapping[str, Tensor] | None:
+    state = content
+    if isinstance(content, Mapping) and isinstance(content.get("ema"), Mapping):
+        state = content["ema"]
+    return state if isinstance(state, Mapping) and "x_embedder.proj.weight" in state else None
+
+
+def _config(content: Any) -> dict[str, Any] | None:
+    return (_named_by(content.get("args")) or None) if isinstance(content, Mapping) else None
+
+
+FRAMEWORK = Framework(
+    load,
+    _weights,
+    _config,
+    needs="Pass its sizes as the config, such as {model: DiT-XL/2, image_size: 256}.",
+    licence="CC BY-NC 4.0 (facebookresearch/DiT)",
+)

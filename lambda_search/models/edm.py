@@ -1,0 +1,216 @@
+"""EDM: pickled networks of NVlabs/edm, sampled by Heun's or Euler's method on σ in float64.
+
+The file holds a network with its arguments and no schedule. The grid is the authors' own (Karras
+et al. 2022, arXiv:2206.00364, eq. 5 with ρ = 7, σ from 80 to 0.002, narrowed to what the network
+knows). The published weights are CC BY-NC-SA 4.0.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import nn
+from torch.nn.functional import one_hot
+
+from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.samplers import Prediction
+from lambda_search.errors import UsageError
+from lambda_search.models.base import Model
+from lambda_search.models.base import refuse_options
+from lambda_search.models.checkpoints import find
+from lambda_search.models.checkpoints import load_weights
+from lambda_search.models.checkpoints import sha256_of
+from lambda_search.models.networks.edm import DhariwalUNet
+from lambda_search.models.networks.edm import SongUNet
+from lambda_search.models.networks.preconditioning import Edm
+from lambda_search.models.networks.preconditioning import Iddpm
+from lambda_search.models.networks.preconditioning import Preconditioned
+from lambda_search.models.networks.preconditioning import Preconditioning
+from lambda_search.models.networks.preconditioning import Ve
+from lambda_search.models.networks.preconditioning import Vp
+from lambda_search.models.persistent import PersistentNetwork
+from lambda_search.models.persistent import network_of
+from lambda_search.models.persistent import read_network
+from lambda_search.models.persistent import tensors_of_denoiser
+from lambda_search.models.registry import Config
+from lambda_search.models.registry import Framework
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import fingerprint
+
+__all__ = ["FRAMEWORK", "EdmModel", "build", "load"]
+
+SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
+
+_NETWORKS = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}
+_PRECONDITIONINGS: dict[str, tuple[type[Any], str]] = {
+    "EDMPrecond": (Edm, "DhariwalUNet"),
+    "VPPrecond": (Vp, "SongUNet"),
+    "VEPrecond": (Ve, "SongUNet"),
+    "iDDPMPrecond": (Iddpm, "DhariwalUNet"),
+}
+_TRAINING_ONLY = {"use_fp16", "dropout", "label_dropout", "pfgmpp", "D"}
+
+
+class EdmModel(Model):
+    """A preconditioned network.
+
+    Arguments:
+        network: the denoiser.
+        definition: its class and arguments, as the file has them.
+        sha256: of the file.
+        device: where to compute.
+    """
+
+    samplers = ("euler", "heun")
+    dtype = torch.float64
+
+    def __init__(
+        self,
+        network: Preconditioned,
+        definition: Mapping[str, Any],
+        sha256: str,
+        device: torch.device,
+        framework: str = "edm",
+    ) -> None:
+        side, channels = definition["img_resolution"], definition["img_channels"]
+        super().__init__(
+            framework,
+            sha256,
+            fingerprint(definition),
+            (channels, side, side),
+            device,
+            classes=definition.get("label_dim") or None,
+        )
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._known = network.preconditioning
+        self.sigma_max = min(SIGMA_MAX, self._known.sigma_max)
+
+    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
+        self.check_sampler(sampler)
+        refuse_options(sampler, options, "s_churn", "s_min", "s_max", "s_noise")
+        if not options.s_churn:
+            still = {"s_churn": 0.0, "s_min": None, "s_max": None, "s_noise": None}
+            return options.model_copy(update=still)
+        if isinstance(self._known, Iddpm):
+            raise UsageError(
+                "A network of discrete noise levels cannot be churned.", "Leave s_churn out."
+            )
+        noise = 1.0 if options.s_noise is None else options.s_noise
+        return options.model_copy(update={"s_min": options.s_min or 0.0, "s_noise": noise})
+
+    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
+        if steps < 2:
+            raise UsageError(
+                f"EDM's grid has no {steps} step{'s' if steps != 1 else ''}.",
+                "Take 2 steps or more.",
+            )
+        low, high = max(SIGMA_MIN, self._known.sigma_min) ** (1 / RHO), self.sigma_max ** (1 / RHO)
+        falling = [
+            self._known.rounded((high + j / (steps - 1) * (low - high)) ** RHO)
+            for j in range(steps)
+        ]
+        sigma = tuple(reversed(falling))
+        ones = (1.0,) * steps
+        return Grid(sigma, ones, sigma, ones, (0.0, *sigma[:-1]))
+
+    def start(self, x_T: Tensor, grid: Grid) -> Tensor:
+        return x_T * grid.sigma[-1]
+
+    def predict(
+        self,
+        x: Tensor,
+        time: float,
+        labels: Tensor | None,
+        guidance: float | None,
+        options: SamplerOptions,
+    ) -> Prediction:
+        told = None
+        if self.classes is not None and labels is not None:
+            told = one_hot(labels, self.classes).to(torch.float32)
+        denoised = self._network(x.to(torch.float32), time, told)
+        return Prediction((x - denoised.to(x.dtype)) / time)
+
+
+def load(checkpoint: str, config: Config, device: torch.device) -> Model:
+    """Reads a `.pkl`, or what `lambda-search models convert` made of one."""
+    read = read_network(find(checkpoint), config)
+    if read.arguments.get("pfgmpp"):
+        raise UsageError(f"{checkpoint} is a PFGM++ network.", "Name it with framework: pfgmpp.")
+    network = loaded(read, checkpoint)
+    return EdmModel(network, read.definition, sha256_of(find(checkpoint)), device)
+
+
+def loaded(read: PersistentNetwork, source: str) -> Preconditioned:
+    """The network that a file describes, with its weights."""
+    with torch.device("meta"):
+        network = build(read.class_name, read.arguments)
+    # u only repeats what iDDPM's arguments say
+    state = {name: tensor for name, tensor in read.state.items() if name != "u"}
+    load_weights(network, state, source)
+    return network
+
+
+def build(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
+    """The denoiser of the class and arguments that a checkpoint records, without weights.
+
+    Arguments:
+        class_name: `training.networks.EDMPrecond` and so on; the last part counts.
+        arguments: by the authors' names.
+
+    Raises:
+        UsageError: for a class or an argument that is not known.
+    """
+    short = class_name.rpartition(".")[2]
+    if short not in _PRECONDITIONINGS:
+        raise UsageError(
+            f"The network class '{short}' is not known.", f"Known: {', '.join(_PRECONDITIONINGS)}."
+        )
+    preconditioning, usual = _PRECONDITIONINGS[short]
+    rest = {name: value for name, value in arguments.items() if name not in _TRAINING_ONLY}
+    kind = rest.pop("model_type", usual)
+    if kind not in _NETWORKS:
+        raise UsageError(
+            f"The network type '{kind}' is not known.", f"Known: {', '.join(_NETWORKS)}."
+        )
+    own = {name: rest.pop(name) for name in _names(preconditioning) if name in rest}
+    try:
+        channels = rest.pop("img_channels")
+        network = partial(_NETWORKS[kind], in_channels=channels)
+        outputs = 2 * channels if preconditioning is Iddpm else channels
+        level: Preconditioning = preconditioning(**own)
+        return Preconditioned(network(out_channels=outputs, **rest), level, channels)
+    except (TypeError, KeyError) as error:
+        raise UsageError(
+            f"The network's arguments do not fit {kind}: {str(error).rpartition('() ')[2]}.",
+            f"It takes {', '.join(_names(_NETWORKS[kind]))}.",
+        ) from error
+
+
+def _names(made: type[nn.Module] | type[Any]) -> list[str]:
+    return list(inspect.signature(made).parameters)
+
+
+def _weights(content: Any) -> Mapping[str, Tensor] | None:
+    found = network_of(content)
+    if found is not None:
+        return None if found.arguments.get("pfgmpp") else found.state
+    return tensors_of_denoiser(content)
+
+
+def _config(content: Any) -> dict[str, Any] | None:
+    found = network_of(content)
+    return None if found is None else found.definition
+
+
+FRAMEWORK = Framework(
+    load,
+    _weights,
+    _config,
+    needs="Keep the .json that was written beside it.",
+    licence="CC BY-NC-SA 4.0 (NVlabs/edm)",
+)

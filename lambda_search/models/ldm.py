@@ -1,0 +1,252 @@
+"""Latent diffusion models of CompVis/latent-diffusion (Rombach et al. 2022, arXiv:2112.10752).
+
+The sampler is the authors' DDIM: its grid starts at timestep 1 and its last step leads to ᾱ(0),
+not to 1, so that noise enters at every step. The table of ᾱ is float32, as the authors store it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from typing import TypeVar
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch import nn
+
+from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.samplers import Prediction
+from lambda_search.errors import UsageError
+from lambda_search.models.base import Model
+from lambda_search.models.base import refuse_options
+from lambda_search.models.checkpoints import find
+from lambda_search.models.checkpoints import load_weights
+from lambda_search.models.checkpoints import read_config
+from lambda_search.models.checkpoints import sha256_of
+from lambda_search.models.inputs import read_checkpoint
+from lambda_search.models.ldm_checkpoint import UNET
+from lambda_search.models.ldm_checkpoint import alpha_bar
+from lambda_search.models.ldm_checkpoint import embedding_state
+from lambda_search.models.ldm_checkpoint import first_stage_state
+from lambda_search.models.ldm_checkpoint import sampling_state
+from lambda_search.models.ldm_checkpoint import scale_factor
+from lambda_search.models.ldm_checkpoint import unet_state
+from lambda_search.models.ldm_config import FirstStageConfig
+from lambda_search.models.ldm_config import LDMConfig
+from lambda_search.models.ldm_config import read_params
+from lambda_search.models.networks.first_stage import Decoder
+from lambda_search.models.networks.first_stage import FirstStage
+from lambda_search.models.networks.unet import UNet
+from lambda_search.models.registry import Config
+from lambda_search.models.registry import Framework
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import fingerprint
+
+__all__ = ["FRAMEWORK", "LDMModel", "build_first_stage", "build_unet", "load"]
+
+N = TypeVar("N", bound=nn.Module)
+
+
+class LDMModel(Model):
+    """A U-Net on latents, the embedding of its labels, and the first stage that decodes.
+
+    Arguments:
+        config: `model.params` of the YAML.
+        state: the checkpoint's tensors, by the authors' names.
+        sha256: of the checkpoint.
+        source: the checkpoint's name, for messages.
+        device: where to compute.
+
+    Raises:
+        UsageError: if the config and the tensors do not fit each other.
+    """
+
+    samplers = ("ddim",)
+    latent = True
+
+    def __init__(
+        self,
+        config: LDMConfig,
+        state: Mapping[str, Tensor],
+        sha256: str,
+        source: str,
+        device: torch.device,
+    ) -> None:
+        condition = config.condition
+        classes = None if condition is None else condition.classes
+        null_label = None if condition is None else condition.null_label
+        definition = fingerprint(config.model_dump(mode="json"))
+        shape = (config.channels, config.image_size, config.image_size)
+        super().__init__(
+            "ldm", sha256, definition, shape, device, classes=classes, null_label=null_label
+        )
+        self._parameterization = config.parameterization
+        self._alpha_bar = alpha_bar(config, state)
+        unet = build_unet(config)
+        self._unet = _ready(unet, unet_state(unet, config, state), source, device)
+        self._embedding: nn.Embedding | None = None
+        if condition is not None:
+            with torch.device("meta"):
+                embedding = nn.Embedding(condition.rows, condition.params.embed_dim)
+            self._embedding = _ready(embedding, embedding_state(state), source, device)
+        self._scale_factor = scale_factor(config, state)
+        self._first_stage = build_first_stage(config.first_stage_config)
+        if self._first_stage is not None:
+            own = first_stage_state(self._first_stage, state)
+            if own:  # else the U-Net can be sampled, and decode says what is missing
+                _ready(self._first_stage, own, source, device)
+
+    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
+        self.check_sampler(sampler)
+        refuse_options(sampler, options, "eta", "grid", "clip")
+        if options.clip:
+            raise UsageError("Latents have no range to be clipped to.", "Leave clip out.")
+        grid = options.grid or "uniform"
+        if grid not in ("uniform", "quad"):
+            raise UsageError(f"An LDM model has no grid '{grid}'.", "Choose uniform or quad.")
+        eta = 1.0 if options.eta is None else options.eta
+        return options.model_copy(update={"eta": eta, "grid": grid, "clip": False})
+
+    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
+        table = self._alpha_bar
+        total = len(table)
+        if not 2 <= steps <= total:
+            raise UsageError(
+                f"An LDM grid cannot have {steps} steps.",
+                f"Take 2 to {total}: a grid of 1 step never sees noise.",
+            )
+        if options.grid == "quad":  # many steps repeat the lowest timesteps, as in authors' runs
+            times = [int(t) + 1 for t in np.linspace(0, np.sqrt(total * 0.8), steps) ** 2]
+        else:
+            times = [t + 1 for t in range(0, total, total // steps)]
+        if times[-1] >= total:
+            possible = [n for n in range(2, total) if (total - 1) % (total // n)]
+            nearest = min(possible, key=lambda n: abs(n - steps))
+            raise UsageError(
+                f"The {options.grid} grid of {steps} steps runs past the last of the {total} "
+                "timesteps.",
+                f"Take {nearest} steps.",
+            )
+        levels = [table[t] for t in times]
+        if levels[-1] <= 0:
+            raise UsageError(
+                f"{steps} steps start at timestep {times[-1]}, which is pure noise.",
+                "Check beta_schedule, linear_start and linear_end in the config.",
+            )
+        return Grid.variance_preserving(times, levels, alpha_bar_end=table[0])
+
+    def predict(
+        self,
+        x: Tensor,
+        time: float,
+        labels: Tensor | None,
+        guidance: float | None,
+        options: SamplerOptions,
+    ) -> Prediction:
+        if self._embedding is None:
+            return Prediction(self._epsilon(x, time, None))
+        assert labels is not None
+        if guidance is None or guidance == 1:
+            return Prediction(self._epsilon(x, time, labels))
+        assert self.null_label is not None
+        both = torch.cat([torch.full_like(labels, self.null_label), labels])
+        without, given = self._epsilon(torch.cat([x, x]), time, both).chunk(2)
+        return Prediction(without + guidance * (given - without))
+
+    def decode(self, x: Tensor) -> Tensor:
+        latents = x / self._scale_factor
+        stage = self._first_stage
+        if stage is None:
+            return latents
+        if stage.post_quant_conv.weight.is_meta:
+            raise UsageError(
+                "Latents cannot be decoded, for a missing VAE: the checkpoint has no tensors "
+                "first_stage_model.decoder.*.",
+                "Sample with decode=False, or use a checkpoint that holds the first stage.",
+            )
+        # one at a time: distances to a released codebook take 134 MB an image, and no image then
+        # depends on its batch
+        with torch.inference_mode():
+            return torch.cat([stage(z) for z in latents[:, None]])
+
+    def _epsilon(self, x: Tensor, time: float, labels: Tensor | None) -> Tensor:
+        """ε of the states, without guidance."""
+        context = None
+        if self._embedding is not None:
+            context = self._embedding(labels)[:, None]
+        out = self._unet(x, x.new_full((len(x),), time), context=context).to(x.dtype)
+        if self._parameterization == "eps":
+            return cast(Tensor, out)
+        level = self._alpha_bar[int(time)]
+        alpha, sigma = level**0.5, (1 - level) ** 0.5
+        if self._parameterization == "x0":
+            return cast(Tensor, (x - alpha * out) / sigma)
+        return cast(Tensor, alpha * out + sigma * x)  # v = αε − σx0 (arXiv:2202.00512, app. D)
+
+
+def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
+    """Reads a Lightning checkpoint, or its tensors as safetensors.
+
+    Arguments:
+        checkpoint: a `.ckpt` or `.safetensors` file.
+        config: LDM's YAML; None: `config.yaml` beside the checkpoint.
+        device: where to compute.
+
+    Raises:
+        UsageError: if a file is missing, cannot be read, or does not fit the other.
+    """
+    path = find(checkpoint)
+    beside = path.with_name("config.yaml")
+    params = read_params(read_config(beside if config is None else config))
+    content = read_checkpoint(path)
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise UsageError(
+            f"{path} is not a checkpoint of latent diffusion: it holds no state_dict.",
+            "Pass the model.ckpt that came with the YAML.",
+        )
+    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    return LDMModel(params, tensors, sha256_of(path), str(path), device)
+
+
+def build_unet(config: LDMConfig) -> UNet:
+    """The U-Net without weights, on the meta device."""
+    with torch.device("meta"):
+        return UNet(**config.unet_config.params.model_dump())
+
+
+def build_first_stage(config: FirstStageConfig) -> FirstStage | None:
+    """The first stage's decoding half without weights, on the meta device; None: the identity."""
+    params = config.params
+    if config.target.endswith("IdentityFirstStage"):
+        return None
+    assert params.ddconfig is not None
+    assert params.embed_dim is not None
+    with torch.device("meta"):
+        decoder = Decoder(**params.ddconfig.model_dump())
+        return FirstStage(decoder, params.embed_dim, config.codes)
+
+
+def _ready(network: N, state: Mapping[str, Tensor], source: str, device: torch.device) -> N:
+    load_weights(network, state, source)
+    network.eval().requires_grad_(False)
+    # channels_last is what convolutions run fastest with
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _weights(content: Any) -> Mapping[str, Tensor] | None:
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or f"{UNET}input_blocks.0.0.weight" not in state:
+        return None
+    return sampling_state(state)
+
+
+FRAMEWORK = Framework(
+    load,
+    _weights,
+    needs="Pass its YAML as the config, or keep it as config.yaml beside the file.",
+    licence="MIT (CompVis/latent-diffusion)",
+)

@@ -1,0 +1,253 @@
+"""What the YAML of a latent diffusion model says (CompVis/latent-diffusion).
+
+Targets are names that select this package's code; nothing is imported by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from typing import Literal
+from typing import Self
+
+import torch
+from pydantic import Field
+from pydantic import model_validator
+from torch import Tensor
+
+from lambda_search.errors import UsageError
+from lambda_search.models.inputs import Section
+from lambda_search.models.inputs import validated
+
+__all__ = ["ClassCondition", "FirstStageConfig", "LDMConfig", "read_params"]
+
+_MODEL = "ldm.models.diffusion.ddpm.LatentDiffusion"
+_CLASSES = "ldm.modules.encoders.modules.ClassEmbedder"
+_UNCONDITIONAL = "__is_unconditional__"
+_ELSEWHERE = "Run models with text, image or layout conditions through the diffusers framework."
+
+
+class UNetParams(Section):
+    """The U-Net's arguments; those that sampling does not need are ignored."""
+
+    in_channels: int = Field(ge=1)
+    out_channels: int = Field(ge=1)
+    model_channels: int = Field(ge=32, multiple_of=32)
+    num_res_blocks: int = Field(ge=1)
+    attention_resolutions: tuple[int, ...]
+    channel_mult: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
+    conv_resample: bool = True
+    num_heads: int = -1
+    num_head_channels: int = -1
+    num_heads_upsample: int = -1
+    use_scale_shift_norm: bool = False
+    resblock_updown: bool = False
+    use_new_attention_order: bool = False
+    use_spatial_transformer: bool = False
+    transformer_depth: int = 1
+    context_dim: int | None = None
+    legacy: bool = True
+
+
+class _Impossible(Section):
+    dims: Literal[2] = 2
+    num_classes: None = None
+    n_embed: None = None
+
+
+class UNetConfig(Section):
+    """The U-Net."""
+
+    target: Literal["ldm.modules.diffusionmodules.openaimodel.UNetModel"]
+    params: UNetParams
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_sampled_from(cls, config: Any) -> Any:
+        """Arguments that change the network, with the only value that is supported."""
+        if isinstance(config, Mapping) and isinstance(config.get("params"), Mapping):
+            validated(_Impossible, config["params"], "LDM U-Net's")
+        return config
+
+
+class DecoderConfig(Section):
+    """The decoder's arguments; those of the encoder and of the training are ignored."""
+
+    ch: int = Field(ge=32, multiple_of=32)
+    out_ch: int = Field(ge=1)
+    num_res_blocks: int = Field(ge=0)
+    attn_resolutions: tuple[int, ...]
+    resolution: int = Field(ge=1)
+    z_channels: int = Field(ge=1)
+    ch_mult: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
+    resamp_with_conv: bool = True
+    attn_type: Literal["vanilla", "none"] = "vanilla"
+    tanh_out: bool = False
+
+
+class FirstStageParams(Section):
+    """The first stage's arguments that decoding needs."""
+
+    embed_dim: int | None = Field(default=None, ge=1)
+    n_embed: int | None = Field(default=None, ge=1)
+    ddconfig: DecoderConfig | None = None
+
+
+class FirstStageConfig(Section):
+    """The first stage."""
+
+    target: Literal[
+        "ldm.models.autoencoder.VQModelInterface",
+        "ldm.models.autoencoder.VQModel",
+        "ldm.models.autoencoder.AutoencoderKL",
+        "ldm.models.autoencoder.IdentityFirstStage",
+    ]
+    params: FirstStageParams = FirstStageParams()
+
+    @property
+    def codes(self) -> int | None:
+        """Codes that latents are moved to; `VQModel`, unlike its interface, moves none."""
+        return self.params.n_embed if self.target.endswith("VQModelInterface") else None
+
+    @model_validator(mode="after")
+    def _can_decode(self) -> Self:
+        if self.target.endswith("IdentityFirstStage"):
+            return self
+        params = self.params
+        if params.ddconfig is None or params.embed_dim is None:
+            raise ValueError("params.embed_dim and params.ddconfig are required")
+        if self.target.endswith("VQModelInterface") and params.n_embed is None:
+            raise ValueError("params.n_embed is required")
+        return self
+
+
+class ClassParams(Section):
+    """The class embedding's arguments; without n_classes it has ImageNet's 1000."""
+
+    embed_dim: int = Field(ge=1)
+    n_classes: int | None = Field(default=None, ge=2)
+
+
+class ClassCondition(Section):
+    """Labels that reach the U-Net as the one token of its cross-attention."""
+
+    target: Literal["ldm.modules.encoders.modules.ClassEmbedder"]
+    params: ClassParams
+
+    @property
+    def rows(self) -> int:
+        """Rows of the embedding."""
+        return self.params.n_classes or 1000
+
+    @property
+    def null_label(self) -> int | None:
+        """The last of an explicit `n_classes` stands for no class; the default 1000 are all real.
+
+        So it is in the authors' models: `cin256-v2` has n_classes: 1001 and is guided, `cin256`
+        (VQ-f8) names none and is not.
+        """
+        return None if self.params.n_classes is None else self.params.n_classes - 1
+
+    @property
+    def classes(self) -> int:
+        """Labels that samples are drawn from."""
+        return self.rows if self.null_label is None else self.null_label
+
+
+class LDMConfig(Section):
+    """`model.params`, with the authors' defaults."""
+
+    image_size: int = Field(ge=1)
+    channels: int = Field(ge=1)
+    unet_config: UNetConfig
+    first_stage_config: FirstStageConfig
+    cond_stage_config: ClassCondition | Literal["__is_unconditional__"]
+    timesteps: int = Field(default=1000, ge=10)
+    beta_schedule: Literal["linear", "cosine", "sqrt_linear", "sqrt"] = "linear"
+    linear_start: float = Field(default=1e-4, gt=0, lt=1)
+    linear_end: float = Field(default=2e-2, gt=0, lt=1)
+    cosine_s: float = Field(default=8e-3, gt=0)
+    given_betas: None = None
+    parameterization: Literal["eps", "x0", "v"] = "eps"
+    scale_factor: float | None = Field(default=None, gt=0)
+    scale_by_std: bool = False
+    use_ema: bool = True
+
+    @property
+    def condition(self) -> ClassCondition | None:
+        """How labels enter; None: unconditional."""
+        condition = self.cond_stage_config
+        return condition if isinstance(condition, ClassCondition) else None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        unet = self.unet_config.params
+        if (unet.in_channels, unet.out_channels) != (self.channels, self.channels):
+            raise ValueError("the U-Net's in_channels and out_channels must be channels")
+        if unet.use_spatial_transformer != (unet.context_dim is not None):
+            raise ValueError("use_spatial_transformer and context_dim go together")
+        if unet.context_dim != (self.condition and self.condition.params.embed_dim):
+            raise ValueError("the U-Net's context_dim must be the embed_dim of cond_stage_config")
+        most = 2 ** (len(unet.channel_mult) - 1)
+        if self.image_size % most:
+            raise ValueError(f"image_size must be a multiple of {most}, by channel_mult")
+        embed_dim = self.first_stage_config.params.embed_dim
+        if embed_dim not in (None, self.channels):
+            raise ValueError("the embed_dim of first_stage_config must be channels")
+        return self
+
+    def alpha_bar(self) -> Tensor:
+        """ᾱ of every timestep, float32 [timesteps], from float64 as the authors have it.
+
+        `linear` is linear in √β, `sqrt_linear` in β, `sqrt` in β²; `cosine` is Nichol & Dhariwal's
+        (arXiv:2102.09672, eq. 17).
+        """
+        steps = self.timesteps
+        if self.beta_schedule == "cosine":
+            share = torch.arange(steps + 1, dtype=torch.float64) / steps + self.cosine_s
+            level = (share / (1 + self.cosine_s) * (math.pi / 2)).cos() ** 2
+            betas = (1 - level[1:] / level[:-1]).clip(0, 0.999)
+        else:
+            power = 0.5 if self.beta_schedule == "linear" else 1.0
+            start, end = self.linear_start**power, self.linear_end**power
+            line = torch.linspace(start, end, steps, dtype=torch.float64)
+            betas = line ** {"linear": 2.0, "sqrt_linear": 1.0, "sqrt": 0.5}[self.beta_schedule]
+        return (1 - betas).cumprod(0).float()
+
+
+class _Model(Section):
+    params: LDMConfig
+
+
+class _File(Section):
+    model: _Model
+
+
+def read_params(config: Mapping[str, Any]) -> LDMConfig:
+    """`model.params` of the YAML `config`.
+
+    Raises:
+        UsageError: if a section is missing, or names what this framework does not have.
+    """
+    _check_supported(config.get("model"))
+    return validated(_File, config, "LDM").model.params
+
+
+def _check_supported(model: Any) -> None:
+    """Tells users of the authors' other models what to do instead."""
+    params = model.get("params") if isinstance(model, Mapping) else None
+    if not isinstance(params, Mapping):
+        return
+    if model.get("target", _MODEL) != _MODEL:
+        raise UsageError(f"The LDM framework does not run {model['target']}.", _ELSEWHERE)
+    condition = params.get("cond_stage_config", _UNCONDITIONAL)
+    name = condition.get("target") if isinstance(condition, Mapping) else condition
+    if name == _UNCONDITIONAL:
+        return
+    if name != _CLASSES:
+        raise UsageError(f"The LDM framework does not condition on {name}.", _ELSEWHERE)
+    usual = "concat" if params.get("concat_mode", True) else "crossattn"
+    way = params.get("conditioning_key") or usual
+    if way != "crossattn":
+        raise UsageError(f"The LDM framework has no conditioning_key '{way}'.", _ELSEWHERE)

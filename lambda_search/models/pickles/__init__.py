@@ -1,0 +1,1 @@
+"""Pickles read as data: formats, opcodes, and what a checkpoint may name."""

@@ -1,0 +1,1 @@
+"""Parts of diffusers pipelines: files, step grids, networks, prompts, decoders."""

@@ -1,0 +1,219 @@
+"""Step grids of diffusers schedulers.
+
+A scheduler with a table of ᾱ alone (DDPM, DDIM, PNDM) walks integer timesteps, and ᾱ is the
+table's. One that has a list of σ = √((1 − ᾱ)/ᾱ) walks these: they may lie between timesteps (Euler
+and its kin), and the network is told what the scheduler tells it. Of a scheduler of higher order
+only the grid is taken, without the points that lie between two steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from typing import cast
+
+import diffusers
+import torch
+
+from lambda_search.diffusion.grid import Grid
+from lambda_search.errors import UsageError
+
+__all__ = [
+    "SCHEDULERS",
+    "LibraryGrid",
+    "build_grid",
+    "check_scheduler",
+    "pure_noise",
+    "spacing",
+    "walks_sigmas",
+]
+
+SCHEDULERS = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "DDPMParallelScheduler",
+    "DDIMParallelScheduler",
+    "PNDMScheduler",
+    "LMSDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+    "SASolverScheduler",
+)
+"""Those of a discrete variance-preserving process."""
+
+_SPACINGS = ("leading", "linspace", "trailing")
+
+
+@dataclass(frozen=True)
+class LibraryGrid(Grid):
+    """A grid with what diffusers tells the network, and the scale that it starts from.
+
+    Arguments:
+        timesteps: what the network is told at each step; `times` may be σ instead.
+        start_scale: what the prior's normal noise is multiplied by to be the first state.
+    """
+
+    timesteps: tuple[float, ...] = ()
+    start_scale: float = 1.0
+
+
+def walks_sigmas(scheduler: Any) -> bool:
+    """Whether the scheduler has a list of σ."""
+    return hasattr(scheduler, "sigmas")
+
+
+def spacing(scheduler: Any, asked: str | None) -> str:
+    """The word of the grid that is meant: `asked`, or else the scheduler's own.
+
+    Raises:
+        UsageError: if the scheduler has no such grid.
+    """
+    own = scheduler.config.get("timestep_spacing")
+    grid = asked or own or "linspace"
+    known = ("linspace",) if own is None else _SPACINGS
+    if grid not in known:
+        raise UsageError(
+            f"A diffusers model has no grid '{grid}'"
+            + (f" with {type(scheduler).__name__}." if own is None else "."),
+            "Choose leading, linspace or trailing." if own else "Leave grid out.",
+        )
+    return grid
+
+
+def build_grid(scheduler: Any, sampler: str, steps: int, grid: str) -> LibraryGrid:
+    """The scheduler's grid of `steps` steps.
+
+    For `euler` the state is in variance-exploding coordinates (α = 1), else variance-preserving.
+
+    Raises:
+        UsageError: for a number of steps that it cannot have.
+    """
+    if steps < 1:
+        raise UsageError(f"{steps} steps cannot be taken.", "Take 1 step or more.")
+    walk = _by_sigmas if walks_sigmas(scheduler) else _by_table
+    try:
+        times, alpha_bar, end, scale = walk(scheduler, steps, grid)
+    except (ValueError, LookupError, ArithmeticError) as error:
+        raise UsageError(
+            f"This model's grid cannot have {steps} steps: {str(error).rstrip('.')}.",
+            f"Take at most {len(scheduler.alphas_cumprod)} steps.",
+        ) from error
+    if grid == "linspace" and times == [0]:
+        raise UsageError(
+            "A linspace grid of 1 step never sees noise.", "Take 2 steps or more, or trailing."
+        )
+    if sampler == "ancestral":
+        end = 1.0
+    preserving = Grid.variance_preserving(times, alpha_bar, alpha_bar_end=end)
+    noisiest = pure_noise(scheduler)
+    if sampler == "euler" and noisiest is not None and alpha_bar[-1] <= noisiest:
+        raise UsageError(
+            "The sampler 'euler' cannot start from pure noise (zero terminal SNR).",
+            "Choose ddim, which takes the same steps.",
+        )
+    sigmas = tuple(
+        s / a if a else math.inf for s, a in zip(preserving.sigma, preserving.alpha, strict=True)
+    )
+    if sampler == "euler":
+        ones = (1.0,) * len(times)
+        sigma_end = ((1 - end) / end) ** 0.5
+        return LibraryGrid(
+            times=sigmas,
+            alpha=ones,
+            sigma=sigmas,
+            alpha_next=ones,
+            sigma_next=(sigma_end, *sigmas[:-1]),
+            timesteps=preserving.times,
+            start_scale=scale / preserving.alpha[-1],
+        )
+    return LibraryGrid(
+        times=sigmas if walks_sigmas(scheduler) else preserving.times,
+        alpha=preserving.alpha,
+        sigma=preserving.sigma,
+        alpha_next=preserving.alpha_next,
+        sigma_next=preserving.sigma_next,
+        timesteps=preserving.times,
+        start_scale=scale,
+    )
+
+
+def check_scheduler(scheduler: Any) -> None:
+    """Raises UsageError for a scheduler that would sample otherwise than it is walked here."""
+    config: Mapping[str, Any] = scheduler.config
+    if config.get("thresholding"):
+        raise UsageError("Dynamic thresholding is not supported.", "Use a folder without it.")
+    if config.get("clip_sample_range", 1.0) != 1.0:
+        raise UsageError("clip_sample_range must be 1.", "Use a folder with the usual range.")
+    prediction = config["prediction_type"]
+    if prediction not in ("epsilon", "v_prediction", "sample"):
+        raise UsageError(
+            f"The prediction type '{prediction}' is unknown.",
+            "Known: epsilon, v_prediction, sample.",
+        )
+    for name, usual in (
+        ("use_flow_sigmas", False),
+        ("interpolation_type", "linear"),
+        ("timestep_type", "discrete"),
+    ):
+        if config.get(name, usual) != usual:
+            raise UsageError(
+                f"The scheduler's {name} {config[name]} is not supported.",
+                f"Use a scheduler_config.json with {name} {usual}.",
+            )
+    if pure_noise(scheduler) is not None and prediction == "epsilon":
+        raise UsageError(
+            "This scheduler ends in pure noise (zero terminal SNR), where ε does not give x0.",
+            "Use a scheduler without rescale_betas_zero_snr, or a network that predicts v.",
+        )
+
+
+def pure_noise(scheduler: Any) -> float | None:
+    """The ᾱ up to which a state is pure noise, or None for a scheduler that never goes there."""
+    # some schedulers put 2⁻²⁴ in the place of ᾱ = 0, and interpolate in float32
+    return 2.0**-23 if scheduler.config.get("rescale_betas_zero_snr") else None
+
+
+def _by_table(
+    scheduler: Any, steps: int, grid: str
+) -> tuple[list[float], list[float], float, float]:
+    """Timesteps, their ᾱ, ᾱ at the end, and the start's scale; least noisy first."""
+    kind, config = type(scheduler), scheduler.config
+    if kind.__name__ == "PNDMScheduler":  # its own list repeats steps for its history's sake
+        kind = diffusers.DDIMScheduler
+    walked = kind.from_config(config, timestep_spacing=grid)
+    walked.set_timesteps(steps)
+    table = scheduler.alphas_cumprod.double().tolist()
+    times = [t for t in walked.timesteps.tolist()[::-1] if t >= 0]  # trailing: −1 by rounding
+    end = 1.0 if config.get("set_alpha_to_one", True) else table[0]
+    return times, [table[t] for t in times], end, 1.0
+
+
+def _by_sigmas(
+    scheduler: Any, steps: int, grid: str
+) -> tuple[list[float], list[float], float, float]:
+    """As `_by_table`, from the scheduler's list of σ."""
+    own = {"timestep_spacing": grid} if "timestep_spacing" in scheduler.config else {}
+    walked = type(scheduler).from_config(scheduler.config, **own)
+    walked.set_timesteps(steps)
+    first = walked.timesteps[0]
+    # the first state as the network is given it: some schedulers start in other coordinates
+    scaled = walked.scale_model_input(torch.ones(1), first) * walked.init_noise_sigma
+    times = walked.timesteps.tolist()[:: walked.order]
+    sigmas = walked.sigmas.double().tolist()
+    points = [(t, s) for t, s in zip(times, sigmas[:: walked.order], strict=False) if t >= 0]
+    points.reverse()
+    levels = [s for _, s in points]
+    if len(set(levels)) < len(levels) or levels[0] <= 0:
+        raise ValueError("some of them would be one and the same")
+    alpha_bar = [1 / (1 + s**2) for s in levels]
+    end = 1 / (1 + sigmas[-1] ** 2)
+    return [t for t, _ in points], alpha_bar, end, cast(float, scaled.item())

@@ -1,0 +1,219 @@
+"""Stable Diffusion 1.x, 2.x and XL: latents sampled from prompts.
+
+The label of a sample is the index of its prompt. diffusers' own pipeline reads the folder and
+encodes prompts; its safety checker is left out, since a blackened image would spoil statistics.
+Guidance is ε_u + s(ε_c − ε_u) (Ho & Salimans 2022, arXiv:2207.12598), u the negative prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from typing import cast
+
+import diffusers
+import torch
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from lambda_search.errors import UsageError
+from lambda_search.models.checkpoints import sha256_of
+from lambda_search.models.pipelines.files import first_line
+from lambda_search.models.pipelines.files import read_part
+from lambda_search.models.pipelines.files import weights
+from lambda_search.models.pipelines.latents import PipelineDecoder
+from lambda_search.models.pipelines.model import DiffusersModel
+from lambda_search.models.pipelines.prompts import TextConfig
+from lambda_search.setting import fingerprint
+
+__all__ = ["TextToImageModel", "load_text_to_image"]
+
+_KEPT = 1024
+"""Prompts whose embeddings are kept; one of Stable Diffusion XL takes 0.6 MB."""
+
+
+class TextToImageModel(DiffusersModel):
+    """A pipeline and its prompts; the null label, one above the prompts', is the negative prompt.
+
+    Arguments:
+        pipeline: StableDiffusionPipeline or StableDiffusionXLPipeline, in float32.
+        text: the prompts; height and width in pixels, the network's own unless given.
+        sha256: of the weights.
+        configs: of the pipeline's parts, by their names.
+        device: where to compute.
+
+    Raises:
+        UsageError: for a size that the pipeline cannot have, or a network of another kind.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        text: TextConfig,
+        sha256: str,
+        configs: dict[str, Any],
+        device: torch.device,
+    ) -> None:
+        unet, cells = pipeline.unet, pipeline.vae_scale_factor
+        _check_network(unet.config)
+        height, width = _size(text, unet.config.sample_size, cells)
+        told = {**text.model_dump(mode="json"), "height": height, "width": width}
+        channels = unet.config.in_channels
+        super().__init__(
+            unet,
+            pipeline.scheduler,
+            sha256,
+            fingerprint([told, configs]),
+            (channels, height // cells, width // cells),
+            device,
+            decoder=PipelineDecoder(pipeline.vae, channels, device),
+            classes=len(text.prompts),
+            null_label=len(text.prompts),
+        )
+        for encoder in (pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)):
+            if encoder is not None:
+                encoder.eval().requires_grad_(False).to(device)
+        self._pipeline = pipeline
+        self._text = text
+        self._time_ids = torch.tensor([[height, width, 0, 0, height, width]], device=device)
+        self._encoded = lru_cache(_KEPT)(self._encode)
+        self._conditions = lru_cache(1)(self._gather)  # all steps of a batch have the same
+
+    def _output(
+        self, x: Tensor, timestep: int | Tensor, labels: Tensor | None, guidance: float | None
+    ) -> Tensor:
+        assert labels is not None
+        guided = guidance is not None and guidance != 1
+        if guided:
+            x = torch.cat([x, x])
+            labels = torch.cat([torch.full_like(labels, self.null_label or 0), labels])
+        embeddings, pooled = self._conditions(tuple(labels.tolist()))
+        added = None
+        if pooled is not None:
+            times = self._time_ids.to(embeddings.dtype).expand(len(x), -1)
+            added = {"text_embeds": pooled, "time_ids": times}
+        out = self._unet(
+            x, timestep, encoder_hidden_states=embeddings, added_cond_kwargs=added
+        ).sample.to(x.dtype)
+        if not guided:
+            return cast(Tensor, out)
+        without, given = out.chunk(2)
+        return cast(Tensor, without + guidance * (given - without))
+
+    def _gather(self, labels: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """Embeddings [n, tokens, d] and, where there are some, pooled ones [n, d'] of labels."""
+        embeddings, pooled = zip(*(self._encoded(label) for label in labels), strict=True)
+        if pooled[0] is None:
+            return torch.cat(embeddings).to(self.device), None
+        return torch.cat(embeddings).to(self.device), torch.cat(pooled).to(self.device)
+
+    @torch.inference_mode()
+    def _encode(self, label: int) -> tuple[Tensor, Tensor | None]:
+        """One prompt's embeddings [1, tokens, d] and pooled ones [1, d'] or None, on the CPU."""
+        null = label == self.null_label
+        with torch.autocast(self.device.type, enabled=False):
+            encoded = self._pipeline.encode_prompt(
+                prompt="" if null else self._text.prompts[label],
+                device=self.device,
+                num_images_per_prompt=1,
+                do_classifier_free_guidance=null,
+                negative_prompt=self._text.negative_prompt,
+            )
+        # (given, null), then of Stable Diffusion XL (given, null) pooled
+        embeddings, pooled = (*encoded[null::2], None)[:2]
+        return embeddings.cpu(), None if pooled is None else pooled.cpu()
+
+
+def load_text_to_image(
+    folder: Path, kind: str, parts: Sequence[str], text: TextConfig, device: torch.device
+) -> TextToImageModel:
+    """Reads the pipeline in `folder`.
+
+    Arguments:
+        folder: with a folder for each part.
+        kind: the pipeline's class.
+        parts: names of the parts that sampling needs.
+        text: the prompts.
+        device: where to compute.
+
+    Raises:
+        UsageError: for a file that is missing or broken, and for a size that cannot be.
+    """
+    left_out: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
+    if kind == "StableDiffusionPipeline":
+        left_out |= {"safety_checker": None, "requires_safety_checker": False}
+    tokenizers = [part for part in parts if part.startswith("tokenizer")]
+    told = [part for part in parts if part not in tokenizers]
+    try:
+        with _no_progress_bars():
+            pipeline = getattr(diffusers, kind).from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype=torch.float32,  # of some folders, text encoders are stored in half
+                low_cpu_mem_usage=False,
+                local_files_only=True,
+                **left_out,
+            )
+        configs: dict[str, Any] = {part: read_part(folder / part) for part in told}
+        networks = [part for part in told if part != "scheduler"]
+        sha256 = sha256_of(*(file for part in networks for file in weights(folder / part)))
+        words = [file for part in tokenizers for file in sorted((folder / part).glob("*.*"))]
+        configs["tokenizers"] = sha256_of(*words)
+    except Exception as error:  # the libraries let through whatever a broken file provokes
+        raise UsageError(
+            f"The pipeline in {folder} cannot be read: {first_line(error)}",
+            "A file may be missing or truncated; fetch or copy it again.",
+        ) from error
+    configs["pipeline"] = [kind, pipeline.config.get("force_zeros_for_empty_prompt")]
+    return TextToImageModel(pipeline, text, sha256, configs, device)
+
+
+def _check_network(config: Any) -> None:
+    special = (
+        "time_cond_proj_dim",
+        "class_embed_type",
+        "num_class_embeds",
+        "encoder_hid_dim_type",
+    )
+    for name in special:
+        if config.get(name) is not None:
+            raise UsageError(
+                f"The network takes more than a prompt: its {name} is {config[name]}.",
+                "Use the folder of a plain text-to-image pipeline.",
+            )
+
+
+def _size(text: TextConfig, own: int | Sequence[int] | None, cells: int) -> tuple[int, int]:
+    """Height and width in pixels, multiples of a latent's `cells` pixels."""
+    usual = (own, own) if own is None or isinstance(own, int) else tuple(own)
+    sizes = []
+    for name, asked, side in (("height", text.height, usual[0]), ("width", text.width, usual[1])):
+        pixels = asked or (side and side * cells)
+        if not pixels or pixels % cells:
+            said = f"cannot be {pixels}" if pixels else "is not known"
+            raise UsageError(
+                f"The images' {name} {said}.",
+                f"Set {name} in model.config to a multiple of {cells} pixels.",
+            )
+        sizes.append(pixels)
+    return sizes[0], sizes[1]
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keeps the libraries' loading bars off the terminal."""
+    ours: Any = diffusers.utils.logging
+    shown = [
+        library for library in (ours, transformers_logging) if library.is_progress_bar_enabled()
+    ]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
