@@ -130,13 +130,13 @@ def test_the_default_slope_tilts_lambda_by_the_same_amount_at_any_step_count():
     for steps in (2, 11, 101):
         (spec,) = parse_specs(study(search__slope=None, sampler__steps=steps))
         low, high = spec.slope_range
-        assert low * (steps - 1) == pytest.approx(-0.02)
+        assert low * (steps - 1) == pytest.approx(-0.08)
         assert high * (steps - 1) == pytest.approx(0.05)
 
 
 def test_one_step_has_a_slope_range_too():
     (spec,) = parse_specs(study(search__slope=None, sampler__steps=1))
-    assert spec.slope_range == (-0.02, 0.05)
+    assert spec.slope_range == (-0.08, 0.05)
 
 
 def test_sampler_options_may_stand_under_options_as_in_python():

@@ -6,10 +6,8 @@ Names and defaults are those of openai/guided-diffusion and forever208/ADM-ES (`
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated
 from typing import Any
 from typing import Literal
@@ -21,6 +19,7 @@ from pydantic import model_validator
 
 from lambda_search.errors import UsageError
 from lambda_search.models.adm_presets import PRESETS
+from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import validated
 from lambda_search.setting import FrozenModel
 
@@ -203,7 +202,7 @@ def read_flags(given: Mapping[str, Any]) -> tuple[ADMFlags, Mapping[str, Any] | 
     beside = {name: named.pop(name) for name in _CLASSIFIER_FLAGS & named.keys()}
     ignored = _TRAINING | _ASKED_ELSEWHERE
     known = {*ADMFlags.model_fields, *_CLASSIFIER_FLAGS, *ignored, "preset", "classifier"}
-    _refuse_misspelt(named, known, "ADM has no flag")
+    refuse_misspelt(named, known, "ADM has no flag")
     asked = {name: named[name] for name in ADMFlags.model_fields if name in named}
     flags = validated(ADMFlags, {**PRESETS.get(preset or "", {}), **asked}, "ADM")
     return flags, None if classifier is None else {**beside, **classifier}
@@ -222,7 +221,7 @@ def classifier_arguments(given: Mapping[str, Any], flags: ADMFlags) -> dict[str,
     names = given.keys() - {"checkpoint"}
     fields = _ClassifierArguments.model_fields
     ignored = _TRAINING | {"num_heads_upsample", "classifier_use_fp16"}
-    _refuse_misspelt(names, {*fields, *ignored, *_CLASSIFIER_FLAGS}, "A classifier has no flag")
+    refuse_misspelt(names, {*fields, *ignored, *_CLASSIFIER_FLAGS}, "A classifier has no flag")
     kept = {name: given[name] for name in sorted(names & (fields.keys() | _CLASSIFIER_FLAGS))}
     classes = flags.num_classes or 1000
     if kept.get("image_size", flags.image_size) != flags.image_size:
@@ -246,14 +245,6 @@ def classifier_arguments(given: Mapping[str, Any], flags: ADMFlags) -> dict[str,
         "attention_resolutions": _downsampling(flags.image_size, (32, 16, 8)),
     }
     return validated(_ClassifierArguments, {**own, **kept}, "ADM classifier").model_dump()
-
-
-def _refuse_misspelt(names: Iterable[str], known: Collection[str], complaint: str) -> None:
-    for name in names:
-        if name not in known:
-            close = get_close_matches(str(name), known, n=1)
-            if close:  # what resembles no flag is another fork's, and not about sampling
-                raise UsageError(f"{complaint} '{name}'.", f"Did you mean {close[0]}?")
 
 
 def _downsampling(image_size: int, resolutions: Iterable[int]) -> list[int]:

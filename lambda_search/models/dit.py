@@ -13,7 +13,6 @@ from typing import Literal
 from typing import Self
 
 import torch
-from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import model_validator
 from torch import Tensor
@@ -29,6 +28,7 @@ from lambda_search.models.checkpoints import read_config
 from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
+from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
 from lambda_search.models.networks.dit import DiTNetwork
@@ -60,8 +60,6 @@ class DiTConfig(Section):
     Arguments:
         vae: a folder or hub name of a diffusers AutoencoderKL, for decoding.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     input_size: int = Field(ge=1)
     patch_size: int = Field(ge=1)
@@ -222,6 +220,8 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
             )
     else:
         given = read_config(config)
+    known = {*DiTConfig.model_fields, "model", "image_size"}
+    refuse_misspelt(given, known, "The DiT config: there is no argument")
     checked = validated(DiTConfig, given, "DiT")
     with torch.device("meta"):
         network = DiTNetwork(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from typing import TypeVar
@@ -17,7 +20,7 @@ from torch import Tensor
 from lambda_search.errors import UsageError
 from lambda_search.models.unpickle import read_pickle
 
-__all__ = ["Section", "read_checkpoint", "tensors", "validated"]
+__all__ = ["Section", "read_checkpoint", "refuse_misspelt", "tensors", "validated"]
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -26,6 +29,17 @@ class Section(BaseModel):
     """A part of a framework's config; entries that sampling does not need are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+def refuse_misspelt(names: Iterable[str], known: Collection[str], complaint: str) -> None:
+    """Raises UsageError for a name that is not known but much like one that is.
+
+    What resembles none is another fork's, and not about sampling.
+    """
+    for name in names:
+        close = [] if name in known else get_close_matches(str(name), known, n=1)
+        if close:
+            raise UsageError(f"{complaint} '{name}'.", f"Did you mean {close[0]}?")
 
 
 def validated(kind: type[C], config: Mapping[str, Any], framework: str) -> C:

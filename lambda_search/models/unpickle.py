@@ -1,6 +1,6 @@
 """Reads the checkpoints that PyTorch and pickle write, as data: nothing in a file is ever run.
 
-The pickle inside is worked through by a machine of our own (`pickles.machine`). Those of Python and
+The pickle inside is worked through by our own machine (`pickles.machine`). Those of Python and
 torch build objects as they go: one attribute set on the wrong object is enough to escape an allow
 list, and a few hostile bytes end the process or fill its memory. One machine and one allow list
 (`pickles.globals`) serve all formats (`pickles.formats`).

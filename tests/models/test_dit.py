@@ -257,7 +257,7 @@ def test_a_wrong_config_lists_the_first_names_that_differ(changes, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"num_clases": 10}, "num_clases: "),
+        ({"num_clases": 10}, "no argument 'num_clases'"),
         ({"num_heads": 5}, "num_heads"),
         ({"patch_size": 3}, "patch_size"),
         ({"hidden_size": "wide"}, "hidden_size: "),
