@@ -12,6 +12,7 @@ while (b, k) is what is stored and shown.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lambda_search.errors import UsageError
@@ -47,9 +48,10 @@ class LambdaSchedule:
             UsageError: if λ is not positive at every step.
         """
         table = tuple(self.at(i) for i in range(steps))
-        if not all(value > 0 for value in table):
+        if not all(0 < value < math.inf for value in table):
             raise UsageError(
-                f"λ(i) = {self} reaches {min(table):g} in {steps} steps; λ must stay positive.",
+                f"λ(i) = {self} reaches {min(table):g} in {steps} steps; "
+                "λ must stay positive and finite.",
                 "Raise b, or choose a slope k nearer to 0.",
             )
         return table

@@ -47,6 +47,9 @@ Range = tuple[float, float]
 CONFIRM_FROM = 10**6
 """Sample indices from here on are for confirmation only."""
 
+CONFIG_PATHS = ("checkpoint", "vae", "prompts")
+"""Entries of a framework's config that name files."""
+
 DEFAULT_TILT: Range = (-0.08, 0.05)
 """Default range of k(T′ − 1), the rise of λ over the grid.
 
@@ -212,7 +215,7 @@ class StudySpec(FrozenModel):
 
     @model_validator(mode="after")
     def _lambda_stays_positive(self) -> Self:
-        for mean, slope in itertools.product(self.search.mean, self.slope_range):
+        for mean, slope in itertools.product(self.search.mean, self.slope_range()):
             schedule = LambdaSchedule.from_mean(mean, slope, self.sampler.steps)
             lowest = min(schedule.at(0), schedule.at(self.sampler.steps - 1))
             if lowest <= 0:
@@ -222,12 +225,11 @@ class StudySpec(FrozenModel):
                 )
         return self
 
-    @property
-    def slope_range(self) -> Range:
-        """The range of k, its default resolved."""
+    def slope_range(self, steps: int | None = None) -> Range:
+        """The range of k, its default resolved over `steps` (the study's own unless given)."""
         if self.search.slope is not None:
             return self.search.slope
-        span = max(self.sampler.steps - 1, 1)
+        span = max((steps or self.sampler.steps) - 1, 1)
         return DEFAULT_TILT[0] / span, DEFAULT_TILT[1] / span
 
     def to_yaml(self) -> str:
@@ -349,14 +351,20 @@ def _with_absolute_paths(spec: StudySpec, base: Path) -> StudySpec:
         path = base / Path(name).expanduser()
         return str(path) if path.exists() or name.startswith(("./", "../", "~")) else name
 
-    def within(config: Any) -> Any:
+    def within(config: dict[str, Any]) -> dict[str, Any]:
         """A framework's own options, with the paths among them made absolute."""
-        if isinstance(config, dict):
-            return {name: within(value) for name, value in config.items()}
-        return absolute(config) if isinstance(config, str) and config else config
+        return {
+            name: within(value)
+            if isinstance(value, dict)
+            else absolute(value)
+            if name in CONFIG_PATHS and isinstance(value, str)
+            else value
+            for name, value in config.items()
+        }
 
     checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
-    config = absolute(config) if isinstance(config, str) else within(config)
+    if config is not None:
+        config = absolute(config) if isinstance(config, str) else within(config)
     model = spec.model.model_copy(update={"checkpoint": checkpoint, "config": config})
     metric = spec.metric.model_copy(update={"reference": absolute(spec.metric.reference)})
     return spec.model_copy(update={"model": model, "metric": metric})

@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lambda_search.errors import UsageError
+from lambda_search.search.space import Space
 from lambda_search.spec import ConfirmSpec
 from lambda_search.spec import MetricSpec
 from lambda_search.spec import ModelSpec
@@ -120,7 +121,7 @@ def test_fields_are_read_and_left_out_ones_have_defaults():
     assert spec.model.framework == "adm"
     assert (spec.sampler.name, spec.sampler.steps, spec.sampler.site) == ("ancestral", 20, "full")
     assert spec.search.mean == (0.99, 1.05)
-    assert spec.search.slope == spec.slope_range == (-0.002, 0.004)
+    assert spec.search.slope == spec.slope_range() == (-0.002, 0.004)
     assert (spec.search.trials, spec.search.parallel, spec.search.seed) == (40, 4, 7)
     assert spec.metric.rungs == (500, 1000, 2000)
     assert (spec.confirm.top, spec.confirm.samples) == (3, 10_000)
@@ -129,14 +130,14 @@ def test_fields_are_read_and_left_out_ones_have_defaults():
 def test_the_default_slope_tilts_lambda_by_the_same_amount_at_any_step_count():
     for steps in (2, 11, 101):
         (spec,) = parse_specs(study(search__slope=None, sampler__steps=steps))
-        low, high = spec.slope_range
+        low, high = spec.slope_range()
         assert low * (steps - 1) == pytest.approx(-0.08)
         assert high * (steps - 1) == pytest.approx(0.05)
 
 
 def test_one_step_has_a_slope_range_too():
     (spec,) = parse_specs(study(search__slope=None, sampler__steps=1))
-    assert spec.slope_range == (-0.08, 0.05)
+    assert spec.slope_range() == (-0.08, 0.05)
 
 
 def test_sampler_options_may_stand_under_options_as_in_python():
@@ -405,3 +406,23 @@ def test_hub_names_bundled_names_and_absolute_paths_stay(tmp_path, name):
     (tmp_path / "a.yaml").write_text(study(model__checkpoint=name, metric__reference=name))
     (spec,) = load_specs(tmp_path / "a.yaml")
     assert (spec.model.checkpoint, spec.metric.reference) == (name, name)
+
+
+def test_only_what_names_a_file_becomes_a_path(tmp_path):
+    for name in ("adm-cifar10", "vae"):
+        (tmp_path / name).mkdir()
+    config = {"preset": "adm-cifar10", "vae": "vae", "classifier": {"checkpoint": "vae"}}
+    text = study(model__config=config)
+    (spec,) = parse_specs(text, base=tmp_path)
+    assert spec.model.config == {
+        "preset": "adm-cifar10",
+        "vae": str(tmp_path / "vae"),
+        "classifier": {"checkpoint": str(tmp_path / "vae")},
+    }
+
+
+def test_lambda_stays_positive_over_the_grid_that_is_really_walked():
+    (spec,) = parse_specs(study(sampler__steps=5, search__slope=[0.2, 0.3]))
+    Space.of(spec, 5)
+    with pytest.raises(UsageError, match="in 12 steps"):
+        Space.of(spec, 12)

@@ -58,6 +58,7 @@ def solve_ode(
     *,
     second_order: bool,
     churn: Churn = Churn(),
+    rounded: Callable[[float], float] = float,
 ) -> Tensor:
     """Walks the grid from noise to sample.
 
@@ -69,6 +70,7 @@ def solve_ode(
         draw: j ≥ 1 → the j-th step's noise, like `start`; asked for where used only.
         second_order: Heun's method rather than Euler's.
         churn: noise added on the way.
+        rounded: σ̂ → the nearest level that the network knows.
 
     Returns:
         The state after the last step, like `start`.
@@ -76,7 +78,7 @@ def solve_ode(
     x = start
     for j, i in enumerate(reversed(range(len(grid))), start=1):
         sigma, after = grid.sigma[i], grid.sigma_next[i]
-        raised = churn.raised(sigma, len(grid))
+        raised = max(sigma, rounded(churn.raised(sigma, len(grid))))
         if raised > sigma:
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draw(j)
         slope = scale_epsilon(predict(x, raised).epsilon, lambdas[i])

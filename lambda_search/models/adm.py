@@ -90,7 +90,7 @@ class ADMModel(Model):
         guides = () if self._classifier is None else ("classifier_scale",)
         refuse_options(sampler, options, "grid", "clip", noise, *guides)
         resolved: dict[str, object] = {
-            "grid": respacing_word(options.grid or flags.timestep_respacing or None, steps),
+            "grid": respacing_word(options.grid or flags.grid(steps), steps),
             "clip": flags.clip_denoised if options.clip is None else options.clip,
         }
         if self._classifier is not None and options.classifier_scale is None:

@@ -98,6 +98,12 @@ class ADMFlags(FrozenModel):
         _multipliers(self.image_size, self.channel_mult)
         return self
 
+    def grid(self, steps: int) -> str | None:
+        """timestep_respacing, unless it names another number of steps than are asked for."""
+        word = self.timestep_respacing
+        names_steps = word.removeprefix("ddim") in ("", str(steps))
+        return (word or None) if "," in word or names_steps else None
+
     def network(self) -> dict[str, Any]:
         """The arguments of `UNet`."""
         return {
@@ -191,7 +197,7 @@ def read_flags(given: Mapping[str, Any]) -> tuple[ADMFlags, Mapping[str, Any] | 
     """
     named = dict(given)
     preset = named.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and str(preset) not in PRESETS:
         raise UsageError(f"There is no ADM preset '{preset}'.", f"Presets: {', '.join(PRESETS)}.")
     classifier = named.pop("classifier", None)
     if classifier is not None and not isinstance(classifier, Mapping):

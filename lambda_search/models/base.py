@@ -87,6 +87,10 @@ class Model(ABC):
     ) -> Prediction:
         """The network at state `x` [n, c, h, w] and `time`, guidance included; ε like `x`."""
 
+    def rounded(self, sigma: float) -> float:
+        """The noise level nearest to `sigma` that the network knows, where it knows but some."""
+        return sigma
+
     def prior(self, seed: int, indices: Sequence[int]) -> Tensor:
         """x_T of samples `indices` as the framework's own sampler receives it, [n, c, h, w]."""
         return normal(seed, indices, 0, self.shape)
@@ -98,6 +102,9 @@ class Model(ABC):
     def decode(self, x: Tensor) -> Tensor:
         """Images of final states `x`; pixels are their own images."""
         return x
+
+    def check_decoder(self) -> None:  # noqa: B027  pixels need none
+        """Raises UsageError if `decode` needs a decoder that is not there."""
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
         """The context in which the network runs at `precision` (fp32, bf16 or fp16)."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch import nn
 
 from lambda_search.errors import UsageError
+from lambda_search.spec import CONFIG_PATHS
 
 __all__ = [
     "BUNDLED",
@@ -101,13 +102,27 @@ def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
         found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         if not isinstance(found, dict):
             raise ValueError("it holds no mapping of names to values")
+        if isinstance(found.get("config"), dict) and "framework" in found:
+            return _absolute(found["config"], path.parent)  # as `models convert` writes it
     except (OSError, ValueError, yaml.YAMLError) as error:
         cause = str(error).splitlines()[0].rstrip(".")
         raise UsageError(
             f"The config {config} cannot be read: {cause}.",
             "It must be a JSON or YAML file with the framework's own option names.",
         ) from error
-    return found
+    return _absolute(found, path.parent)
+
+
+def _absolute(config: dict[str, Any], base: Path) -> dict[str, Any]:
+    """`config` with the files that it names made absolute, where they lie beside it."""
+    return {
+        name: _absolute(value, base)
+        if isinstance(value, dict)
+        else str(base / value)
+        if name in CONFIG_PATHS and isinstance(value, str) and (base / value).exists()
+        else value
+        for name, value in config.items()
+    }
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

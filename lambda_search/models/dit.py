@@ -113,7 +113,6 @@ class DiTModel(Model):
     """
 
     samplers = ("ancestral", "ddim")
-    latent = True
 
     def __init__(
         self,
@@ -183,18 +182,22 @@ class DiTModel(Model):
         epsilon, variance_logit = out.chunk(2, dim=1)
         return Prediction(epsilon, variance_logit)
 
-    def decode(self, x: Tensor) -> Tensor:
-        """Images around [−1, 1] of latents `x`.
-
-        Raises:
-            UsageError: if the config names no `vae`.
-        """
+    def check_decoder(self) -> None:
         if self._decoder is None:
             raise UsageError(
                 "This DiT model has no decoder: its config has no entry `vae`.",
                 "Set vae to a folder or hub name of an AutoencoderKL, such as "
                 "stabilityai/sd-vae-ft-ema, or pass decode=False for latents.",
             )
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images around [−1, 1] of latents `x`.
+
+        Raises:
+            UsageError: if the config names no `vae`.
+        """
+        self.check_decoder()
+        assert self._decoder is not None
         return self._decoder(x)
 
 

@@ -96,10 +96,6 @@ class EdmModel(Model):
         if not options.s_churn:
             still = {"s_churn": 0.0, "s_min": None, "s_max": None, "s_noise": None}
             return options.model_copy(update=still)
-        if isinstance(self._known, Iddpm):
-            raise UsageError(
-                "A network of discrete noise levels cannot be churned.", "Leave s_churn out."
-            )
         noise = 1.0 if options.s_noise is None else options.s_noise
         return options.model_copy(update={"s_min": options.s_min or 0.0, "s_noise": noise})
 
@@ -117,6 +113,9 @@ class EdmModel(Model):
         sigma = tuple(reversed(falling))
         ones = (1.0,) * steps
         return Grid(sigma, ones, sigma, ones, (0.0, *sigma[:-1]))
+
+    def rounded(self, sigma: float) -> float:
+        return self._known.rounded(sigma)
 
     def start(self, x_T: Tensor, grid: Grid) -> Tensor:
         return x_T * grid.sigma[-1]
@@ -184,7 +183,7 @@ def build(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
         outputs = 2 * channels if preconditioning is Iddpm else channels
         level: Preconditioning = preconditioning(**own)
         return Preconditioned(network(out_channels=outputs, **rest), level, channels)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UsageError(
             f"The network's arguments do not fit {kind}: {str(error).rpartition('() ')[2]}.",
             f"It takes {', '.join(_names(_NETWORKS[kind]))}.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from torch import nn
@@ -119,8 +120,12 @@ def convert(checkpoint: str, out: Path | None = None, config: Config = None) -> 
     known = _config(path, framework, content, config)
     load_model(name, checkpoint, config)  # says what does not fit
     target = (out or path).with_suffix(".safetensors")
-    if target.resolve() == path:
-        raise UsageError(f"{path} is a safetensors file already.", "Use it as it is.")
+    beside = target.with_suffix(".json")
+    for file in (target, beside):
+        if file.exists():
+            raise UsageError(f"{file} exists already.", "Choose another place with --out.")
+    if not target.parent.is_dir():
+        raise UsageError(f"There is no folder {target.parent}.", "Make it, or choose another.")
     told = {
         "framework": name,
         "licence": framework.licence,
@@ -131,10 +136,11 @@ def convert(checkpoint: str, out: Path | None = None, config: Config = None) -> 
     separate = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
     try:
         save_file(separate, target, metadata={"framework": name})
-        target.with_suffix(".json").write_text(json.dumps(told, indent=2) + "\n")
-    except OSError as error:
+        beside.write_text(json.dumps(told, indent=2) + "\n")
+    except (OSError, SafetensorError) as error:
+        target.unlink(missing_ok=True)
         raise UsageError(
-            f"{target} cannot be written: {error.strerror}.", "Choose another place with --out."
+            f"{target} cannot be written: {error}.", "Choose another place with --out."
         ) from error
     return target
 
@@ -147,7 +153,8 @@ def _recognised(checkpoint: str) -> tuple[Path, str, Framework, Any]:
     named = converted_name(path)
     for name in (named,) if named else frameworks():
         framework = framework_of(name)
-        if framework.weights(content) is not None:
+        found = framework.weights(content)
+        if found is not None and all(isinstance(value, Tensor) for value in found.values()):
             return path, name, framework, content
     raise UsageError(
         f"{path.name} is no checkpoint of a known framework: {_summary(content)}.",
@@ -157,10 +164,9 @@ def _recognised(checkpoint: str) -> tuple[Path, str, Framework, Any]:
 
 def converted_name(path: Path) -> str | None:
     """The framework that `convert` noted beside a `.safetensors`."""
-    beside = path.with_suffix(".json")
-    if path.suffix != ".safetensors" or not beside.is_file():
+    if path.suffix != ".safetensors" or not path.with_suffix(".json").is_file():
         return None
-    name = read_config(beside).get("framework")
+    name = json.loads(path.with_suffix(".json").read_text()).get("framework")
     return name if name in frameworks() else None
 
 

@@ -64,7 +64,6 @@ class LDMModel(Model):
     """
 
     samplers = ("ddim",)
-    latent = True
 
     def __init__(
         self,
@@ -155,17 +154,20 @@ class LDMModel(Model):
         without, given = self._epsilon(torch.cat([x, x]), time, both).chunk(2)
         return Prediction(without + guidance * (given - without))
 
-    def decode(self, x: Tensor) -> Tensor:
-        latents = x / self._scale_factor
+    def check_decoder(self) -> None:
         stage = self._first_stage
-        if stage is None:
-            return latents
-        if stage.post_quant_conv.weight.is_meta:
+        if stage is not None and stage.post_quant_conv.weight.is_meta:
             raise UsageError(
                 "Latents cannot be decoded, for a missing VAE: the checkpoint has no tensors "
                 "first_stage_model.decoder.*.",
                 "Sample with decode=False, or use a checkpoint that holds the first stage.",
             )
+
+    def decode(self, x: Tensor) -> Tensor:
+        self.check_decoder()
+        latents, stage = x / self._scale_factor, self._first_stage
+        if stage is None:
+            return latents
         # one at a time: distances to a released codebook take 134 MB an image, and no image then
         # depends on its batch
         with torch.inference_mode():

@@ -33,6 +33,9 @@ from lambda_search.models.registry import Framework
 
 __all__ = ["FRAMEWORK", "PfgmppModel", "load", "radial_prior"]
 
+DEFAULT_D = 128
+"""Augmented dimensions of a network that does not record them, as in the authors' code."""
+
 
 class PfgmppModel(EdmModel):
     """A network trained with D augmented dimensions; arguments as in `EdmModel`."""
@@ -45,7 +48,7 @@ class PfgmppModel(EdmModel):
         device: torch.device,
     ) -> None:
         super().__init__(network, definition, sha256, device, "pfgmpp")
-        self.augmented = int(definition["D"])
+        self.augmented = int(definition.get("D", DEFAULT_D))
 
     def prior(self, seed: int, indices: Sequence[int]) -> Tensor:
         dimensions = math.prod(self.shape)
@@ -77,9 +80,9 @@ def radial_prior(gauss: Tensor, share: Tensor, augmented: int, sigma_max: float)
 def load(checkpoint: str, config: Config, device: torch.device) -> Model:
     """Reads a `.pkl` or `.pt`, or what `lambda-search models convert` made of one."""
     read = read_network(find(checkpoint), config)
-    if not read.arguments.get("pfgmpp") or not read.arguments.get("D"):
+    if not read.arguments.get("pfgmpp"):
         raise UsageError(
-            f"{checkpoint} is not a PFGM++ network: it has no augmented dimensions D.",
+            f"{checkpoint} is not a PFGM++ network: it has no augmented dimensions.",
             "Name it with framework: edm.",
         )
     network = loaded(read, checkpoint)

@@ -103,13 +103,22 @@ def load_model(
     load = framework_of(framework).load
     if config is None:
         config = converted_config(Path(checkpoint))
-    return load(str(checkpoint), config, torch.device(device))
+    return load(str(checkpoint), config, _device(device))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"There is no device '{name}' here.", "Choose cpu, or cuda where there is a GPU."
+        ) from error
+    return device
 
 
 def converted_config(checkpoint: Path) -> dict[str, Any] | None:
     """The config that `lambda-search models convert` wrote beside a `.safetensors`, if it did."""
-    beside = checkpoint.with_suffix(".json")
-    if checkpoint.suffix != ".safetensors" or not beside.is_file():
+    if checkpoint.suffix != ".safetensors" or not checkpoint.with_suffix(".json").is_file():
         return None
-    config = read_config(beside).get("config")
-    return config if isinstance(config, dict) else None
+    return read_config(checkpoint.with_suffix(".json"))

@@ -97,6 +97,8 @@ def respacing_word(word: str | None, steps: int) -> str:
     Raises:
         UsageError: for what is no word, or a word for another number of steps.
     """
+    if steps < 1:
+        raise UsageError(f"{steps} steps cannot be taken.", "Take 1 step or more.")
     spelled = str(steps) if word is None else re.sub(r"\s", "", word)
     spelled = f"ddim{steps}" if spelled == "ddim" else spelled
     if not re.fullmatch(r"(ddim)?[1-9]\d*|[1-9]\d*(,[1-9]\d*)+", spelled, re.ASCII):
@@ -120,8 +122,6 @@ def retained_timesteps(word: str | None, steps: int, total: int) -> tuple[int, .
     Raises:
         UsageError: for a word that is none, contradicts `steps`, or asks for more than there are.
     """
-    if steps < 1:
-        raise UsageError(f"{steps} steps cannot be taken.", "Take 1 step or more.")
     spelled = respacing_word(word, steps)
     if spelled.startswith("ddim"):
         return _integer_stride(steps, total)

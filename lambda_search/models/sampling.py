@@ -53,9 +53,9 @@ def sample(
     sampler: str,
     steps: int,
     schedule: LambdaSchedule,
-    indices: Sequence[int] = range(16),
+    indices: Sequence[int] | None = None,
     seed: int = 0,
-    labels: Tensor | None = None,
+    labels: Tensor | Sequence[int] | None = None,
     guidance: float | None = None,
     site: Site = "full",
     initial: Tensor | None = None,
@@ -66,15 +66,16 @@ def sample(
     """Samples of `model`, float32 [n, c, h, w]: the state after the last step, not clamped.
 
     Sample i depends on (seed, i) alone, its label too: it is row i mod B of the padded batch
-    ⌊i/B⌋, B = the option `batch`. With `initial` the rows are taken as they come.
+    ⌊i/B⌋, B = the option `batch`. With `initial` the rows are taken as they come, in one batch.
 
     Arguments:
         model: what `load_model` returned.
         sampler: `ancestral`, `ddim`, `euler` or `heun`.
         steps: solver steps T′.
         schedule: λ(i) = b + k·i; `LambdaSchedule()` is λ = 1.
-        indices: n sample indices ≥ 0.
-        seed: the study's seed.
+        indices: n sample indices ≥ 0, the first 16 unless given. Where `initial` has another
+            length, its rows are the first samples.
+        seed: the study's seed, 0 ≤ seed < 2⁶⁴.
         labels: class indices [n] of a conditional model; from the sample index unless given.
         guidance: classifier-free guidance scale.
         site: where λ acts, `full` or `x0_only`.
@@ -86,54 +87,52 @@ def sample(
         decode: images if true; otherwise the model's own states.
 
     Raises:
-        UsageError: for options, steps or schedules that the model cannot do.
+        UsageError: for anything that the model cannot do, before the network is called.
     """
     resolved = model.resolve(sampler, steps, sampler_options(options))
-    model.check_conditions(labels, guidance)
+    chosen = None if labels is None else torch.as_tensor(labels)
+    model.check_conditions(chosen, guidance)
     check_site(sampler, site)
-    if any(index < 0 for index in indices):
-        raise UsageError("Sample indices start at 0.", "Leave the negative ones out.")
+    if decode:
+        model.check_decoder()
     steps_taken = len(model.grid(sampler, steps, resolved))
-    if step_noise is not None and initial is None:
-        raise UsageError("step_noise comes with initial.", "Pass both, or initial alone.")
-    if step_noise is not None and len(step_noise) < steps_taken:
-        raise UsageError(
-            f"step_noise has {len(step_noise)} tensors for {steps_taken} steps.",
-            "Pass one for each step, noisy to clean.",
-        )
-    if initial is None:
-        batches = _padded_batches(indices, resolved.batch)
-    else:
-        _check_shapes(model, initial, step_noise or ())
+    schedule.values(steps_taken)
+    if indices is None:
+        indices = range(16)
+    if initial is not None and len(initial) != len(indices):
         indices = range(len(initial))
-        batches = [list(indices)] if len(indices) else []
-    if labels is not None and len(labels) != len(indices):
+    _check_draws(model, indices, seed, initial, step_noise, steps_taken)
+    if chosen is not None and len(chosen) != len(indices):
         raise UsageError(
-            f"There are {len(labels)} labels for {len(indices)} samples.", "Pass one for each."
+            f"There are {len(chosen)} labels for {len(indices)} samples.", "Pass one for each."
+        )
+
+    def images_of(batch: Sequence[int], draw: Draw, labels: Tensor | None) -> Tensor:
+        states = sample_batch(
+            model, sampler, steps, schedule, draw, resolved, site, guidance, labels
+        )
+        return (model.decode(states) if decode else states).float()
+
+    if not len(indices):
+        return torch.empty((0, *model.shape))
+    if initial is not None:
+        draw = _injected(initial, step_noise, counter_noise(model, seed, indices))
+        return images_of(
+            indices, draw, default_labels(model, indices) if chosen is None else chosen
         )
     rows_of: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(indices):
         rows_of[index].append(row)
     out: Tensor | None = None
-    for batch in batches:
-        drawn = counter_noise(model, seed, batch)
-        states = sample_batch(
-            model,
-            sampler,
-            steps,
-            schedule,
-            drawn if initial is None else _injected(initial, step_noise, drawn),
-            resolved,
-            site,
-            guidance,
-            _labels_of_batch(model, batch, rows_of, labels),
-        )
-        images = (model.decode(states) if decode else states).float()
+    for batch in _padded_batches(indices, resolved.batch):
+        own = _labels_of_batch(model, batch, rows_of, chosen)
+        images = images_of(batch, counter_noise(model, seed, batch), own)
         out = images.new_empty((len(indices), *images.shape[1:])) if out is None else out
         for place, index in enumerate(batch):
             for row in rows_of.get(index, ()):
                 out[row] = images[place]
-    return torch.empty((0, *model.shape)) if out is None else out
+    assert out is not None
+    return out
 
 
 @torch.inference_mode()
@@ -174,7 +173,14 @@ def sample_batch(
         )
         second_order = sampler == "heun"
         return solve_ode(
-            predict, grid, lambdas, start, draw_here, second_order=second_order, churn=churn
+            predict,
+            grid,
+            lambdas,
+            start,
+            draw_here,
+            second_order=second_order,
+            churn=churn,
+            rounded=model.rounded,
         )
     rule: StepRule = (
         Ddim(options.eta or 0.0) if sampler == "ddim" else Ancestral(options.variance or "small")
@@ -263,12 +269,36 @@ def _labels_of_batch(
     return chosen
 
 
-def _check_shapes(model: Model, initial: Tensor, step_noise: Sequence[Tensor]) -> None:
-    for name, given in [("initial", initial), *(("step_noise", noise) for noise in step_noise)]:
-        if tuple(given.shape) != (len(initial), *model.shape):
+def _check_draws(
+    model: Model,
+    indices: Sequence[int],
+    seed: int,
+    initial: Tensor | None,
+    step_noise: Sequence[Tensor] | None,
+    steps: int,
+) -> None:
+    """Raises UsageError for indices, a seed or injected tensors that cannot be."""
+    if not 0 <= seed < 2**64 or any(not 0 <= index < 2**63 for index in indices):
+        raise UsageError(
+            "Seeds and sample indices start at 0.", "Take a seed below 2⁶⁴, indices below 2⁶³."
+        )
+    if step_noise is None and initial is None:
+        return
+    if initial is None:
+        raise UsageError("step_noise comes with initial.", "Pass both, or initial alone.")
+    noises = () if step_noise is None else tuple(step_noise)
+    if step_noise is not None and len(noises) < steps:
+        raise UsageError(
+            f"step_noise has {len(noises)} tensors for {steps} steps.",
+            "Pass one for each step, noisy to clean.",
+        )
+    wanted = (len(indices), *model.shape)
+    for name, given in [("initial", initial), *(("step_noise", noise) for noise in noises)]:
+        if not isinstance(given, Tensor) or tuple(given.shape) != wanted:
+            shape = list(given.shape) if isinstance(given, Tensor) else type(given).__name__
             raise UsageError(
-                f"{name} has the shape {list(given.shape)}.",
-                f"This model's states are {['n', *model.shape]}.".replace("'", ""),
+                f"{name} is {shape} for {len(indices)} samples.",
+                f"Pass tensors of the model's states, {list(wanted)}.",
             )
 
 

@@ -83,6 +83,7 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     sampler = spec.sampler
     model.check_conditions(None, sampler.guidance)
     check_site(sampler.name, sampler.site)
+    model.check_decoder()
     options = model.resolve(sampler.name, sampler.steps, sampler.options)
     steps = len(model.grid(sampler.name, sampler.steps, options))
     extractor = load_extractor(spec.metric.extractor, torch.device("cpu"))

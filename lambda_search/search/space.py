@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import Range
@@ -35,8 +36,15 @@ class Space:
 
     @classmethod
     def of(cls, spec: StudySpec, steps: int) -> Space:
-        """The space of a study whose grid really has `steps` steps."""
-        return cls(spec.search.mean, spec.slope_range, steps)
+        """The space of a study whose grid really has `steps` steps.
+
+        Raises:
+            UsageError: if λ reaches zero in it.
+        """
+        space = cls(spec.search.mean, spec.slope_range(steps), steps)
+        for mean, slope in product(space.mean, space.slope):
+            LambdaSchedule.from_mean(mean, slope, steps).values(steps)
+        return space
 
     def contains(self, point: Point) -> bool:
         """Whether the point lies in the ranges."""

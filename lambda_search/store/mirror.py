@@ -55,7 +55,7 @@ def mirror(store: Store, name: str) -> int:
 
 
 def _frozen(trial: Trial, by_rung: dict[int, float], spec: StudySpec) -> FrozenTrial:
-    ranges = {"mean": (spec.search.mean, trial.mean), "slope": (spec.slope_range, trial.slope)}
+    ranges = {"mean": (spec.search.mean, trial.mean), "slope": (spec.slope_range(), trial.slope)}
     distributions: dict[str, BaseDistribution] = {
         name: FloatDistribution(min(limits[0], value), max(limits[1], value))
         for name, (limits, value) in ranges.items()

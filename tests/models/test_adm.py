@@ -293,8 +293,11 @@ def test_defaults_are_the_scripts():
     respaced = load_case(timestep_respacing=20, clip_denoised="False")
     assert respaced.resolve("ancestral", 20, SamplerOptions()).grid == "20"
     assert respaced.resolve("ancestral", 20, SamplerOptions()).clip is False
+    assert respaced.resolve("ancestral", 10, SamplerOptions()).grid == "10"
+    sections = load_case(timestep_respacing="4,3,5")
+    assert sections.resolve("ancestral", 12, SamplerOptions()).grid == "4,3,5"
     assert "does not have 10 steps" in refused(
-        lambda: respaced.resolve("ancestral", 10, SamplerOptions())
+        lambda: respaced.resolve("ancestral", 10, SamplerOptions(grid="20"))
     )
 
 

@@ -415,3 +415,9 @@ def test_a_decoder_of_other_latents(vae_folder, tmp_path):
     vae.save_pretrained(tmp_path)
     cause = refused(lambda: load_file(vae=str(tmp_path)))
     assert "has latents of 3 channels, the model of 4" in cause
+
+
+def test_a_missing_decoder_is_said_before_the_network_runs(monkeypatch):
+    model = load_file()
+    monkeypatch.setattr(model, "predict", lambda *_: pytest.fail("the network was called"))
+    assert "no decoder" in refused(lambda: sample(model, "ancestral", 4, LambdaSchedule(), [0]))

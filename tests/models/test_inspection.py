@@ -105,7 +105,7 @@ def test_the_shell_says_how_a_study_file_names_it():
 
 
 def test_the_shell_converts(tmp_path):
-    target = tmp_path / "dit.safetensors"
+    target = tmp_path / "copy.safetensors"
     config = tmp_path / "dit.json"
     config.write_text(json.dumps(DIT))
     file = folder_of("DiT/tiny/0050000.pt")
@@ -142,4 +142,8 @@ def test_what_does_not_fit_is_not_converted(tmp_path):
     said = refused(lambda: convert(file, tmp_path / "copy", wrong))
     assert "do not fit the configuration" in said and "should be" in said
     assert not list(tmp_path.iterdir())
+    (tmp_path / "kept.json").write_text("{}")
+    assert "exists already" in refused(lambda: convert(file, tmp_path / "kept", ADM))
+    assert (tmp_path / "kept.json").read_text() == "{}"
+    assert "no folder" in refused(lambda: convert(file, tmp_path / "absent" / "copy", ADM))
     assert "folder" in refused(lambda: convert("bundled:fashion-mnist", tmp_path / "copy"))

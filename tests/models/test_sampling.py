@@ -232,3 +232,26 @@ def test_diverged_images_are_not_painted_black():
     with pytest.raises(LambdaSearchError, match="NaN or infinity") as caught:
         to_uint8(images)
     assert "precision" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ({"seed": -1}, "Seeds and sample indices start at 0"),
+        ({"indices": [2**64]}, "Seeds and sample indices start at 0"),
+        ({"initial": [[0.0]]}, "initial is list"),
+        ({"initial": torch.zeros(2, 3, 8, 8)}, "initial is [2, 3, 8, 8]"),
+        ({"labels": [1]}, "unconditional"),
+        ({"guidance": float("nan")}, "guidance scale of nan"),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_network_runs(model, monkeypatch, how, cause):
+    monkeypatch.setattr(model, "predict", lambda *_: pytest.fail("the network was called"))
+    with pytest.raises(UsageError) as caught:
+        sample(model, "ancestral", STEPS, TILTED, **({"indices": [0]} | how))
+    assert cause in str(caught.value)
+
+
+def test_an_absent_device_is_one_message(ddpm_folder):
+    with pytest.raises(UsageError, match="no device 'gpu'"):
+        load_model("diffusers", ddpm_folder, device="gpu")

@@ -435,4 +435,3 @@ def test_latents_have_the_options_of_the_scheduler(folder):
     model = load(folder)
     found = model.resolve("ddim", 4, SamplerOptions())
     assert (found.grid, found.clip, found.eta) == ("leading", False, 0.0)
-    assert model.latent

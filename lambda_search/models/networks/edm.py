@@ -65,6 +65,13 @@ class SongUNet(nn.Module):
         resample_filter: Sequence[float] = (1, 1),
     ) -> None:
         super().__init__()
+        for name, value, known in (
+            ("embedding_type", embedding_type, ("positional", "fourier")),
+            ("encoder_type", encoder_type, ("standard", "skip", "residual")),
+            ("decoder_type", decoder_type, ("standard", "skip")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is '{value}' and not {' or '.join(known)}")
         width = model_channels * channel_mult_emb
         noise = model_channels * channel_mult_noise
         self.map_noise = (

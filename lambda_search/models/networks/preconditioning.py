@@ -57,6 +57,8 @@ class Edm(_Continuous):
     def __init__(
         self, sigma_min: float = 0.0, sigma_max: float = math.inf, sigma_data: float = 0.5
     ) -> None:
+        if sigma_data <= 0:
+            raise ValueError(f"sigma_data is {sigma_data:g} and must be positive")
         self.sigma_min, self.sigma_max, self.sigma_data = sigma_min, sigma_max, sigma_data
 
     def at(self, sigma: float) -> Coefficients:

@@ -89,7 +89,6 @@ class DiffusersModel(Model):
                 "Use the folder of a pipeline that makes images from noise alone.",
             )
         memory_format = torch.channels_last
-        self.latent = decoder is not None
         self._unet = unet.eval().requires_grad_(False).to(device, memory_format=memory_format)
         self._scheduler = scheduler
         self._decoder = decoder
