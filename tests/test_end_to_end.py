@@ -34,6 +34,8 @@ def start(*arguments, home):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell's background job, as the tests may be, has Ctrl-C ignored and hands that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
