@@ -40,7 +40,7 @@ from lambda_search.setting import SamplerOptions
 def main(
     steps: Annotated[int, typer.Option(min=2)] = 10,
     batch: Annotated[int, typer.Option(min=1)] = 64,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 25,
     device: str = "cpu",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
     frameworks: Annotated[
