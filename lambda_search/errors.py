@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Interrupted", "LambdaSearchError", "NoScheduleFound", "UsageError"]
+__all__ = ["Interrupted", "LambdaSearchError", "MissingFile", "NoScheduleFound", "UsageError"]
 
 
 class LambdaSearchError(Exception):
@@ -28,6 +28,10 @@ class UsageError(LambdaSearchError):
     """What was asked for cannot be done as it was asked."""
 
     exit_code = 2
+
+
+class MissingFile(UsageError):
+    """A file that is asked for is not on this machine; with it, the same would work."""
 
 
 class NoScheduleFound(LambdaSearchError, LookupError):

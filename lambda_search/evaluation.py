@@ -5,27 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from lambda_search.diffusion.samplers import Site
 from lambda_search.metrics.evidence import Comparison
+from lambda_search.metrics.evidence import Extras
 from lambda_search.metrics.evidence import Interval
 from lambda_search.metrics.evidence import Score
-from lambda_search.metrics.evidence import compare
+from lambda_search.metrics.evidence import check_count
+from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
-from lambda_search.metrics.features import load_extractor
-from lambda_search.metrics.reference import load_reference
+from lambda_search.metrics.reference import Reference
 from lambda_search.models.base import Model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import sampler_options
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.evaluator import Evaluator
+from lambda_search.search.evaluator import Scored
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import confirm_start
-from lambda_search.store.paths import references_folder
+from lambda_search.search.plan import resolve_measure
+from lambda_search.search.tasks import Measure
 
 __all__ = ["Evidence", "evaluate", "evaluate_plan", "scores_of"]
 
@@ -36,38 +40,69 @@ class Evidence:
 
     Arguments:
         schedule: λ(i) = b + k·i.
+        extractor, reference: what was measured, with fingerprints.
         n: images behind each FID.
         fid, fid_interval: at λ, as the field reports it, with its 95 % sampling interval.
         baseline_fid, baseline_interval: the same at λ = 1, on the same indices and noise.
-        gain, gain_interval: bias-corrected FID(1) − FID(λ), with its paired 95 % interval.
+        corrected, baseline_corrected: both with the half-split correction of their bias at n.
+        gain, gain_interval: corrected FID(1) − FID(λ), with its paired 95 % interval.
+        raw_gain: the same without the correction.
         correlation: of the paired features, −1 to 1.
+        extras, baseline_extras: FID∞, and KID where the reference keeps features.
+        also: the same for the other distances that were asked for, on the same images.
     """
 
     schedule: LambdaSchedule
+    extractor: str
+    reference: str
     n: int
     fid: float
     fid_interval: Interval
     baseline_fid: float
     baseline_interval: Interval
+    corrected: float
+    baseline_corrected: float
     gain: float
     gain_interval: Interval
+    raw_gain: float
     correlation: float
+    extras: Extras | None
+    baseline_extras: Extras | None
+    also: tuple[Evidence, ...] = ()
 
     @classmethod
     def of(
-        cls, schedule: LambdaSchedule, found: Score, baseline: Score, against: Comparison
+        cls,
+        schedule: LambdaSchedule,
+        measures: Sequence[Measure],
+        found: Scored,
+        baseline: Scored,
     ) -> Evidence:
-        """Evidence from two scores and their comparison."""
+        """Evidence from two scores by the same measures."""
+        against = found.against(baseline)
         return cls(
             schedule,
-            found.n,
-            found.fid,
-            found.interval(),
-            baseline.fid,
-            baseline.interval(),
+            measures[0].extractor_label,
+            measures[0].reference_label,
+            found.score.n,
+            found.score.fid,
+            found.score.interval(),
+            baseline.score.fid,
+            baseline.score.interval(),
+            found.score.corrected,
+            baseline.score.corrected,
             against.gain,
             against.interval(),
+            against.raw_gain,
             against.correlation,
+            found.score.extras,
+            baseline.score.extras,
+            tuple(
+                cls.of(schedule, [measure], one, other)
+                for measure, one, other in zip(
+                    measures[1:], found.also, baseline.also, strict=True
+                )
+            ),
         )
 
     def __str__(self) -> str:
@@ -87,6 +122,7 @@ def evaluate(
     n: int,
     extractor: str,
     reference: str,
+    also: Sequence[tuple[str, str]] = (),
     seed: int = 0,
     first: int | None = None,
     guidance: float | None = None,
@@ -97,17 +133,22 @@ def evaluate(
 
     Arguments:
         model, sampler, steps, schedule, guidance, site, options, seed: as in `sample`.
-        n: images for each of the two.
+        n: images for each of the two, 8 or more.
         extractor, reference: names, as in a study file.
+        also: further (extractor, reference) to measure the same images with.
         first: first sample index; from 10⁶ on, where searches never look, unless given.
+
+    Raises:
+        UsageError: for an extractor or a reference that cannot be used, before any sampling.
+        LambdaSearchError: for too few images, or images or features that are NaN.
     """
-    extract = load_extractor(extractor, model.device)
-    frechet = load_reference(reference, extract, cache=references_folder()).frechet()
+    check_count(n)
+    used = [resolve_measure(*pair, model.device) for pair in ((extractor, reference), *also)]
     batch = model.resolve(sampler, steps, sampler_options(options)).batch
     start = confirm_start(batch) if first is None else first
 
-    def features(candidate: LambdaSchedule) -> torch.Tensor:
-        parts = []
+    def scored(candidate: LambdaSchedule) -> Scored:
+        parts: list[list[torch.Tensor]] = [[] for _ in used]
         for begin in range(start, start + n, batch):
             indices = range(begin, min(begin + batch, start + n))
             images = sample(
@@ -122,19 +163,31 @@ def evaluate(
                 site,
                 options=options,
             )
-            parts.append(extract(to_uint8(images)))
-        return torch.cat(parts)
+            quantised = to_uint8(images)
+            for part, (_, extract, _) in zip(parts, used, strict=True):
+                part.append(extract(quantised))
+        ranking, *others = (
+            _scored(torch.cat(part), target, model.device)
+            for part, (_, _, target) in zip(parts, used, strict=True)
+        )
+        return replace(ranking, also=tuple(others))
 
-    at_lambda, at_one = features(schedule), features(LambdaSchedule())
-    found, baseline = score(at_lambda, frechet), score(at_one, frechet)
-    return Evidence.of(schedule, found, baseline, compare(found, baseline, at_lambda, at_one))
+    found, baseline = scored(schedule), scored(LambdaSchedule())
+    return Evidence.of(schedule, [measure for measure, _, _ in used], found, baseline)
+
+
+def _scored(features: torch.Tensor, reference: Reference, device: torch.device) -> Scored:
+    frechet, kernel = reference.frechet(device), reference.kernel(device)
+    found = replace(score(features, frechet), extras=extras(features, frechet, kernel))
+    return Scored(found, features.numpy())
 
 
 def evaluate_plan(plan: Plan, schedule: LambdaSchedule, n: int, evaluator: Evaluator) -> Evidence:
     """The same for a study's setting, on a pool of workers."""
-    first = confirm_start(plan.batch)
-    (baseline, _), (found, against) = scores_of(evaluator, [LambdaSchedule(), schedule], first, n)
-    return Evidence.of(schedule, found, baseline, against)
+    check_count(n)
+    schedules = [schedule, LambdaSchedule()]
+    found, baseline = evaluator.scores(schedules, confirm_start(plan.batch), n, whole=True)
+    return Evidence.of(schedule, plan.recipe.measures, found, baseline)
 
 
 def scores_of(
@@ -142,7 +195,4 @@ def scores_of(
 ) -> list[tuple[Score, Comparison]]:
     """Scores of `schedules` on n images from index `first` on, each compared with λ = 1."""
     baseline, *scored = evaluator.scores([LambdaSchedule(), *schedules], first, n)
-    return [
-        (one.score, compare(one.score, baseline.score, one.features, baseline.features))
-        for one in scored
-    ]
+    return [(one.score, one.against(baseline)) for one in scored]

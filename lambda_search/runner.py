@@ -22,6 +22,8 @@ from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
+from lambda_search.paths import features_folder
+from lambda_search.paths import home
 from lambda_search.search.driver import Driver
 from lambda_search.search.evaluator import Evaluator
 from lambda_search.search.missing import model_of
@@ -37,8 +39,6 @@ from lambda_search.store.leases import Lease
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import as_best
 from lambda_search.store.mirror import mirror
-from lambda_search.store.paths import features_folder
-from lambda_search.store.paths import home
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
 
@@ -143,7 +143,7 @@ def worker_pool(workers: int | None, address: str | None, gpus: float | None) ->
 
 def check_disk(plans: Sequence[Plan], folder: Path) -> None:
     """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
-    needed = sum(plan.most_images() * plan.width * 4 for plan in plans) + 64 * 2**20
+    needed = sum(plan.most_feature_bytes() for plan in plans) + 64 * 2**20
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from typing import Literal
 from typing import Self
+from typing import TypeVar
 from typing import get_args
 
 import yaml
@@ -31,6 +32,7 @@ from lambda_search.setting import SamplerOptions
 __all__ = [
     "CONFIRM_FROM",
     "ConfirmSpec",
+    "MeasureSpec",
     "MetricSpec",
     "ModelSpec",
     "Range",
@@ -43,12 +45,16 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
+Measured = TypeVar("Measured", bound="MeasureSpec")
 
 CONFIRM_FROM = 10**6
 """Sample indices from here on are for confirmation only."""
 
 CONFIG_PATHS = ("checkpoint", "vae", "prompts")
 """Entries of a framework's config that name files."""
+
+EXTRACTOR_FILES = (".pt", ".ts")
+"""Endings of TorchScript files that are extractors."""
 
 DEFAULT_TILT: Range = (-0.08, 0.05)
 """Default range of k(T′ − 1), the rise of λ over the grid.
@@ -163,21 +169,44 @@ class SearchSpec(FrozenModel):
         return self
 
 
-class MetricSpec(FrozenModel):
+class MeasureSpec(FrozenModel):
+    """A Fréchet distance.
+
+    Arguments:
+        extractor: the features' extractor.
+        reference: the real images' statistics.
+    """
+
+    extractor: str
+    reference: str
+
+
+class MetricSpec(MeasureSpec):
     """What is minimised.
 
     Arguments:
         name: `fid`.
-        extractor: the features' extractor.
-        reference: the real images' statistics.
+        extractor, reference: as in `MeasureSpec`.
+        also: further distances, told of the same images on confirmation; they rank nothing.
         rungs: numbers of images at which trials are compared, rising; each is a prefix of the
             next.
     """
 
     name: Literal["fid"] = "fid"
-    extractor: str
-    reference: str
+    also: tuple[MeasureSpec, ...] | None = None
     rungs: tuple[int, ...] = (500, 1000, 2000)
+
+    @property
+    def measures(self) -> tuple[MeasureSpec, ...]:
+        """The distance that ranks, then the others."""
+        own = MeasureSpec(extractor=self.extractor, reference=self.reference)
+        return (own, *(self.also or ()))
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if len(set(self.measures)) < len(self.measures):
+            raise ValueError("a pair of extractor and reference stands there twice")
+        return self
 
     @field_validator("rungs")
     @classmethod
@@ -362,11 +391,20 @@ def _with_absolute_paths(spec: StudySpec, base: Path) -> StudySpec:
             for name, value in config.items()
         }
 
+    def measured(one: Measured) -> Measured:
+        named, colon, place = one.extractor.partition(":")
+        if colon:
+            named = f"{named}:{absolute(place)}"
+        elif "/" in named or named.endswith(EXTRACTOR_FILES):  # else a registered name
+            named = absolute(named)
+        return one.model_copy(update={"extractor": named, "reference": absolute(one.reference)})
+
     checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
     if config is not None:
         config = absolute(config) if isinstance(config, str) else within(config)
     model = spec.model.model_copy(update={"checkpoint": checkpoint, "config": config})
-    metric = spec.metric.model_copy(update={"reference": absolute(spec.metric.reference)})
+    also = spec.metric.also and tuple(measured(one) for one in spec.metric.also)
+    metric = measured(spec.metric).model_copy(update={"also": also})
     return spec.model_copy(update={"model": model, "metric": metric})
 
 
@@ -391,8 +429,10 @@ def _problems(error: ValidationError) -> Iterable[str]:
 def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
     model: Any = StudySpec
     for part in location[:-1]:
-        annotation = model.model_fields[part].annotation
-        model = next(iter(get_args(annotation)), annotation)  # of X | None, X
+        if isinstance(part, str):
+            model = model.model_fields[part].annotation
+            while get_args(model):  # of X | None and tuple[X, ...], X
+                model = get_args(model)[0]
     return list(model.model_fields)
 
 

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from lambda_search.evaluation import scores_of
 from lambda_search.models.checkpoints import bundled_folder
+from lambda_search.paths import home
 from lambda_search.runner import plans_of
 from lambda_search.runner import worker_pool
 from lambda_search.search.evaluator import Evaluator
@@ -33,7 +34,6 @@ from lambda_search.search.space import Point
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import best
-from lambda_search.store.paths import home
 
 TRUTH_FROM = 2_000_000
 """Sample indices from here on: neither search (from 0) nor confirmation (from 10⁶) uses them."""

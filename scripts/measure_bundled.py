@@ -29,6 +29,7 @@ from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
+from lambda_search.paths import features_folder
 from lambda_search.runner import launch
 from lambda_search.runner import plans_of
 from lambda_search.runner import worker_pool
@@ -38,7 +39,6 @@ from lambda_search.search.progress import Progress
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import BestSchedule
-from lambda_search.store.paths import features_folder
 
 CHOOSE_FROM = 3_000_000
 """Sample indices that choose the checkpoint; nothing else uses them."""

@@ -11,7 +11,6 @@ minutes, or on a GPU, and resumes from `--checkpoint` if it exists.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import time
@@ -28,9 +27,15 @@ from torch.nn.functional import cross_entropy
 from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lambda_search.metrics.extractors.bundled import extractor_in
+from lambda_search.metrics.statistics import Statistics
+from lambda_search.metrics.statistics import write_statistics
 from lambda_search.models.networks.fashion_classifier import CONFIG
 from lambda_search.models.networks.fashion_classifier import WEIGHTS
 from lambda_search.models.networks.fashion_classifier import FashionClassifier
+
+KEPT = 2000
+"""Features that the reference keeps for KID."""
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4")
 
@@ -131,14 +136,19 @@ def save(folder: Path, network: FashionClassifier, images: Tensor, card: dict[st
     save_file(tensors, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
     (folder / CONFIG).write_text(json.dumps(card, indent=2) + "\n")
-    features = evaluate(network, images)[0].double().numpy()
-    np.savez(
-        folder / "reference.npz",
-        mu=features.mean(0),
-        sigma=np.cov(features, rowvar=False),
-        n=len(features),
-        extractor=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+    extractor = extractor_in(folder, torch.device("cpu"))
+    found = extractor((images * 255).round().to(torch.uint8)).double().numpy()
+    spread = np.linspace(0, len(found) - 1, KEPT).round().astype(int)
+    statistics = Statistics(
+        found.mean(0),
+        np.cov(found, rowvar=False),
+        len(found),
+        found[spread].astype(np.float32),
+        extractor.fingerprint,
+        extractor.name,
+        "Fashion-MNIST, 60,000 training images",
     )
+    write_statistics(folder / "reference.npz", statistics)
 
 
 def main() -> None:

@@ -117,10 +117,11 @@ def test_a_launch_without_weights_is_one_error_that_says_where_they_are(cli, fol
 
 def test_only_what_is_missing_is_called_missing(cli, study_file):
     text = study_file.read_text()
-    study_file.write_text(text.replace("extractor: bundled", "extractor: none-such"))
+    study_file.write_text(text.replace("extractor: bundled", "extractor: inception-clean"))
     [one] = json.loads(cli("launch", study_file, "--dry-run", "--json")[1])
     assert [item["what"] for item in one["missing"]] == ["extractor"]
-    assert "none-such" in one["missing"][0]["cause"]
+    assert "Inception" in one["missing"][0]["cause"]
+    assert "inception-2015-12-05.pt" in one["missing"][0]["hint"]
     assert "grid linspace" in one["sampler"] and "network evaluations/s" in one["estimate"]
     study_file.write_text(text.replace('"bundled:fashion-mnist"', "./none.npz"))
     [one] = json.loads(cli("launch", study_file, "--dry-run", "--json")[1])
@@ -135,6 +136,7 @@ def test_only_what_is_missing_is_called_missing(cli, study_file):
     ("old", "new", "words"),
     [
         ("framework: diffusers", "framework: admm", "no framework 'admm'"),
+        ("extractor: bundled", "extractor: none-such", "no extractor 'none-such'"),
         ("ancestral", "heun", "cannot be sampled with 'heun'"),
         ('"bundled:fashion-mnist"', "./broken.npz", "cannot be read"),
     ],

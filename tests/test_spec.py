@@ -202,7 +202,7 @@ def test_a_given_model_name_stays():
         ({"confirm__sample": 50}, "confirm.sample: there is no such field; did you mean 'samples"),
         ({"sampler__options": {"etta": 1}}, "sampler.etta: there is no such field; did you mean"),
         ({"matrix": {"sampler.stepz": [1, 2]}}, "sampler.stepz: there is no such field; did you"),
-        ({"metric__zzz": 1}, "known: name, extractor, reference, rungs"),
+        ({"metric__zzz": 1}, "known: extractor, reference, name, also, rungs"),
         # missing
         ({"model": None}, "model: is missing"),
         ({"sampler": None}, "sampler: is missing"),

@@ -15,8 +15,10 @@ from lambda_search.cli.commands import evaluate
 from lambda_search.cli.commands import launch
 from lambda_search.cli.commands import lookup
 from lambda_search.cli.commands import models
+from lambda_search.cli.commands import reference
 from lambda_search.cli.commands import report
 from lambda_search.cli.commands import status
+from lambda_search.downloads import go_offline
 
 __all__ = ["app"]
 
@@ -46,6 +48,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(models.app, name="models")
+app.add_typer(reference.app, name="reference")
 
 
 def _show_version(wanted: bool) -> None:
@@ -59,6 +62,14 @@ def _options(
     debug: Annotated[
         bool, typer.Option(envvar="LAMBDA_SEARCH_DEBUG", help="Show tracebacks of errors.")
     ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            envvar="LAMBDA_SEARCH_OFFLINE",
+            help="Never ask the network; use local files.",
+        ),
+    ] = False,
     _version: Annotated[
         bool,
         typer.Option(
@@ -68,3 +79,5 @@ def _options(
 ) -> None:
     if debug:
         os.environ["LAMBDA_SEARCH_DEBUG"] = "1"
+    if offline:
+        go_offline()

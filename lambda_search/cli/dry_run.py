@@ -73,7 +73,8 @@ def _plans(specs: Sequence[StudySpec]) -> Iterator[tuple[Plan, list[Missing]]]:
         named = spec.model.model_copy(update={"name": None, "dataset": None})
         if known is None or known[0] != named:
             known = named, _model(named)
-        model, missing = known[1], look(spec.metric)
+        model = known[1]
+        missing = [item for measure in spec.metric.measures for item in look(measure)]
         if isinstance(model, Missing):
             yield outline(spec, None), [model, *missing]
         elif missing:

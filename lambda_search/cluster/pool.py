@@ -26,6 +26,7 @@ from ray.exceptions import RayError
 from ray.exceptions import RayTaskError
 
 from lambda_search.cluster.worker import Worker
+from lambda_search.downloads import offline
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
@@ -94,7 +95,11 @@ class RayPool:
         self._gpus = (1.0 if available else 0.0) if gpus is None else gpus
         self._workers = workers
         as_actor: Any = ray.remote(
-            num_cpus=1, num_gpus=self._gpus, max_restarts=0, max_task_retries=0
+            num_cpus=1,
+            num_gpus=self._gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": _inherited()},
         )
         self._actor = as_actor(Worker)
         self._queue: list[_Job] = []
@@ -301,6 +306,11 @@ class RayPool:
 
 
 _DOCTOR = "See what is missing with: lambda-search doctor"
+
+
+def _inherited() -> dict[str, str]:
+    """What of this process's environment holds for workers on other hosts too."""
+    return dict.fromkeys(("LAMBDA_SEARCH_OFFLINE", "HF_HUB_OFFLINE"), "1") if offline() else {}
 
 
 def _resources() -> dict[str, float]:

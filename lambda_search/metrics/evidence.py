@@ -6,10 +6,17 @@ halves measure it without further images:
 
     corrected = 2·FID_n − ½(FID_even + FID_odd),
 
-which removes the 1/n term. The uncertainty follows from influence functions: the corrected
-distance moves with image i by ψᵢ = 2ψᵢ(all) − ψᵢ(its half). Candidates and λ = 1 share indices and
-noise, so a difference has the standard error sd(ψᵢ(λ) − ψᵢ(1))/√n, far below that of either
-distance alone.
+which removes the 1/n term. The uncertainty follows from influence functions: the distance moves
+with image i by ψᵢ, the corrected one by 2ψᵢ(all) − ψᵢ(its half). Candidates and λ = 1 share
+indices and noise, so a difference has the standard error sd(ψᵢ(λ) − ψᵢ(1))/√n, far below that of
+either distance alone.
+
+**Which score ranks.** The corrected one, at every n/d. In simulation with known truth
+(`scripts/bench_ranking.py`: regret of the best of 9 candidates, 200 repetitions, d = 64) it beats
+the plain one up to n = 2d (0.046 against 0.121 at n/d = ½, 0.029 against 0.041 at 1, 0.014 against
+0.019 at 2) and equals it from 4d on, with the same spread; and trials that stopped at different n
+can be compared by it alone. Below n = d neither ranks well: choose rungs of d images or more.
+Both are kept with every evaluation.
 """
 
 from __future__ import annotations
@@ -17,14 +24,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import torch
 from torch import Tensor
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.metrics.extrapolation import fid_at_infinity
 from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.metrics.kid import KernelReference
 from lambda_search.metrics.moments import Features
-from lambda_search.metrics.moments import as_features
 
-__all__ = ["Comparison", "Interval", "Score", "compare", "score"]
+__all__ = [
+    "Comparison",
+    "Extras",
+    "Interval",
+    "Score",
+    "check_count",
+    "compare",
+    "extras",
+    "score",
+]
+
+_COLUMNS = 256
+"""Features that are correlated at a time, so that float64 copies stay small."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +69,39 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What is told beside the FID, for information; it ranks nothing.
+
+    Arguments:
+        fid_at_infinity: FID∞, extrapolated.
+        kid: kernel distance to the reference's features, where it keeps any.
+    """
+
+    fid_at_infinity: float
+    kid: float | None
+
+
+@dataclass(frozen=True)
 class Score:
     """The FID of one schedule on n images.
 
     Arguments:
         n: number of images.
         fid: the plain Fréchet distance, as the field reports it at this n.
+        standard_error: of `fid`.
         corrected: the distance with the half-split correction.
-        standard_error: of `corrected`.
+        corrected_error: its standard error.
         influence: ψᵢ of `corrected`, float64 [n], in index order.
+        extras: what was computed beside it, on confirmation and by `evaluate`.
     """
 
     n: int
     fid: float
-    corrected: float
     standard_error: float
+    corrected: float
+    corrected_error: float
     influence: Tensor
+    extras: Extras | None = None
 
     def interval(self, level: float = 0.95) -> Interval:
         """The confidence interval of `fid` (sampling error only; it does not contain the bias)."""
@@ -91,24 +129,36 @@ class Comparison:
         return Interval.around(self.gain, self.standard_error, level)
 
 
+def check_count(n: int) -> None:
+    """Raises LambdaSearchError for fewer images than can be scored."""
+    if n < 8:
+        raise LambdaSearchError(f"{n} images cannot be scored.", "Take at least 8; 500 is usual.")
+
+
 def score(features: Features, reference: FrechetReference) -> Score:
     """Scores features [n, d] of images in index order.
 
     Raises:
         LambdaSearchError: for fewer than 8 images, features of another width, or NaN.
     """
-    x = as_features(features)
-    n = len(x)
-    if n < 8:
-        raise LambdaSearchError(f"{n} images cannot be scored.", "Take at least 8; 500 is usual.")
-    fid, psi = reference.analyse(x)
-    psi = 2 * psi
-    corrected = 2 * fid
+    n = len(features)
+    check_count(n)
+    fid, plain = reference.analyse(features)
+    psi, corrected = 2 * plain, 2 * fid
     for parity in (0, 1):
-        half_fid, half_psi = reference.analyse(x[parity::2])
+        half_fid, half_psi = reference.analyse(features[parity::2])
         corrected -= half_fid / 2
         psi[parity::2] -= half_psi
-    return Score(n, fid, corrected, float(psi.std()) / n**0.5, psi)
+    errors = [float(found.std()) / n**0.5 for found in (plain, psi)]
+    return Score(n, fid, errors[0], corrected, errors[1], psi)
+
+
+def extras(
+    features: Features, reference: FrechetReference, kernel: KernelReference | None
+) -> Extras:
+    """What is told beside the FID of features [n, d]."""
+    kid = None if kernel is None else kernel.distance(features)
+    return Extras(fid_at_infinity(features, reference), kid)
 
 
 def compare(
@@ -123,16 +173,19 @@ def compare(
         raw_gain=baseline.fid - candidate.fid,
         standard_error=float(difference.std()) / candidate.n**0.5,
         correlation=_mean_correlation(
-            as_features(candidate_features), as_features(baseline_features)
+            torch.as_tensor(candidate_features), torch.as_tensor(baseline_features)
         ),
     )
 
 
 def _mean_correlation(a: Tensor, b: Tensor) -> float:
     """Pearson correlation per feature over the pairs, averaged over the features that vary."""
-    a, b = a - a.mean(0), b - b.mean(0)
-    norms = (a.square().sum(0) * b.square().sum(0)).sqrt()
-    varies = norms > 0
-    if not varies.any():
-        return 0.0
-    return float(((a * b).sum(0)[varies] / norms[varies]).mean())
+    found = []
+    for left, right in zip(torch.split(a, _COLUMNS, 1), torch.split(b, _COLUMNS, 1), strict=True):
+        x, y = (part.to(torch.float64) for part in (left, right))
+        x, y = x - x.mean(0), y - y.mean(0)
+        norms = (x.square().sum(0) * y.square().sum(0)).sqrt()
+        varies = norms > 0
+        found.append((x * y).sum(0)[varies] / norms[varies])
+    each = torch.cat(found)
+    return float(each.mean()) if len(each) else 0.0

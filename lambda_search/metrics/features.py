@@ -1,77 +1,181 @@
 """Feature extractors: images in, features out, each with a fingerprint.
 
-One registers with an entry point in the group `lambda_search.extractors`.
+A study names one of these:
+
+    inception-clean, inception-legacy   the FID of clean-fid, and of EDM and ADM
+    clip-vit-b32, dinov2                CLIP-FID, FD-DINOv2
+    bundled                             the bundled model's
+    NAME:PATH                           one of them with weights that lie at PATH
+    PATH                                a TorchScript file, or a folder with a transformers model
+
+One registers with an entry point in the group `lambda_search.extractors`: a function of the device
+and of `Weights`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Protocol
+from typing import TypeAlias
 from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
-from lambda_search.models.checkpoints import bundled_folder
-from lambda_search.models.checkpoints import sha256_of
-from lambda_search.models.networks import fashion_classifier
+from lambda_search.metrics.preprocessing import Preprocessing
+from lambda_search.models.checkpoints import locate
+from lambda_search.setting import fingerprint
+from lambda_search.spec import EXTRACTOR_FILES
 
-__all__ = ["GROUP", "BundledExtractor", "Extractor", "load_extractor"]
+__all__ = [
+    "GROUP",
+    "Extractor",
+    "Factory",
+    "NetworkExtractor",
+    "Weights",
+    "extractors",
+    "load_extractor",
+]
 
 GROUP = "lambda_search.extractors"
-BUNDLED_FEATURES = "fashion-mnist-features"
+_CHUNK = 128
 
 
 class Extractor(Protocol):
     """Turns images into feature vectors.
 
     Arguments:
-        name: its registered name.
+        name: its registered name, or its file's.
         fingerprint: over weights, resize and value range; equal fingerprints, comparable features.
         dim: d, the width of its features.
+        published: the word by which clean-fid calls statistics of exactly these features
+            (`clean`, `legacy_tensorflow` …), or "" where nobody publishes any.
     """
 
     name: str
     fingerprint: str
     dim: int
+    published: str
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [n, c, h, w], on any device → float32 [n, d] on the CPU."""
         ...
 
 
-class BundledExtractor:
-    """The penultimate layer of a small Fashion-MNIST classifier; others are greyed, resized."""
+@dataclass(frozen=True)
+class Weights:
+    """Where an extractor may take its weights from.
 
-    name = "bundled"
+    Arguments:
+        path: of the user's own, or None for the published ones.
+        fetch: whether published ones may be fetched.
+    """
 
-    def __init__(self, device: torch.device) -> None:
-        folder = bundled_folder(BUNDLED_FEATURES)
-        network = fashion_classifier.load(folder).eval().requires_grad_(False)
-        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    path: Path | None = None
+    fetch: bool = True
+
+
+Factory: TypeAlias = Callable[[torch.device, Weights], Extractor]
+
+
+class NetworkExtractor:
+    """A network behind its preprocessing.
+
+    Arguments:
+        name, dim, published: as in `Extractor`.
+        network: float32 [n, channels, h, w] → [n, d], on `device`.
+        preprocessing: what it is fed.
+        weights: SHA-256 of its weights.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Callable[[Tensor], Tensor],
+        preprocessing: Preprocessing,
+        weights: str,
+        dim: int,
+        device: torch.device,
+        published: str = "",
+    ) -> None:
+        self.name = name
+        self.dim = dim
+        self.published = published
+        self.fingerprint = fingerprint(
+            {"weights": weights, "preprocessing": preprocessing.model_dump(mode="json")}
+        )
+        self.preprocessing = preprocessing
+        self._network = network
         self._device = device
-        self.fingerprint = sha256_of(folder / "model.safetensors")
-        self.dim = 128
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        x = images.to(self._device, torch.float32) / 255
-        if x.shape[1] != 1:
-            x = x.mean(1, keepdim=True)
-        if x.shape[2:] != (28, 28):
-            x = interpolate(x, (28, 28), mode="bicubic", antialias=True).clamp(0, 1)
-        return cast(Tensor, self._network.features(x)).float().cpu()
+        parts = []
+        for chunk in torch.split(images, _CHUNK):
+            found = self._network(self.preprocessing(chunk.to(self._device))).float()
+            if found.shape != (len(chunk), self.dim):
+                raise LambdaSearchError(
+                    f"The extractor {self.name} makes {list(found.shape)} of {len(chunk)} images "
+                    f"of {list(images.shape[1:])}; [{len(chunk)}, {self.dim}] is needed.",
+                    "Use images of the size that it is made for, or another extractor.",
+                )
+            parts.append(found)
+        return torch.cat(parts).cpu()
 
 
-def load_extractor(name: str, device: torch.device) -> Extractor:
-    """The extractor `name` on `device`.
+def extractors() -> tuple[str, ...]:
+    """The names of all registered extractors."""
+    return tuple(sorted(entry_points(group=GROUP).names))
+
+
+def load_extractor(name: str, device: torch.device, fetch: bool = True) -> Extractor:
+    """An extractor on `device`.
+
+    Arguments:
+        name: as above; paths are relative to the working folder.
+        device: where it computes.
+        fetch: whether published weights may be fetched.
 
     Raises:
-        UsageError: if none of that name is registered.
+        MissingFile: if its weights are not on this machine, and cannot or may not be fetched.
+        UsageError: if there is no such extractor, or its weights are not what they should be.
     """
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in found:
-        raise UsageError(f"There is no extractor '{name}'.", f"Known: {', '.join(sorted(found))}.")
-    return cast(Extractor, found[name].load()(device))
+    registered = {entry.name: entry for entry in entry_points(group=GROUP)}
+    base, colon, place = name.partition(":")
+    if base in registered:
+        factory = cast(Factory, registered[base].load())
+        return factory(device, Weights(_found(place, name) if colon else None, fetch))
+    if "/" not in name and not name.endswith(EXTRACTOR_FILES):
+        raise UsageError(
+            f"There is no extractor '{name}'.",
+            f"Known: {', '.join(sorted(registered))}; or name a TorchScript file or a folder.",
+        )
+    return _own(_found(name, name), device)
+
+
+def _found(place: str, name: str) -> Path:
+    path = locate(place) if place else None
+    if path is None:
+        raise MissingFile(
+            f"There is no extractor at {name}.",
+            "Check the path; relative paths start at the study file's folder.",
+        )
+    return path
+
+
+def _own(path: Path, device: torch.device) -> Extractor:
+    """The user's own: a transformers folder or a TorchScript file."""
+    if path.is_dir():
+        from lambda_search.metrics.extractors.transformers import from_folder
+
+        return from_folder(path, device)
+    from lambda_search.metrics.extractors.torchscript import from_file
+
+    return from_file(path, device)

@@ -6,8 +6,9 @@ r"""The Fréchet distance between Gaussians, fast where one of them is a fixed r
 
     tr (Σ Σᵣ)^½ = Σ √eig(Lᵀ Σ L),
 
-a symmetric problem. For n < d vectors X (rows, centred, divided by √(n − 1)) the same eigenvalues
-belong to the smaller Gram matrix (X L)(X L)ᵀ (FastFID, arXiv:2009.14075).
+a symmetric problem. With the n vectors as rows Y (centred, divided by √(n − 1)) and P = Y L, the
+same eigenvalues belong to PᵀP (d × d) and, where n < d, to the smaller PPᵀ (n × n; FastFID,
+arXiv:2009.14075). All of it is float64, on the reference's device.
 """
 
 from __future__ import annotations
@@ -24,18 +25,24 @@ from lambda_search.metrics.moments import as_features
 
 __all__ = ["FrechetReference", "frechet_distance"]
 
+_ROWS = 4096
+
 
 class FrechetReference:
     """The Gaussian that samples are measured against; its factor is computed once.
 
     Arguments:
-        mean: μᵣ, float64 [d].
-        cov: Σᵣ, float64 [d, d], symmetric.
+        mean: μᵣ, [d].
+        cov: Σᵣ, [d, d], symmetric.
+        device: where distances are computed; where `mean` is unless given.
+
+    Raises:
+        LambdaSearchError: for shapes that do not fit, NaN or infinity.
     """
 
-    def __init__(self, mean: Features, cov: Features) -> None:
-        self.mean = torch.as_tensor(mean).to(torch.float64)
-        self.cov = torch.as_tensor(cov).to(torch.float64)
+    def __init__(self, mean: Features, cov: Features, device: torch.device | None = None) -> None:
+        self.mean = torch.as_tensor(mean).to(device=device, dtype=torch.float64)
+        self.cov = torch.as_tensor(cov).to(device=self.mean.device, dtype=torch.float64)
         d = self.mean.numel()
         if self.mean.shape != (d,) or self.cov.shape != (d, d):
             raise LambdaSearchError(
@@ -53,6 +60,11 @@ class FrechetReference:
         """d, the width of the features."""
         return len(self.mean)
 
+    @property
+    def device(self) -> torch.device:
+        """Where distances are computed."""
+        return self.mean.device
+
     @cached_property
     def factor(self) -> Tensor:
         """L = V √w with Σᵣ = V diag(w) Vᵀ, float64 [d, d]."""
@@ -61,24 +73,19 @@ class FrechetReference:
         return factor
 
     def distance(self, sample: Moments | Features) -> float:
-        """The Fréchet distance to `sample`: moments, or features [n, d] (Gram form if n < d)."""
+        """The Fréchet distance to `sample`: moments, or features [n, d]."""
         if isinstance(sample, Moments):
             self._check_width(len(sample.centre))
-            middle = self.factor.T @ sample.cov @ self.factor
-            mean, trace = sample.mean, sample.cov.trace()
+            cov = sample.cov.to(self.device)
+            middle = self.factor.T @ cov @ self.factor
+            mean, trace = sample.mean.to(self.device), cov.trace()
         else:
-            x = as_features(sample)
-            self._check_width(x.shape[1])
-            if len(x) >= x.shape[1]:
-                return self.distance(Moments.from_features(x, self.mean))
-            mean = x.mean(0)
-            scaled = (x - mean) / (len(x) - 1) ** 0.5
-            projected = scaled @ self.factor
-            middle = projected @ projected.T
-            trace = scaled.square().sum()
+            mean, centred, projected = self._project(sample)
+            n, d = centred.shape
+            middle = projected @ projected.T if n < d else projected.T @ projected
+            trace = centred.square().sum()
         cross = torch.linalg.eigvalsh(middle).clamp(min=0).sqrt().sum()
-        difference = mean - self.mean
-        return float(difference @ difference + trace + self.cov.trace() - 2 * cross)
+        return self._assemble(mean, trace, cross)
 
     def analyse(self, features: Features) -> tuple[float, Tensor]:
         r"""The distance to features [n, d], and how much each vector moves it: ψ(xᵢ), float64 [n].
@@ -87,28 +94,46 @@ class FrechetReference:
 
             ψ(x) = 2(μ − μᵣ)·y + yᵀ(I − T) y,   y = x − μ,   T = L (Lᵀ Σ L)^{-½} Lᵀ,
 
-        with the pseudo-inverse where Σ is singular. sd(ψ)/√n is the distance's standard error, and
-        sd(ψ_a − ψ_b)/√n that of a difference on paired samples.
+        with the pseudo-inverse where Σ is singular. With P = U S Vᵀ, the rows p of √(n − 1) P are
+        Lᵀy, and yᵀTy = p V S⁻¹ Vᵀ pᵀ; where n < d, that is (n − 1) Σₖ Uᵢₖ² Sₖ, for which V is not
+        needed. sd(ψ)/√n is the distance's standard error, and sd(ψ_a − ψ_b)/√n that of a
+        difference on paired samples.
         """
-        x = as_features(features)
-        self._check_width(x.shape[1])
-        mean = x.mean(0)
-        y = x - mean
-        cov = y.T @ y / (len(x) - 1)
-        w, v = torch.linalg.eigh(self.factor.T @ cov @ self.factor)
-        w = w.clamp(min=0)
-        w[: max(len(w) - len(x) + 1, 0)] = 0  # the rank is at most n − 1
-        difference = mean - self.mean
-        distance = difference @ difference + cov.trace() + self.cov.trace() - 2 * w.sqrt().sum()
-        tolerance = w.max() * len(w) * torch.finfo(w.dtype).eps
-        inverse_root = torch.where(w > tolerance, w, torch.inf).rsqrt()
-        transport = (self.factor @ v) * inverse_root.sqrt()
-        psi = 2 * (y @ difference) + y.square().sum(1) - (y @ transport).square().sum(1)
-        return float(distance), psi - psi.mean()
+        mean, centred, projected = self._project(features)
+        n, d = centred.shape
+        if n < d:
+            w, u = torch.linalg.eigh(projected @ projected.T)
+            root = w.clamp(min=0).sqrt()
+            quadratic = (n - 1) * (u.square() @ root)
+        else:
+            w, v = torch.linalg.eigh(projected.T @ projected)
+            root = w.clamp(min=0).sqrt()
+            tolerance = root.max() * (d * torch.finfo(root.dtype).eps) ** 0.5
+            inverse = torch.where(root > tolerance, root, torch.inf).reciprocal()
+            half = v * inverse.sqrt()
+            parts = [(part @ half).square().sum(1) for part in torch.split(projected, _ROWS)]
+            quadratic = (n - 1) * torch.cat(parts)
+        squares = centred.square().sum(1)
+        distance = self._assemble(mean, squares.sum(), root.sum())
+        along = centred @ (mean - self.mean) * (n - 1) ** 0.5
+        psi = 2 * along + (n - 1) * squares - quadratic
+        return distance, (psi - psi.mean()).cpu()
 
     def influence(self, features: Features) -> Tensor:
         """ψ(xᵢ) alone (see `analyse`)."""
         return self.analyse(features)[1]
+
+    def _project(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
+        """μ; the centred rows Y, divided by √(n − 1); and P = Y L."""
+        x = as_features(features, self.device)
+        self._check_width(x.shape[1])
+        mean = x.mean(0)
+        centred = (x - mean) / (len(x) - 1) ** 0.5
+        return mean, centred, centred @ self.factor
+
+    def _assemble(self, mean: Tensor, trace: Tensor, cross: Tensor) -> float:
+        difference = mean - self.mean
+        return float(difference @ difference + trace + self.cov.trace() - 2 * cross)
 
     def _check_width(self, width: int) -> None:
         if width != self.dim:

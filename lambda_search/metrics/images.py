@@ -106,8 +106,10 @@ class ImageSet(ABC):
         assert shape is not None
         return shape
 
-    def batches(self, size: int) -> Iterator[Tensor]:
+    def batches(self, size: int, start: int = 0) -> Iterator[Tensor]:
         """All images, uint8 [≤ size, c, h, w]; none is alone in its batch if size ≥ 3.
+
+        Batches that end by image `start` are left out; the others are the same as without it.
 
         Raises:
             UsageError: if one cannot be read, or is not what it was when `digests` was read.
@@ -116,7 +118,11 @@ class ImageSet(ABC):
         stored = zip(self.names, self.digests, self.contents(), strict=True)
         parts = -(-n // size)
         for part in range(parts):
-            count = n * (part + 1) // parts - n * part // parts
+            end = n * (part + 1) // parts
+            count = end - n * part // parts
+            if end <= start:
+                next(islice(stored, count - 1, count), None)
+                continue
             images = np.empty((count, *shape), np.uint8)
             for i, (name, digest, content) in enumerate(islice(stored, count)):
                 if hashlib.sha256(content).digest() != digest:

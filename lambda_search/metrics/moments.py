@@ -1,8 +1,8 @@
-"""First and second moments of features, in float64, mergeable by addition.
+"""First and second moments of features, streamed and merged in any grouping to the same bits.
 
-Stored are n, Σ(x − c) and Σ(x − c)(x − c)ᵀ about a shared centre c (the reference's mean, which
-keeps the sums small), so that blocks merge by plain addition and the same blocks in the same order
-give the same bits.
+Kept are n, Σ(x − c) and Σ(x − c)(x − c)ᵀ about a shared centre c (the reference's mean, which
+keeps the sums small). Each block's sums are float64; blocks are added without rounding, so only
+the blocks matter, not how they were grouped or who added them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import torch
 from torch import Tensor
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.metrics.exact import ExactSum
 
 __all__ = ["Features", "Moments", "as_features"]
 
 Features: TypeAlias = Tensor | np.ndarray
 
 
-def as_features(features: Features) -> Tensor:
-    """`features` as a float64 tensor [n, d].
+def as_features(features: Features, device: torch.device | None = None) -> Tensor:
+    """`features` as a float64 tensor [n, d] on `device` (where they are unless given).
 
     Raises:
         LambdaSearchError: if it is not [n, d] with n ≥ 2, or holds NaN or infinity.
     """
-    x = torch.as_tensor(features).to(torch.float64)
+    x = torch.as_tensor(features).to(device=device, dtype=torch.float64)
     if x.ndim != 2 or len(x) < 2:
         raise LambdaSearchError(
             f"Features have the shape {tuple(x.shape)}; moments need [n, d] with n ≥ 2.",
@@ -48,14 +49,14 @@ class Moments:
 
     Arguments:
         n: number of vectors.
-        total: Σ(x − c), float64 [d].
-        outer: Σ(x − c)(x − c)ᵀ, float64 [d, d].
+        sums: Σ(x − c), [d].
+        products: Σ(x − c)(x − c)ᵀ, [d, d].
         centre: c, float64 [d].
     """
 
     n: int
-    total: Tensor
-    outer: Tensor
+    sums: ExactSum
+    products: ExactSum
     centre: Tensor
 
     @classmethod
@@ -64,21 +65,34 @@ class Moments:
         x = as_features(features)
         c = x.new_zeros(x.shape[1]) if centre is None else torch.as_tensor(centre).to(x)
         shifted = x - c
-        return cls(len(x), shifted.sum(0), shifted.T @ shifted, c)
+        return cls(len(x), ExactSum.of(shifted.sum(0)), ExactSum.of(shifted.T @ shifted), c)
 
     @classmethod
     def from_mean_cov(cls, mean: Features, cov: Features, n: int) -> Moments:
         """Moments of n vectors of mean [d] and covariance [d, d] (divided by n − 1)."""
         centre = torch.as_tensor(mean).to(torch.float64)
-        outer = torch.as_tensor(cov).to(torch.float64) * (n - 1)
-        return cls(n, torch.zeros_like(centre), outer, centre)
+        products = torch.as_tensor(cov).to(torch.float64) * (n - 1)
+        return cls(n, ExactSum.of(torch.zeros_like(centre)), ExactSum.of(products), centre)
 
     def __add__(self, other: Moments) -> Moments:
         if not torch.equal(self.centre, other.centre):
             raise ValueError("moments merge only about one centre")
         return Moments(
-            self.n + other.n, self.total + other.total, self.outer + other.outer, self.centre
+            self.n + other.n,
+            self.sums + other.sums,
+            self.products + other.products,
+            self.centre,
         )
+
+    @property
+    def total(self) -> Tensor:
+        """Σ(x − c), float64 [d]."""
+        return self.sums.value()
+
+    @property
+    def outer(self) -> Tensor:
+        """Σ(x − c)(x − c)ᵀ, float64 [d, d]."""
+        return self.products.value()
 
     @property
     def mean(self) -> Tensor:
@@ -88,4 +102,5 @@ class Moments:
     @property
     def cov(self) -> Tensor:
         """Σ, float64 [d, d], divided by n − 1 as numpy.cov does."""
-        return (self.outer - torch.outer(self.total, self.total) / self.n) / (self.n - 1)
+        total = self.total
+        return (self.outer - torch.outer(total, total) / self.n) / (self.n - 1)

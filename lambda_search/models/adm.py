@@ -16,6 +16,7 @@ from torch import nn
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
 from lambda_search.models.adm_config import ADMFlags
 from lambda_search.models.adm_config import classifier_arguments
 from lambda_search.models.adm_config import read_flags
@@ -26,7 +27,6 @@ from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
-from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import tensors
 from lambda_search.models.networks.encoder import Encoder

@@ -5,7 +5,6 @@ Checkpoints are data: nothing in one is ever executed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from importlib import resources
@@ -16,6 +15,7 @@ import yaml
 from torch import Tensor
 from torch import nn
 
+from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.spec import CONFIG_PATHS
 
@@ -26,11 +26,11 @@ __all__ = [
     "load_weights",
     "locate",
     "read_config",
-    "sha256_of",
 ]
 
 BUNDLED = "bundled:"
 _SHOWN = 5
+_CHECK = "Check the path; relative paths start at the study file's folder."
 
 
 def bundled_folder(name: str) -> Path:
@@ -64,26 +64,15 @@ def find(checkpoint: str) -> Path:
     """The file that `checkpoint` names.
 
     Raises:
-        UsageError: if there is none, or if it is a folder.
+        MissingFile: if there is none.
+        UsageError: if it is a folder.
     """
     path = locate(checkpoint)
-    if path is None or not path.is_file():
-        what = "There is no checkpoint at" if path is None else "This is a folder, not a file:"
-        raise UsageError(
-            f"{what} {checkpoint}.",
-            "Check the path; relative paths start at the study file's folder.",
-        )
+    if path is None:
+        raise MissingFile(f"There is no checkpoint at {checkpoint}.", _CHECK)
+    if not path.is_file():
+        raise UsageError(f"This is a folder, not a file: {checkpoint}.", _CHECK)
     return path
-
-
-def sha256_of(*files: Path) -> str:
-    """SHA-256 over the bytes of `files` in order, hexadecimal."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
-from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.pipelines.files import check_part
 from lambda_search.models.pipelines.files import fetch
 from lambda_search.models.pipelines.files import first_line

@@ -20,11 +20,11 @@ from torch.nn.functional import one_hot
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
-from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.networks.edm import DhariwalUNet
 from lambda_search.models.networks.edm import SongUNet
 from lambda_search.models.networks.preconditioning import Edm

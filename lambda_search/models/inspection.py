@@ -13,10 +13,10 @@ from torch import Tensor
 from torch import nn
 
 from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
-from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework

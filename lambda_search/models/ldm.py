@@ -19,12 +19,12 @@ from torch import nn
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
-from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.ldm_checkpoint import UNET
 from lambda_search.models.ldm_checkpoint import alpha_bar

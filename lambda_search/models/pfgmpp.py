@@ -19,9 +19,9 @@ from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.noise import beta
 from lambda_search.diffusion.noise import normal
 from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
-from lambda_search.models.checkpoints import sha256_of
 from lambda_search.models.edm import EdmModel
 from lambda_search.models.edm import loaded
 from lambda_search.models.networks.preconditioning import Preconditioned

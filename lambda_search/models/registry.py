@@ -29,6 +29,7 @@ __all__ = [
     "Framework",
     "Loader",
     "converted_config",
+    "device_of",
     "framework_of",
     "frameworks",
     "load_model",
@@ -103,10 +104,16 @@ def load_model(
     load = framework_of(framework).load
     if config is None:
         config = converted_config(Path(checkpoint))
-    return load(str(checkpoint), config, _device(device))
+    return load(str(checkpoint), config, device_of(device))
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str | None) -> torch.device:
+    """The device `name`; unless given, CUDA where there is a GPU.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -14,9 +14,11 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 
+from lambda_search.downloads import offline
+from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
 from lambda_search.models.checkpoints import locate
-from lambda_search.models.checkpoints import sha256_of
 
 __all__ = ["LatentDecoder"]
 
@@ -71,9 +73,11 @@ def _fetch(name: str) -> Path:
     try:
         if name.count("/") != 1 or name.startswith((".", "/", "~")):
             raise HFValidationError(name)
-        return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS]))
+        return Path(
+            snapshot_download(name, local_files_only=offline(), allow_patterns=[_CONFIG, _WEIGHTS])
+        )
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UsageError(
+        raise MissingFile(
             f"There is no autoencoder {name}: it is no folder, and the hub did not give it.",
             "Check vae and the network, or copy the autoencoder's folder to this machine.",
         ) from error

@@ -13,13 +13,13 @@ from PIL import Image
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.paths import previews_folder
 from lambda_search.report.figures import cost_figure
 from lambda_search.report.figures import lambda_figure
 from lambda_search.report.figures import plane_figure
 from lambda_search.report.figures import rung_figure
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import as_best
-from lambda_search.store.paths import previews_folder
 from lambda_search.store.previews import load_preview
 from lambda_search.store.store import Store
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Sequence
 
-from lambda_search.metrics.evidence import Comparison
-from lambda_search.metrics.evidence import compare
+from lambda_search.paths import previews_folder
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import settle
@@ -28,7 +27,6 @@ from lambda_search.search.record import as_row
 from lambda_search.search.rungs import promoted
 from lambda_search.search.space import Point
 from lambda_search.store.leases import Lease
-from lambda_search.store.paths import previews_folder
 from lambda_search.store.previews import save_preview
 from lambda_search.store.store import Store
 from lambda_search.store.tables import Evaluation
@@ -86,8 +84,8 @@ class Driver:
         for trial in self._store.trials(self._study.id):
             schedule = LambdaSchedule(trial.b, trial.k)
             yield from self._evaluator.shard_names(schedule, 0, rungs[-1]).values()
-            yield from self._evaluator.shard_names(schedule, *self._confirm_range()).values()
-        yield from self._evaluator.shard_names(_BASELINE, *self._confirm_range()).values()
+            yield from self._evaluator.all_shards(schedule, *self._confirm_range())
+        yield from self._evaluator.all_shards(_BASELINE, *self._confirm_range())
 
     # Search
 
@@ -168,9 +166,9 @@ class Driver:
         first, n = self._confirm_range()
         confirmed = [trials[0], *self._candidates(trials)]
         schedules = [LambdaSchedule(trial.b, trial.k) for trial in confirmed]
-        scored = self._evaluator.scores([_BASELINE, *schedules[1:]], first, n)
+        scored = self._evaluator.scores([_BASELINE, *schedules[1:]], first, n, whole=True)
         baseline = scored[0]
-        against = [_against(result, baseline) for result in scored]
+        against = [result.against(baseline) for result in scored]
         contenders = [
             Contender(trial.number, schedule, result.score, comparison)
             for trial, schedule, result, comparison in zip(
@@ -187,7 +185,7 @@ class Driver:
         )
         row = as_row(
             outcome,
-            baseline.score,
+            scored,
             contenders,
             self._plan,
             self._study,
@@ -239,7 +237,7 @@ class Driver:
                 "search",
                 0,
                 result.score,
-                _against(result, baseline),
+                result.against(baseline),
                 self._name(trial, 0, n),
             )
             for trial, result in zip(missing, scored, strict=True)
@@ -258,7 +256,3 @@ class Driver:
 
 def _point(trial: Trial) -> Point:
     return Point(trial.mean, trial.slope)
-
-
-def _against(result: Scored, baseline: Scored) -> Comparison:
-    return compare(result.score, baseline.score, result.features, baseline.features)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Protocol
 
@@ -22,10 +24,13 @@ from numpy.typing import NDArray
 
 from lambda_search.diffusion.noise import NOISE_SCHEME
 from lambda_search.diffusion.samplers import SAMPLER_REVISION
+from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
+from lambda_search.metrics.evidence import compare
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.plan import Plan
 from lambda_search.search.pool import Pool
+from lambda_search.search.tasks import Measure
 from lambda_search.search.tasks import Preview
 from lambda_search.search.tasks import SampleShard
 from lambda_search.search.tasks import ScoreFeatures
@@ -64,7 +69,7 @@ class Meter:
     def add(self, result: ShardResult) -> None:
         """Counts a computed shard."""
         with self._lock:
-            self.images += len(result.features)
+            self.images += result.images
             self.network_seconds += result.network_seconds
             self.feature_seconds += result.feature_seconds
 
@@ -76,10 +81,21 @@ class Meter:
 
 @dataclass(frozen=True)
 class Scored:
-    """A schedule's score and the features behind it, float32 [n, d]."""
+    """A schedule's score and the features behind it.
+
+    Arguments:
+        score: of the distance that ranks.
+        features: float32 [n, d].
+        also: the same for the other distances, on the same images.
+    """
 
     score: Score
     features: Array
+    also: tuple[Scored, ...] = ()
+
+    def against(self, baseline: Scored) -> Comparison:
+        """The comparison with λ = 1 on the same indices."""
+        return compare(self.score, baseline.score, self.features, baseline.features)
 
 
 class Evaluator:
@@ -112,37 +128,60 @@ class Evaluator:
         self._under_way: dict[str, Future[Array]] = {}
         self.meter = meter or Meter()
         told = asdict(plan.recipe) | {"options": plan.recipe.options.model_dump(exclude_none=True)}
-        for name in ("checkpoint", "reference", "reference_fingerprint"):
-            del told[name]  # the weights' hash is there; scores come later
+        for name in ("checkpoint", "measures"):
+            del told[name]  # the weights' hash is there; measures come with each name
         self._identity = told | self.identity
 
-    def shard_names(self, schedule: LambdaSchedule, first: int, n: int) -> dict[int, str]:
-        """The names of the shards of n images from index `first` on, by start index."""
+    def shard_names(
+        self, schedule: LambdaSchedule, first: int, n: int, measure: Measure | None = None
+    ) -> dict[int, str]:
+        """The names of the shards of n images from index `first` on, by start index.
+
+        A shard has a name for each measure; that of the ranking one unless given.
+        """
         batch = self._recipe.options.batch
-        identity = self._identity | {"b": schedule.b, "k": schedule.k}
+        identity = self._identity | {
+            "b": schedule.b,
+            "k": schedule.k,
+            "extractor": (measure or self._recipe.measures[0]).extractor_fingerprint,
+        }
         return {
             start: fingerprint(identity | {"start": start})
             for start in range(first, first + n, batch)
         }
 
+    def all_shards(self, schedule: LambdaSchedule, first: int, n: int) -> Iterator[str]:
+        """The names of those shards, for every measure."""
+        for measure in self._recipe.measures:
+            yield from self.shard_names(schedule, first, n, measure).values()
+
     def name(self, schedule: LambdaSchedule, first: int, n: int) -> str:
         """The name of the evaluation of n images from index `first` on."""
         return fingerprint({"shards": self.shard_names(schedule, first, n), "n": n})
 
-    def scores(self, schedules: Sequence[LambdaSchedule], first: int, n: int) -> list[Scored]:
+    def scores(
+        self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
+    ) -> list[Scored]:
         """Scores of `schedules` on the n images from index `first` on, in order.
 
         All their shards are queued at once; each schedule is scored as soon as its images are
-        there.
+        there. With `whole`, every measure is scored on them, with FID∞ and KID beside.
         """
-        pending = [self._features(schedule, first, n) for schedule in schedules]
+        measures = self._recipe.measures if whole else self._recipe.measures[:1]
+        pending = [self._features(schedule, first, n, measures) for schedule in schedules]
         scoring = []
         for collect in pending:
             features = collect()
-            scoring.append(
-                (features, self._pool.submit(ScoreFeatures(self._recipe, features), urgent=True))
+            tasks = [ScoreFeatures(m, f, whole) for m, f in zip(measures, features, strict=True)]
+            scoring.append((features, [self._pool.submit(task, urgent=True) for task in tasks]))
+        found = []
+        for features, futures in scoring:
+            ranking, *others = (
+                Scored(future.result(), array)
+                for future, array in zip(futures, features, strict=True)
             )
-        return [Scored(future.result(), features) for features, future in scoring]
+            found.append(replace(ranking, also=tuple(others)))
+        return found
 
     def preview(
         self, schedules: Sequence[LambdaSchedule], first: int, count: int
@@ -154,39 +193,69 @@ class Evaluator:
         ]
         return [future.result() for future in futures]
 
-    def _features(self, schedule: LambdaSchedule, first: int, n: int) -> Callable[[], Array]:
-        """Queues what is missing; the returned function waits for features [n, d]."""
-        parts: list[Future[Array]] = [
-            self._shard(schedule, start, name)
-            for start, name in self.shard_names(schedule, first, n).items()
+    def _features(
+        self, schedule: LambdaSchedule, first: int, n: int, measures: Sequence[Measure]
+    ) -> Callable[[], list[Array]]:
+        """Queues what is missing; the returned function waits for each measure's [n, d]."""
+        names = [self.shard_names(schedule, first, n, measure) for measure in measures]
+        parts = [
+            self._shard(schedule, start, [each[start] for each in names], measures)
+            for start in names[0]
         ]
-        return lambda: np.concatenate([part.result() for part in parts])[:n]
+        return lambda: [
+            np.concatenate([part.result() for part in column])[:n]
+            for column in zip(*parts, strict=True)
+        ]
 
-    def _shard(self, schedule: LambdaSchedule, start: int, name: str) -> Future[Array]:
-        under_way = self._under_way.get(name)
-        if under_way is not None:
-            return under_way
-        kept: Future[Array] = Future()
-        known = self._files.get(name)
-        if known is not None:
-            if name not in self._counted:
-                self._counted.add(name)
-                self.meter.reuse(len(known))
-            kept.set_result(known)
-            return kept
+    def _shard(
+        self,
+        schedule: LambdaSchedule,
+        start: int,
+        names: Sequence[str],
+        measures: Sequence[Measure],
+    ) -> list[Future[Array]]:
+        """One shard's features by measure; what is missing of it is sampled once."""
+        found = [self._known(name) for name in names]
+        missing = [place for place, future in enumerate(found) if future is None]
+        if not missing:
+            if names[0] not in self._counted and names[0] not in self._under_way:
+                self._counted.add(names[0])
+                self.meter.reuse(self._recipe.options.batch)
+            return [future for future in found if future is not None]
+        kept: dict[int, Future[Array]] = {place: Future() for place in missing}
 
         def keep(computed: Future[ShardResult]) -> None:
             try:
                 result = computed.result()
-                self._files.put(name, result.features)
-                self._counted.add(name)
+                for place, features in zip(missing, result.features, strict=True):
+                    self._files.put(names[place], features)
+                self._counted.add(names[0])
                 self.meter.add(result)
-                kept.set_result(result.features)
+                for place, features in zip(missing, result.features, strict=True):
+                    kept[place].set_result(features)
             except BaseException as error:
-                kept.set_exception(error)
+                for future in kept.values():
+                    if not future.done():
+                        future.set_exception(error)
             finally:
-                self._under_way.pop(name, None)
+                for place in missing:
+                    self._under_way.pop(names[place], None)
 
-        self._under_way[name] = kept
-        self._pool.submit(SampleShard(self._recipe, schedule, start)).add_done_callback(keep)
+        for place, future in kept.items():
+            self._under_way[names[place]] = future
+        wanted = tuple(measures[place] for place in missing)
+        task = SampleShard(self._recipe, schedule, start, wanted)
+        self._pool.submit(task).add_done_callback(keep)
+        return [kept[place] if known is None else known for place, known in enumerate(found)]
+
+    def _known(self, name: str) -> Future[Array] | None:
+        """A shard's features that are under way or kept."""
+        under_way = self._under_way.get(name)
+        if under_way is not None:
+            return under_way
+        features = self._files.get(name)
+        if features is None:
+            return None
+        kept: Future[Array] = Future()
+        kept.set_result(features)
         return kept

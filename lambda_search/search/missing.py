@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 import torch
 
+from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.reference import IMAGES
 from lambda_search.metrics.reference import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
-from lambda_search.models.registry import frameworks
 from lambda_search.models.registry import load_model
+from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
-from lambda_search.search.space import Space
-from lambda_search.search.tasks import Recipe
-from lambda_search.setting import Setting
-from lambda_search.spec import MetricSpec
+from lambda_search.search.plan import assemble
+from lambda_search.search.tasks import Measure
+from lambda_search.spec import MeasureSpec
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 
@@ -54,34 +55,29 @@ def model_of(spec: ModelSpec) -> Model:
     """
     try:
         return load_model(spec.framework, spec.checkpoint, spec.config)
-    except UsageError as error:
-        if spec.framework not in frameworks() or locate(spec.checkpoint) is not None:
-            raise
-        raise MissingWeights(
-            f"The weights {spec.checkpoint} are not on this machine.", _advice(spec) or error.hint
-        ) from error
+    except MissingFile as error:
+        here = locate(spec.checkpoint) is not None  # then it is the classifier or the decoder
+        cause = error.cause if here else f"The weights {spec.checkpoint} are not on this machine."
+        raise MissingWeights(cause, _advice(spec) or error.hint) from error
 
 
-def missing_metric(spec: MetricSpec) -> list[Missing]:
-    """What of the extractor and the reference is not here.
+def missing_metric(spec: MeasureSpec) -> list[Missing]:
+    """What of the extractor and the reference is not here; nothing is fetched.
 
     Raises:
-        UsageError: for a reference that is here and cannot be used.
+        UsageError: for one that does not exist, or is here and cannot be used.
     """
-    here = locate(spec.reference.removeprefix("images:")) is not None
     try:
-        extractor = load_extractor(spec.extractor, torch.device("cpu"))
-    except UsageError as error:
+        extractor = load_extractor(spec.extractor, torch.device("cpu"), fetch=False)
+    except MissingFile as error:
         missing = [Missing("extractor", error.cause, error.hint)]
-        if not here:
+        if locate(spec.reference.removeprefix(IMAGES)) is None:
             cause = f"The reference {spec.reference} cannot be looked at without the extractor."
             missing.append(Missing("reference", cause, ""))
         return missing
     try:
-        load_reference(spec.reference, extractor)
-    except UsageError as error:
-        if here:
-            raise
+        load_reference(spec.reference, extractor, cache=references_folder(), fetch=False)
+    except MissingFile as error:
         return [Missing("reference", error.cause, error.hint)]
     return []
 
@@ -97,40 +93,9 @@ def outline(spec: StudySpec, model: Model | None) -> Plan:
     if model is not None:
         options = model.resolve(sampler.name, steps, options)
         steps = len(model.grid(sampler.name, steps, options))
-    weights = _UNKNOWN if model is None else model.sha256
-    definition = _UNKNOWN if model is None else model.definition
-    setting = Setting(
-        model=spec.model.name or spec.name,
-        weights=weights,
-        framework=spec.model.framework,
-        definition=definition,
-        sampler=sampler.name,
-        options=options,
-        steps=sampler.steps,
-        guidance=sampler.guidance,
-        site=sampler.site,
-        metric=spec.metric.name,
-        extractor=spec.metric.extractor,
-        reference=spec.metric.reference,
-    )
-    recipe = Recipe(
-        framework=spec.model.framework,
-        checkpoint=spec.model.checkpoint,
-        config=spec.model.config,
-        weights=weights,
-        definition=definition,
-        sampler=sampler.name,
-        steps=sampler.steps,
-        options=options,
-        site=sampler.site,
-        guidance=sampler.guidance,
-        seed=spec.search.seed,
-        extractor=spec.metric.extractor,
-        extractor_fingerprint=_UNKNOWN,
-        reference=spec.metric.reference,
-        reference_fingerprint=_UNKNOWN,
-    )
-    return Plan(spec, setting, recipe, Space.of(spec, steps), width=0)
+    weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)
+    measures = tuple(Measure(m.extractor, "", m.reference, "") for m in spec.metric.measures)
+    return assemble(spec, options, steps, weights, measures, widths=())
 
 
 def _advice(spec: ModelSpec) -> str:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 
 import torch
 
-from lambda_search.errors import UsageError
+from lambda_search.metrics.features import Extractor
 from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.reference import Reference
 from lambda_search.metrics.reference import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import check_site
+from lambda_search.paths import references_folder
 from lambda_search.search.space import Space
+from lambda_search.search.tasks import Measure
 from lambda_search.search.tasks import Recipe
+from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
 from lambda_search.spec import CONFIRM_FROM
 from lambda_search.spec import StudySpec
-from lambda_search.store.paths import references_folder
 
-__all__ = ["Plan", "confirm_start", "resolve"]
+__all__ = ["Plan", "assemble", "confirm_start", "resolve", "resolve_measure"]
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ class Plan:
         setting: what its rows hold for.
         recipe: what workers need.
         space: where λ is looked for; `space.steps` is the real length of the grid.
-        width: d, the width of the features.
+        widths: d, the width of each measure's features.
     """
 
     spec: StudySpec
     setting: Setting
     recipe: Recipe
     space: Space
-    width: int
+    widths: tuple[int, ...]
 
     @property
     def batch(self) -> int:
@@ -51,6 +53,11 @@ class Plan:
         """How many shards hold n images."""
         return ceil(n / self.batch)
 
+    def confirm_images(self) -> int:
+        """Images that the confirmation makes."""
+        confirm = self.spec.confirm
+        return self.shards(confirm.samples) * (confirm.top + 1) * self.batch
+
     def most_images(self) -> int:
         """Images that the search and the confirmation make if every second trial goes on."""
         rungs = self.spec.metric.rungs
@@ -58,9 +65,12 @@ class Plan:
         for n in rungs:
             shards += alive * (self.shards(n) - self.shards(before))
             alive, before = alive // 2 + 1, n
-        return (
-            shards + self.shards(self.spec.confirm.samples) * (self.spec.confirm.top + 1)
-        ) * self.batch
+        return shards * self.batch + self.confirm_images()
+
+    def most_feature_bytes(self) -> int:
+        """What their float32 features take on disk."""
+        ranking, *others = self.widths
+        return 4 * (self.most_images() * ranking + self.confirm_images() * sum(others))
 
 
 def confirm_start(batch: int) -> int:
@@ -86,43 +96,75 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     model.check_decoder()
     options = model.resolve(sampler.name, sampler.steps, sampler.options)
     steps = len(model.grid(sampler.name, sampler.steps, options))
-    extractor = load_extractor(spec.metric.extractor, torch.device("cpu"))
-    reference = load_reference(spec.metric.reference, extractor, cache=references_folder())
-    if reference.dim != extractor.dim:
-        raise UsageError(
-            f"The reference {spec.metric.reference} is {reference.dim} wide, and the "
-            f"extractor's features are {extractor.dim} wide.",
-            "Use a reference that was made with the same extractor.",
-        )
+    cpu = torch.device("cpu")
+    used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
+    measures = tuple(measure for measure, _, _ in used)
+    widths = tuple(extractor.dim for _, extractor, _ in used)
+    return assemble(spec, options, steps, (model.sha256, model.definition), measures, widths)
+
+
+def assemble(
+    spec: StudySpec,
+    options: SamplerOptions,
+    steps: int,
+    model: tuple[str, str],
+    measures: tuple[Measure, ...],
+    widths: tuple[int, ...],
+) -> Plan:
+    """The plan of a study.
+
+    Arguments:
+        spec: the study.
+        options: the sampler's, as far as they are resolved.
+        steps: the real length of its grid.
+        model: SHA-256 of its weights and of their definition.
+        measures: what its metric names.
+        widths: d, the width of each one's features.
+
+    Raises:
+        UsageError: if λ reaches zero in the ranges that are searched.
+    """
+    sampler = spec.sampler
     setting = Setting(
         model=spec.model.name or spec.name,
-        weights=model.sha256,
+        weights=model[0],
         framework=spec.model.framework,
-        definition=model.definition,
+        definition=model[1],
         sampler=sampler.name,
         options=options,
         steps=sampler.steps,
         guidance=sampler.guidance,
         site=sampler.site,
         metric=spec.metric.name,
-        extractor=f"{extractor.name}@{extractor.fingerprint[:16]}",
-        reference=f"{Path(reference.name).name}@{reference.fingerprint[:16]}",
+        extractor=measures[0].extractor_label,
+        reference=measures[0].reference_label,
     )
     recipe = Recipe(
         framework=spec.model.framework,
         checkpoint=spec.model.checkpoint,
         config=spec.model.config,
-        weights=model.sha256,
-        definition=model.definition,
+        weights=model[0],
+        definition=model[1],
         sampler=sampler.name,
         steps=sampler.steps,
         options=options,
         site=sampler.site,
         guidance=sampler.guidance,
         seed=spec.search.seed,
-        extractor=spec.metric.extractor,
-        extractor_fingerprint=extractor.fingerprint,
-        reference=spec.metric.reference,
-        reference_fingerprint=reference.fingerprint,
+        measures=measures,
     )
-    return Plan(spec, setting, recipe, Space.of(spec, steps), extractor.dim)
+    return Plan(spec, setting, recipe, Space.of(spec, steps), widths)
+
+
+def resolve_measure(
+    extractor: str, reference: str, device: torch.device
+) -> tuple[Measure, Extractor, Reference]:
+    """A measure with what its names stand for, the extractor on `device`.
+
+    Raises:
+        UsageError: if either is missing, unreadable, or does not belong to the other.
+    """
+    extract = load_extractor(extractor, device)
+    target = load_reference(reference, extract, cache=references_folder())
+    measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint)
+    return measure, extract, target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,7 @@ from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
 from lambda_search.search.confirm import Confirmation
 from lambda_search.search.confirm import Contender
+from lambda_search.search.evaluator import Scored
 from lambda_search.search.plan import Plan
 from lambda_search.store.tables import Evaluation
 from lambda_search.store.tables import ScheduleRow
@@ -44,7 +46,7 @@ def as_evaluation(
 
 def as_row(
     outcome: Confirmation,
-    baseline: Score,
+    scored: Sequence[Scored],
     contenders: Sequence[Contender],
     plan: Plan,
     study: Study,
@@ -52,7 +54,17 @@ def as_row(
     identity: Mapping[str, object],
     preview: str,
 ) -> ScheduleRow:
-    """The entry of the lookup table that a confirmation makes."""
+    """The entry of the lookup table that a confirmation makes.
+
+    Arguments:
+        outcome: what was settled.
+        scored: λ = 1, then each of `contenders`, on every measure.
+        contenders, plan, study: what was confirmed.
+        first: index of the first image.
+        identity: what the numbers depend on besides the setting.
+        preview: name of the images kept for people.
+    """
+    baseline = scored[0].score
     fid, at_one = outcome.score.interval(), baseline.interval()
     return ScheduleRow(
         setting_id=study.setting_id,
@@ -74,13 +86,18 @@ def as_row(
         gain_low=outcome.interval.low,
         gain_high=outcome.interval.high,
         gain_level=outcome.interval.level,
-        provenance=_provenance(contenders, plan, first, identity) | {"preview": preview},
+        provenance=_provenance(scored, contenders, plan, first, identity) | {"preview": preview},
     )
 
 
 def _provenance(
-    contenders: Sequence[Contender], plan: Plan, first: int, identity: Mapping[str, object]
+    scored: Sequence[Scored],
+    contenders: Sequence[Contender],
+    plan: Plan,
+    first: int,
+    identity: Mapping[str, object],
 ) -> dict[str, Any]:
+    baseline, *candidates = scored
     return {
         "study": plan.spec.name,
         "framework": plan.recipe.framework,
@@ -89,18 +106,24 @@ def _provenance(
         "seed": plan.recipe.seed,
         "search_images": list(plan.spec.metric.rungs),
         "confirm_indices": [first, first + plan.spec.confirm.samples],
+        "baseline": _figures(baseline),
         "candidates": [
+            {"trial": c.trial, "b": c.schedule.b, "k": c.schedule.k} | _figures(one, baseline)
+            for c, one in zip(contenders, candidates, strict=True)
+        ],
+        "also": [
             {
-                "trial": c.trial,
-                "b": c.schedule.b,
-                "k": c.schedule.k,
-                "fid": c.score.fid,
-                "corrected": c.score.corrected,
-                "gain": c.against_baseline.gain,
-                "gain_standard_error": c.against_baseline.standard_error,
-                "correlation": c.against_baseline.correlation,
+                "extractor": measure.extractor_label,
+                "reference": measure.reference_label,
+                "baseline": _figures(at_one),
+                "candidates": [
+                    {"trial": c.trial} | _figures(one.also[place], at_one)
+                    for c, one in zip(contenders, candidates, strict=True)
+                ],
             }
-            for c in contenders
+            for place, (measure, at_one) in enumerate(
+                zip(plan.recipe.measures[1:], baseline.also, strict=True)
+            )
         ],
         "identity": dict(identity),
         "versions": {
@@ -111,3 +134,20 @@ def _provenance(
             },
         },
     }
+
+
+def _figures(found: Scored, baseline: Scored | None = None) -> dict[str, Any]:
+    """A score in numbers; against λ = 1 where that is given."""
+    score = found.score
+    figures: dict[str, Any] = {"fid": score.fid, "corrected": score.corrected}
+    if score.extras is not None:
+        figures |= asdict(score.extras)
+    if baseline is not None:
+        against = found.against(baseline)
+        figures |= {
+            "gain": against.gain,
+            "raw_gain": against.raw_gain,
+            "gain_standard_error": against.standard_error,
+            "correlation": against.correlation,
+        }
+    return figures

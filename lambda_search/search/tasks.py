@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from typing import Protocol
 from typing import TypeVar
@@ -16,10 +18,14 @@ from numpy.typing import NDArray
 from lambda_search.diffusion.samplers import Site
 from lambda_search.errors import LambdaSearchError
 from lambda_search.metrics.evidence import Score
+from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.features import Extractor
 from lambda_search.metrics.features import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.metrics.kid import KernelReference
+from lambda_search.metrics.reference import CLEAN_FID
+from lambda_search.metrics.reference import Reference
 from lambda_search.metrics.reference import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
@@ -28,11 +34,20 @@ from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
 from lambda_search.models.timing import DeviceTimer
+from lambda_search.paths import references_folder
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
-from lambda_search.store.paths import references_folder
 
-__all__ = ["Preview", "Recipe", "SampleShard", "ScoreFeatures", "ShardResult", "Task", "Workbench"]
+__all__ = [
+    "Measure",
+    "Preview",
+    "Recipe",
+    "SampleShard",
+    "ScoreFeatures",
+    "ShardResult",
+    "Task",
+    "Workbench",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -66,22 +81,33 @@ class Workbench:
         self._check(recipe.checkpoint, model.definition, recipe.definition)
         return model
 
-    def extractor(self, recipe: Recipe) -> Extractor:
-        """The recipe's extractor on this worker's device."""
-        name = recipe.extractor
+    def extractor(self, measure: Measure) -> Extractor:
+        """The measure's extractor on this worker's device."""
+        name = measure.extractor
         extractor = self._keep(("extractor", name), lambda: load_extractor(name, self.device))
-        self._check(name, extractor.fingerprint, recipe.extractor_fingerprint)
+        self._check(name, extractor.fingerprint, measure.extractor_fingerprint)
         return extractor
 
-    def reference(self, recipe: Recipe) -> FrechetReference:
-        """The recipe's reference, its factor computed once."""
-        name = recipe.reference
+    def frechet(self, measure: Measure) -> FrechetReference:
+        """The measure's reference on this worker's device, its factor computed once."""
+        reference = self._reference(measure)
+        key = ("factor", reference.fingerprint)
+        return self._keep(key, lambda: reference.frechet(self.device))
+
+    def kernel(self, measure: Measure) -> KernelReference | None:
+        """The reference's features, where it keeps some."""
+        reference = self._reference(measure)
+        key = ("kernel", reference.fingerprint)
+        return self._keep(key, lambda: reference.kernel(self.device))
+
+    def _reference(self, measure: Measure) -> Reference:
+        name = measure.reference
         reference = self._keep(
-            ("reference", name, recipe.extractor_fingerprint),
-            lambda: load_reference(name, self.extractor(recipe), cache=references_folder()),
+            ("reference", name, measure.extractor_fingerprint),
+            lambda: load_reference(name, self.extractor(measure), cache=references_folder()),
         )
-        self._check(name, reference.fingerprint, recipe.reference_fingerprint)
-        return self._keep(("factor", reference.fingerprint), reference.frechet)
+        self._check(name, reference.fingerprint, measure.reference_fingerprint)
+        return reference
 
     @staticmethod
     def _check(name: str, here: str, wanted: str) -> None:
@@ -99,6 +125,39 @@ class Workbench:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A Fréchet distance: names, and the fingerprints that every worker checks.
+
+    Arguments:
+        extractor, reference: names, as a study file says them.
+        extractor_fingerprint, reference_fingerprint: what they named on the driver; "" where that
+            is not known.
+    """
+
+    extractor: str
+    extractor_fingerprint: str
+    reference: str
+    reference_fingerprint: str
+
+    @property
+    def extractor_label(self) -> str:
+        """The extractor as a setting names it: without its folder, with its fingerprint."""
+        name, _, _ = self.extractor.partition(":")
+        return _label(Path(name).name, self.extractor_fingerprint)
+
+    @property
+    def reference_label(self) -> str:
+        """The reference as a setting names it."""
+        published = self.reference.startswith(CLEAN_FID)
+        name = self.reference if published else Path(self.reference).name
+        return _label(name, self.reference_fingerprint)
+
+
+def _label(name: str, fingerprint: str) -> str:
+    return f"{name}@{fingerprint[:16]}" if fingerprint else name
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that a worker needs to make and measure a study's images, but the schedule and indices.
 
@@ -107,7 +166,7 @@ class Recipe:
         weights, definition: SHA-256 of its weights and of their configuration.
         sampler, steps, options, site, guidance: how it is sampled; options resolved.
         seed: of the noise.
-        extractor, reference: names; their fingerprints are checked by every worker.
+        measures: the distance that ranks, then those that are told beside it.
     """
 
     framework: str
@@ -121,10 +180,7 @@ class Recipe:
     site: Site
     guidance: float | None
     seed: int
-    extractor: str
-    extractor_fingerprint: str
-    reference: str
-    reference_fingerprint: str
+    measures: tuple[Measure, ...]
 
     def images(
         self, bench: Workbench, schedule: LambdaSchedule, start: int, timer: DeviceTimer
@@ -154,41 +210,61 @@ class ShardResult:
     """Features of one shard and what they cost.
 
     Arguments:
-        features: float32 [B, d].
-        network_seconds, feature_seconds: device time in the network and in the extractor.
+        features: float32 [B, d] for each measure that was asked for.
+        images: B.
+        network_seconds, feature_seconds: device time in the network and in the extractors.
     """
 
-    features: NDArray[np.float32]
+    features: tuple[NDArray[np.float32], ...]
+    images: int
     network_seconds: float
     feature_seconds: float
 
 
 @dataclass(frozen=True)
 class SampleShard:
-    """Samples one batch under one schedule and extracts its features."""
+    """Samples one batch under one schedule and extracts its features, in memory.
+
+    Arguments:
+        recipe, schedule, start: which images.
+        measures: whose features.
+    """
 
     recipe: Recipe
     schedule: LambdaSchedule
     start: int
+    measures: tuple[Measure, ...]
 
     def run(self, bench: Workbench) -> ShardResult:
-        model, extract = bench.model(self.recipe), bench.extractor(self.recipe)
+        model = bench.model(self.recipe)
+        extractors = [bench.extractor(measure) for measure in self.measures]
         network, features = DeviceTimer(model.device), DeviceTimer(model.device)
         images = self.recipe.images(bench, self.schedule, self.start, network)
         with features():
-            extracted = extract(images).numpy()
-        return ShardResult(extracted, network.seconds(), features.seconds())
+            extracted = tuple(extract(images).numpy() for extract in extractors)
+        return ShardResult(extracted, len(images), network.seconds(), features.seconds())
 
 
 @dataclass(frozen=True)
 class ScoreFeatures:
-    """Scores one schedule's features against the reference."""
+    """Scores one schedule's features against the reference of `measure`.
 
-    recipe: Recipe
+    Arguments:
+        measure: which distance.
+        features: float32 [n, d], in index order.
+        whole: whether FID∞ and KID are told too.
+    """
+
+    measure: Measure
     features: NDArray[np.float32]
+    whole: bool = False
 
     def run(self, bench: Workbench) -> Score:
-        return score(self.features, bench.reference(self.recipe))
+        frechet = bench.frechet(self.measure)
+        found = score(self.features, frechet)
+        if not self.whole:
+            return found
+        return replace(found, extras=extras(self.features, frechet, bench.kernel(self.measure)))
 
 
 @dataclass(frozen=True)

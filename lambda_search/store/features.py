@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lambda_search.files import written_whole
 
 __all__ = ["FeatureFiles"]
 
@@ -38,14 +38,8 @@ class FeatureFiles:
         """Keeps `features` under `fingerprint`; a crash leaves either all of it or nothing."""
         path = self._path(fingerprint)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.save(stream, features)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with written_whole(path) as stream:
+            np.save(stream, features)
 
     def remove(self, fingerprints: Iterable[str]) -> None:
         """Forgets features that are no longer needed; unknown names are fine."""

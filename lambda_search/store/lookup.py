@@ -10,11 +10,11 @@ from typing import TypeAlias
 
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
+from lambda_search.paths import store_url
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
 from lambda_search.store.engine import missing_file
-from lambda_search.store.paths import store_url
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
 

@@ -13,6 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.errors import UsageError
+from lambda_search.paths import store_url
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
 from lambda_search.store import catalogue
@@ -24,7 +25,6 @@ from lambda_search.store.engine import one_at_a_time
 from lambda_search.store.engine import open_engine
 from lambda_search.store.engine import writing
 from lambda_search.store.leases import Lease
-from lambda_search.store.paths import store_url
 from lambda_search.store.tables import Evaluation
 from lambda_search.store.tables import Event
 from lambda_search.store.tables import ModelRow

@@ -159,7 +159,8 @@ def test_doctor_tells_what_is_there(cli):
     code, out, _ = cli("doctor", "--quick", "--json")
     answers = {one["check"]: one for one in json.loads(out)}
     assert code == 0
-    assert answers["hub"]["answer"].startswith("offline")
+    assert answers["network"]["answer"].startswith("offline")
+    assert answers["Inception"]["answer"].startswith("not here; put it at")
     assert "0 studies" in answers["store"]["answer"]
 
 

@@ -1,10 +1,13 @@
 import hashlib
+import json
 
 import pytest
 import torch
 
 from lambda_search.errors import UsageError
+from lambda_search.metrics.features import NetworkExtractor
 from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.models.checkpoints import bundled_folder
 
 CPU = torch.device("cpu")
@@ -27,11 +30,19 @@ def smooth(n, size):
     return torch.stack(waves)[:, None].round().to(torch.uint8)
 
 
-def test_it_is_named_by_its_weights(extractor):
+def test_it_is_named_by_its_weights_its_resize_and_its_range(extractor):
     weights = (bundled_folder("fashion-mnist-features") / "model.safetensors").read_bytes()
+    said = extractor.preprocessing.model_dump(mode="json")
+    assert (said["size"], said["channels"], said["std"]) == ([28, 28], 1, [255.0])
+    named = {"preprocessing": said, "weights": hashlib.sha256(weights).hexdigest()}
+    text = json.dumps(named, sort_keys=True, separators=(",", ":"))
     assert extractor.name == "bundled"
-    assert extractor.fingerprint == hashlib.sha256(weights).hexdigest()
+    assert extractor.fingerprint == hashlib.sha256(text.encode()).hexdigest()
     assert extractor.dim == 128
+    other = NetworkExtractor(
+        "bundled", None, Preprocessing(size=(28, 28)), named["weights"], 128, CPU
+    )
+    assert other.fingerprint != extractor.fingerprint
 
 
 @pytest.mark.parametrize("n", [1, 2, 33])
@@ -99,7 +110,7 @@ def test_resizing_stays_in_the_range_of_images(extractor):
     shrunk = torch.zeros((1, 1, 28, 28), dtype=torch.uint8)
     shrunk[..., 14:] = 255
     seen = []
-    network = extractor._network
+    network = extractor._network.__self__
     handle = network.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
         extractor(edge)

@@ -9,6 +9,7 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import score
+from lambda_search.paths import features_folder
 from lambda_search.runner import check_disk
 from lambda_search.runner import plans_of
 from lambda_search.runner import run_studies
@@ -19,7 +20,6 @@ from lambda_search.search.pool import SerialPool
 from lambda_search.search.tasks import SampleShard
 from lambda_search.spec import parse_specs
 from lambda_search.store.mirror import mirror
-from lambda_search.store.paths import features_folder
 from lambda_search.store.store import Store
 
 

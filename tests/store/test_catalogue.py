@@ -13,10 +13,10 @@ from sqlalchemy import text
 from lambda_search.cli import main
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
+from lambda_search.paths import store_url
 from lambda_search.setting import Setting
 from lambda_search.store.lookup import best
 from lambda_search.store.lookup import matches
-from lambda_search.store.paths import store_url
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
 

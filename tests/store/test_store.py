@@ -12,10 +12,10 @@ from sqlalchemy import inspect
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
+from lambda_search.paths import store_url
 from lambda_search.store import engine as store_engine
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.lookup import best
-from lambda_search.store.paths import store_url
 from lambda_search.store.store import Store
 from lambda_search.store.tables import Base
 from lambda_search.store.tables import Evaluation

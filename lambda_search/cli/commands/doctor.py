@@ -20,8 +20,12 @@ from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import StoreUrl
+from lambda_search.downloads import obtain
+from lambda_search.downloads import offline
 from lambda_search.errors import LambdaSearchError
-from lambda_search.store.paths import home
+from lambda_search.errors import MissingFile
+from lambda_search.paths import extractors_folder
+from lambda_search.paths import home
 from lambda_search.store.store import Store
 
 __all__ = ["doctor"]
@@ -35,7 +39,7 @@ def doctor(
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check versions, GPUs, Ray, the store, and whether hubs may be asked."""
+    """Check versions, GPUs, Ray, the store, the network and the Inception weights."""
     checks: dict[str, Callable[[], str]] = {
         "lambda_search": lambda: (
             f"{version('lambda-search')} on Python {platform.python_version()}"
@@ -44,7 +48,8 @@ def doctor(
         "device": _device,
         "data folder": _data_folder,
         "store": lambda: _store(store),
-        "hub": _hub,
+        "network": _network,
+        "Inception": _inception,
     }
     if not quick:
         checks["workers"] = lambda: _workers(ray_address)
@@ -106,9 +111,26 @@ def _store(url: str | None) -> str:
     return f"{opened.address}: {counts}"
 
 
-def _hub() -> str:
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    return "offline (HF_HUB_OFFLINE): only local files are used" if offline else "may be asked"
+def _network() -> str:
+    if offline():
+        return "offline: only local files are used"
+    return "hubs and publishers of weights may be asked; not with --offline"
+
+
+def _inception() -> str:
+    try:
+        from lambda_search.metrics.extractors.inception import INCEPTION
+    except ImportError as error:
+        raise LambdaSearchError(
+            f"{error.name} is not installed", "pip install 'lambda-search[all]'"
+        ) from error
+    try:
+        path = obtain(INCEPTION, extractors_folder(), fetch=False)
+    except MissingFile:
+        if offline():
+            return f"not here; put it at {extractors_folder() / INCEPTION.name}"
+        return "not here; fetched when it is first needed"
+    return f"{path}, checksum right"
 
 
 def _workers(address: str | None) -> str:

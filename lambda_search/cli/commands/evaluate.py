@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
+from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
@@ -18,7 +22,10 @@ from lambda_search.cli.options import Workers
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 
-__all__ = ["evaluate"]
+if TYPE_CHECKING:
+    from lambda_search.evaluation import Evidence
+
+__all__ = ["evaluate", "show_evidence"]
 
 
 def evaluate(
@@ -33,13 +40,13 @@ def evaluate(
 ) -> None:
     """Measure λ(i) = b + k·i beside λ = 1, on images that searches never use."""
     from lambda_search.evaluation import evaluate_plan
+    from lambda_search.paths import features_folder
+    from lambda_search.paths import home
     from lambda_search.runner import check_disk
     from lambda_search.runner import plans_of
     from lambda_search.runner import worker_pool
     from lambda_search.search.evaluator import Evaluator
     from lambda_search.store.features import FeatureFiles
-    from lambda_search.store.paths import features_folder
-    from lambda_search.store.paths import home
 
     with working("reading models"):
         plans = plans_of(study)
@@ -54,4 +61,44 @@ def evaluate(
     if as_json:
         print_json(asdict(evidence))
     else:
-        out.print(f"λ(i) = {schedule}   {evidence}")
+        show_evidence(evidence)
+
+
+def show_evidence(evidence: Evidence) -> None:
+    """Prints the line that counts, then what stands behind it."""
+    out.print(f"λ(i) = {evidence.schedule}")
+    out.print(str(evidence), style="bold")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    table.add_row("", "[dim]λ[/]", "[dim]λ = 1[/]", "[dim]difference[/]")
+    for name, at_lambda, at_one, gain in _lines(evidence):
+        shown = (f"{at_one - at_lambda:.4g}" if gain is None else gain,)
+        table.add_row(name, f"{at_lambda:.5g}", f"{at_one:.5g}", *shown)
+    out.print(table)
+    err.print(
+        f"{evidence.extractor}, {evidence.reference}; ± is 95 %; the gain is that of the "
+        f"bias-corrected FIDs; paired features correlate {evidence.correlation:.2f}",
+        style="dim",
+    )
+
+
+def _lines(evidence: Evidence) -> Iterator[tuple[str, float, float, str | None]]:
+    yield "FID, as the field reports it", evidence.fid, evidence.baseline_fid, None
+    low, high = evidence.gain_interval.low, evidence.gain_interval.high
+    yield (
+        "bias-corrected",
+        evidence.corrected,
+        evidence.baseline_corrected,
+        f"{evidence.gain:.4g} [{low:.4g}, {high:.4g}]",
+    )
+    here, there = evidence.extras, evidence.baseline_extras
+    if here is not None and there is not None:
+        yield "FID∞", here.fid_at_infinity, there.fid_at_infinity, None
+        if here.kid is not None and there.kid is not None:
+            yield "KID × 1000", 1000 * here.kid, 1000 * there.kid, None
+    for other in evidence.also:
+        gain = f"{other.gain:.4g} ± {other.gain_interval.half_width:.2g}"
+        yield f"with {other.extractor.split('@')[0]}", other.fid, other.baseline_fid, gain

@@ -14,6 +14,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from lambda_search.downloads import offline
+from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 
 __all__ = [
@@ -91,14 +93,14 @@ def fetch(name: str, patterns: list[str]) -> Path:
     try:
         if name.count("/") != 1 or name.startswith((".", "/", "~")):
             raise HFValidationError(name)
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, local_files_only=offline(), allow_patterns=patterns))
     except HFValidationError as error:
-        raise UsageError(
+        raise MissingFile(
             f"There is no checkpoint at {name}.",
             "Check the path; relative paths start at the study file's folder.",
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UsageError(
+        raise MissingFile(
             f"There is no folder {name}, and the hub did not give it: {first_line(error)}",
             "Check the name and the network, or copy the pipeline folder to this machine.",
         ) from error

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from lambda_search.errors import UsageError
-from lambda_search.models.checkpoints import sha256_of
+from lambda_search.files import sha256_of
 from lambda_search.models.pipelines.files import first_line
 from lambda_search.models.pipelines.files import read_part
 from lambda_search.models.pipelines.files import weights

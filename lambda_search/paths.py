@@ -7,7 +7,14 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-__all__ = ["features_folder", "home", "previews_folder", "references_folder", "store_url"]
+__all__ = [
+    "extractors_folder",
+    "features_folder",
+    "home",
+    "previews_folder",
+    "references_folder",
+    "store_url",
+]
 
 
 def home() -> Path:
@@ -33,8 +40,13 @@ def features_folder() -> Path:
     return home() / "features"
 
 
+def extractors_folder() -> Path:
+    """Where the weights of extractors are kept that were fetched."""
+    return home() / "extractors"
+
+
 def references_folder() -> Path:
-    """Where moments of the user's own images are kept."""
+    """Where references are kept: moments of the user's own images, and published ones."""
     return home() / "references"
 
 

@@ -1,0 +1,205 @@
+"""`reference`: statistics of real images, made, marked and listed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+from typing import Any
+
+import typer
+from rich.progress import BarColumn
+from rich.progress import MofNCompleteColumn
+from rich.progress import Progress
+from rich.progress import TextColumn
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from lambda_search.cli.console import err
+from lambda_search.cli.console import out
+from lambda_search.cli.console import print_json
+from lambda_search.cli.console import working
+from lambda_search.cli.options import AsJson
+from lambda_search.errors import Interrupted
+from lambda_search.errors import LambdaSearchError
+from lambda_search.paths import references_folder
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True, help="Statistics of real images: make, mark and list them."
+)
+
+ExtractorName = Annotated[
+    str,
+    typer.Option(
+        "--extractor",
+        envvar="LAMBDA_SEARCH_EXTRACTOR",
+        metavar="NAME",
+        help="inception-clean, inception-legacy, clip-vit-b32, dinov2, bundled, NAME:PATH, or "
+        "the path of your own.",
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(envvar="LAMBDA_SEARCH_DEVICE", help="[default: cuda if there is one]")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE.npz", help="A file to take elsewhere."),
+]
+
+
+@app.command()
+def make(
+    images: Annotated[
+        str, typer.Argument(help="A folder, a .zip, or an .npz with arr_0 uint8 [n, h, w, c].")
+    ],
+    extractor: ExtractorName,
+    to: Out = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the statistics of images; the same command goes on where it stopped."""
+    from lambda_search.metrics.features import load_extractor
+    from lambda_search.metrics.reference import IMAGES
+    from lambda_search.metrics.reference import load_reference
+    from lambda_search.metrics.statistics import write_statistics
+    from lambda_search.models.registry import device_of
+
+    name = f"{IMAGES}{images.removeprefix(IMAGES)}"
+    if to is not None:
+        _check_out(to)
+    with working("reading images"):
+        chosen = load_extractor(extractor, device_of(device))
+        found = load_reference(name, chosen, cache=references_folder())
+    try:
+        with _Bar() as bar:
+            statistics = found.load(bar)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "At most the last ten seconds' features are lost.", "Go on with the same command."
+        ) from None
+    if to is not None:
+        try:
+            write_statistics(to, statistics)
+        except OSError as error:
+            raise _cannot_write(to, error) from error
+    named = str(to) if to is not None else name
+    shown = {
+        "reference": named,
+        "images": statistics.count,
+        "dim": found.dim,
+        "extractor": extractor,
+        "extractor_fingerprint": chosen.fingerprint,
+        "fingerprint": found.fingerprint,
+    }
+    if as_json:
+        print_json(shown)
+        return
+    out.print(
+        f"{statistics.count:,} images, {found.dim} features each, {chosen.name}"
+        f"@{chosen.fingerprint[:12]}"
+    )
+    out.print(
+        Text(f'\nIn a study file:\nmetric: {{extractor: {extractor}, reference: "{named}"}}')
+    )
+
+
+@app.command()
+def mark(
+    file: Annotated[Path, typer.Argument(help="An .npz with mu and sigma.")],
+    extractor: ExtractorName,
+    to: Out = None,
+) -> None:
+    """Say which extractor made a file of statistics that does not say it."""
+    import torch
+
+    from lambda_search.metrics.features import load_extractor
+    from lambda_search.metrics.shelf import mark as copy
+
+    target = to or file.with_name(f"{file.stem}-marked.npz")
+    _check_out(target)
+    with working("reading"):
+        copy(file, load_extractor(extractor, torch.device("cpu")), str(file), target)
+    out.print(str(target))
+    err.print(f"the copy says that {extractor} made it; name it in study files")
+
+
+@app.command(name="list")
+def list_(as_json: AsJson = False) -> None:
+    """Show the references of this machine, with what made them."""
+    from lambda_search.metrics.shelf import kept_references
+
+    with working("reading"):
+        found = list(kept_references(references_folder()))
+    if as_json:
+        print_json([_plain(asdict(one)) for one in found])
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("images", "d", "extractor", "fingerprint", "made", "reference"):
+        right = heading in ("images", "d")
+        table.add_column(heading, no_wrap=True, justify="right" if right else "left")
+    for one in found:
+        state = Text("") if one.state == "ready" else Text(f"{one.state}: ", "yellow")
+        table.add_row(
+            "–" if one.count is None else f"{one.count:,}",
+            str(one.dim or "–"),
+            Text(one.extractor or "–"),
+            one.fingerprint[:12],
+            f"{one.made:%Y-%m-%d}",
+            state + Text(one.name),
+        )
+    out.print(table)
+    err.print("\nnext: lambda-search reference make FOLDER --extractor NAME", style="dim")
+
+
+class _Bar:
+    """Progress on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("features"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=err,
+            disable=not err.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("features", total=None)
+        self._told = 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+        if not err.is_terminal and 10 * done // total > self._told:
+            self._told = 10 * done // total
+            err.print(f"{done:,} of {total:,} images")
+
+
+def _check_out(path: Path) -> None:
+    """Raises before anything is computed if `path` cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_suffix(".part").open("wb"):
+            pass
+        path.with_suffix(".part").unlink()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> LambdaSearchError:
+    return LambdaSearchError(
+        f"{path} cannot be written: {error.strerror or error}.", "Choose another place with --out."
+    )
+
+
+def _plain(one: dict[str, Any]) -> dict[str, Any]:
+    return one | {"path": str(one["path"]), "made": one["made"].isoformat()}

@@ -1,0 +1,105 @@
+"""Networks as TorchScript files: the user's own, and the one of Inception's evaluators.
+
+TorchScript is a program, though one without files or sockets: name only files that you trust.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from typing import cast
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
+from lambda_search.metrics.features import NetworkExtractor
+from lambda_search.metrics.preprocessing import Preprocessing
+
+__all__ = ["from_file", "load_module", "width_of"]
+
+_PROBE = 64
+
+
+def from_file(path: Path, device: torch.device) -> NetworkExtractor:
+    """The module in `path`: images [n, c, h, w] → features [n, d].
+
+    A JSON file beside it, of the same name, says what it is fed, in the names of `Preprocessing`;
+    without one it gets RGB in 0 … 255 at the images' own size.
+
+    Raises:
+        UsageError: if either file cannot be read, or the module does something else.
+    """
+    module = load_module(path, device)
+    preprocessing = _beside(path.with_suffix(".json"))
+    return NetworkExtractor(
+        path.name,
+        module,
+        preprocessing,
+        sha256_of(path),
+        width_of(module, preprocessing, path, device),
+        device,
+    )
+
+
+def load_module(path: Path, device: torch.device) -> Any:
+    """The TorchScript module in `path`, for inference.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
+    try:
+        module = cast(Any, torch.jit.load)(str(path), map_location=device)
+    except Exception as error:  # torch raises many kinds on broken files
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UsageError(
+            f"{path} cannot be read as TorchScript: {said.rstrip('.')}.",
+            "Save it with torch.jit.save, or copy it again.",
+        ) from error
+    return module.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def width_of(module: Any, preprocessing: Preprocessing, path: Path, device: torch.device) -> int:
+    """d, from features of two black images.
+
+    Raises:
+        UsageError: if they are not [2, d].
+    """
+    h, w = preprocessing.size or (_PROBE, _PROBE)
+    black = torch.zeros(2, preprocessing.channels, h, w, dtype=torch.uint8, device=device)
+    try:
+        found = module(preprocessing(black))
+    except Exception as error:  # whatever the module provokes
+        said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
+        raise UsageError(
+            f"The extractor {path} fails on images {list(black.shape)}: {said.rstrip('.')}.",
+            f"Say in {path.with_suffix('.json').name} what it is fed: channels, size, mean, std.",
+        ) from error
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
+        what = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UsageError(
+            f"The extractor {path} makes {what} of 2 images; features [2, d] are needed.",
+            "Flatten its output to one vector an image.",
+        )
+    return int(found.shape[1])
+
+
+def _beside(path: Path) -> Preprocessing:
+    if not path.is_file():
+        return Preprocessing()
+    try:
+        return Preprocessing.model_validate(json.loads(path.read_text()))
+    except (OSError, ValueError, ValidationError) as error:
+        if isinstance(error, ValidationError):
+            problem = error.errors()[0]
+            said = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        else:
+            said = str(error)
+        raise UsageError(
+            f"{path} does not say what the extractor is fed: {said}.",
+            f"Its entries are {', '.join(Preprocessing.model_fields)}.",
+        ) from error

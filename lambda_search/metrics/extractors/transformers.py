@@ -1,0 +1,213 @@
+"""Vision models of the transformers library: CLIP, DINOv2, and the user's own folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from typing import Literal
+from typing import cast
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import LocalEntryNotFoundError
+from pydantic import ValidationError
+from torch import Tensor
+from torch import nn
+from torch.nn.functional import interpolate
+
+from lambda_search.downloads import offline
+from lambda_search.errors import MissingFile
+from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
+from lambda_search.metrics.features import NetworkExtractor
+from lambda_search.metrics.features import Weights
+from lambda_search.metrics.preprocessing import Preprocessing
+
+__all__ = ["clip_vit_b32", "dinov2", "from_folder"]
+
+_CONFIG, _WEIGHTS, _PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+_PICKLE = "pytorch_model.bin"  # read with weights_only
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_FILTERS: dict[int, Literal["bicubic", "bilinear"]] = {2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers of the filters."""
+
+
+def clip_vit_b32(device: torch.device, weights: Weights) -> NetworkExtractor:
+    """CLIP-FID as clean-fid has it: image embeddings of CLIP ViT-B/32, 512 features.
+
+    The shorter side to 224 by an 8-bit bicubic resize, then the middle (Kynkäänniemi et al. 2023,
+    arXiv:2203.06026; Radford et al. 2021, arXiv:2103.00020).
+    """
+    folder = weights.path or _fetch("openai/clip-vit-base-patch32", weights.fetch)
+    preprocessing = Preprocessing(
+        size=(224, 224),
+        fit="crop",
+        quantise=True,
+        mean=_bytes(_CLIP_MEAN),
+        std=_bytes(_CLIP_STD),
+    )
+    published = "" if weights.path else "clean_clip_vit_b_32"
+    return _extractor("clip-vit-b32", folder, preprocessing, device, published)
+
+
+def dinov2(device: torch.device, weights: Weights) -> NetworkExtractor:
+    """FD-DINOv2: the class token of DINOv2 ViT-L/14, 1024 features.
+
+    Stretched to 224 × 224 (Stein et al. 2023, arXiv:2306.04675; Oquab et al. 2023,
+    arXiv:2304.07193).
+    """
+    folder = weights.path or _fetch("facebook/dinov2-large", weights.fetch)
+    preprocessing = Preprocessing(
+        size=(224, 224), mean=_bytes(_IMAGENET_MEAN), std=_bytes(_IMAGENET_STD)
+    )
+    return _extractor("dinov2", folder, preprocessing, device)
+
+
+def from_folder(folder: Path, device: torch.device) -> NetworkExtractor:
+    """The user's own vision model, with the preprocessing that lies beside it.
+
+    Raises:
+        UsageError: if the folder has none that this library reads.
+    """
+    return _extractor(folder.name, folder, _preprocessing(folder / _PREPROCESSOR), device)
+
+
+def _fetch(name: str, fetch: bool) -> Path:
+    """The hub's copy of a model: safetensors where it has them."""
+    local = offline() or not fetch
+    try:
+        for weights in (_WEIGHTS, _PICKLE):
+            files = [_CONFIG, weights]
+            folder = Path(snapshot_download(name, allow_patterns=files, local_files_only=local))
+            if _weights(folder) is not None:
+                return folder
+        reason = "it is not in the hub's cache"
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = "it is not in the hub's cache" if local else str(error).strip().splitlines()[0]
+    raise MissingFile(
+        f"The weights {name} are not on this machine: {reason.rstrip('.')}.",
+        f"A launch with the network fetches them; or copy the folder here and name the "
+        f"extractor NAME:FOLDER (https://huggingface.co/{name}).",
+    )
+
+
+def _weights(folder: Path) -> Path | None:
+    return next((folder / n for n in (_WEIGHTS, _PICKLE) if (folder / n).is_file()), None)
+
+
+def _extractor(
+    name: str,
+    folder: Path,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    published: str = "",
+) -> NetworkExtractor:
+    weights = _weights(folder) if folder.is_dir() else None
+    if weights is None or not (folder / _CONFIG).is_file():
+        raise UsageError(
+            f"{folder} has no {_CONFIG} with {_WEIGHTS}.",
+            "Name a folder as transformers' save_pretrained writes it.",
+        )
+    try:
+        network = _network(folder, preprocessing)
+    except Exception as error:  # the library lets through whatever a broken folder provokes
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UsageError(
+            f"The model in {folder} cannot be read: {said.rstrip('.')}.",
+            "It must be a vision model of the transformers library.",
+        ) from error
+    network.eval().requires_grad_(False).to(device)
+    dim = network(torch.zeros(2, 3, *(preprocessing.size or (224, 224)), device=device)).shape[1]
+    sha256 = sha256_of(folder / _CONFIG, weights)
+    return NetworkExtractor(name, network, preprocessing, sha256, dim, device, published)
+
+
+class _Pooled(nn.Module):
+    """One vector an image: a projected embedding where the model has one, else its pooling."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.model(pixel_values=x)
+        vector = getattr(found, "image_embeds", None)
+        return cast(Tensor, found.pooler_output if vector is None else vector).flatten(1)
+
+
+def _network(folder: Path, preprocessing: Preprocessing) -> nn.Module:
+    import transformers
+
+    kind = json.loads((folder / _CONFIG).read_text()).get("model_type", "")
+    family: Any = (
+        transformers.CLIPVisionModelWithProjection
+        if kind.startswith("clip")
+        else transformers.AutoModel
+    )
+    model = family.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
+    )
+    if kind == "dinov2" and preprocessing.size is not None:
+        _fit_positions(model.embeddings, preprocessing.size)
+    return _Pooled(model)
+
+
+def _fit_positions(embeddings: Any, size: tuple[int, int]) -> None:
+    """Interpolates position embeddings to an input of `size` as DINOv2's own code does.
+
+    It adds 0.1 to the number of patches a side before it takes the scale; transformers does not.
+    """
+    whole = embeddings.position_embeddings.detach()
+    across = round((whole.shape[1] - 1) ** 0.5)
+    patch = embeddings.patch_embeddings.patch_size
+    wanted = [length // p for length, p in zip(size, patch, strict=True)]
+    if wanted == [across, across]:
+        return
+    grid = whole[:, 1:].reshape(1, across, across, -1).permute(0, 3, 1, 2)
+    scale = tuple((count + 0.1) / across for count in wanted)
+    fitted = interpolate(grid, scale_factor=scale, mode="bicubic")
+    fitted = fitted.permute(0, 2, 3, 1).flatten(1, 2)
+    embeddings.position_embeddings = nn.Parameter(torch.cat([whole[:, :1], fitted], dim=1))
+
+
+def _preprocessing(path: Path) -> Preprocessing:
+    """What a `preprocessor_config.json` asks for."""
+    try:
+        config = json.loads(path.read_text())
+        size, crop = config["size"], config.get("crop_size")
+        scale = 1 / config.get("rescale_factor", 1 / 255)
+        shorter = size.get("shortest_edge") if isinstance(size, Mapping) else size
+        cropped = bool(config.get("do_center_crop")) and crop is not None
+        if shorter is not None and not cropped:
+            raise ValueError("images of other shapes would keep theirs")
+        return Preprocessing(
+            size=_pair(crop if cropped else size),
+            fit="crop" if cropped else "stretch",
+            resize=shorter,
+            filter=_FILTERS[config.get("resample", 3)],
+            quantise=True,
+            mean=tuple(scale * value for value in config["image_mean"]),
+            std=tuple(scale * value for value in config["image_std"]),
+        )
+    except (OSError, KeyError, TypeError, ValueError, ValidationError) as error:
+        raise UsageError(
+            f"{path} does not say how images are resized to one size: {error}.",
+            "It must name size or crop_size, image_mean, image_std, and a bicubic or bilinear "
+            "resample.",
+        ) from error
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (size["height"], size["width"]) if isinstance(size, Mapping) else (size, size)
+
+
+def _bytes(values: tuple[float, ...]) -> tuple[float, ...]:
+    """From units of [0, 1] to units of bytes."""
+    return tuple(255 * value for value in values)

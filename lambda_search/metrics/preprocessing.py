@@ -1,0 +1,73 @@
+"""From bytes to what a feature network was trained on, on the device.
+
+Resizing is antialiased, on floats, and not quantised again: with `bicubic` it is the resize of
+clean-fid (Parmar et al. 2022, arXiv:2104.11222), which calls Pillow on each channel, to less than
+0.01 of 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from lambda_search.setting import FrozenModel
+
+__all__ = ["Preprocessing"]
+
+
+class Preprocessing(FrozenModel):
+    """How a network's input is made of images; part of an extractor's fingerprint.
+
+    Arguments:
+        channels: 3 (grey images are repeated) or 1 (colours are averaged).
+        size: (height, width) of the input, or None where the network resizes on its own.
+        fit: `stretch` both sides to `size`; or `crop`: the shorter side to `resize` (as long as
+            `size` unless given), then the middle.
+        resize: length of the shorter side before the crop.
+        filter: `bicubic` or `bilinear`, antialiased.
+        quantise: whether the resized image is rounded to bytes, as an 8-bit picture is.
+        mean, std: per channel, or one for all, in units of bytes: the input is (x − mean)/std for
+            x in 0 … 255.
+    """
+
+    channels: Literal[1, 3] = 3
+    size: tuple[int, int] | None = None
+    fit: Literal["stretch", "crop"] = "stretch"
+    resize: int | None = Field(default=None, ge=1)
+    filter: Literal["bicubic", "bilinear"] = "bicubic"
+    quantise: bool = False
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [n, c, h, w] with c = 1 or 3 → float32 [n, channels, *size], on one device."""
+        x = images.to(torch.float32)
+        if self.channels == 1 and x.shape[1] == 3:
+            x = x.mean(1, keepdim=True)
+        x = self._resized(x)
+        x = x.expand(-1, self.channels, -1, -1)  # grey is resized once
+        mean, std = (x.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        return (x - mean) / std
+
+    def _resized(self, x: Tensor) -> Tensor:
+        if self.size is None:
+            return x
+        h, w = self.size
+        if self.fit == "crop":
+            shorter = self.resize or max(h, w)
+            x = self._interpolated(x, [shorter * s // min(x.shape[2:]) for s in x.shape[2:]])
+            top, left = (round((a - b) / 2) for a, b in zip(x.shape[2:], self.size, strict=True))
+            return x[:, :, top : top + h, left : left + w]
+        return self._interpolated(x, self.size)
+
+    def _interpolated(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        if list(x.shape[2:]) == list(size):
+            return x
+        # The filter overshoots at edges; an image does not.
+        x = interpolate(x, list(size), mode=self.filter, antialias=True).clamp(0, 255)
+        return x.round() if self.quantise else x

@@ -1,0 +1,133 @@
+"""The references of a machine: those that ship, were made or fetched, and unfinished ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
+from lambda_search.files import sha256_of
+from lambda_search.metrics.extractors.bundled import FOLDER
+from lambda_search.metrics.features import Extractor
+from lambda_search.metrics.making import PARTIAL
+from lambda_search.metrics.statistics import Statistics
+from lambda_search.metrics.statistics import read_statistics
+from lambda_search.metrics.statistics import write_statistics
+from lambda_search.models.checkpoints import bundled_folder
+
+__all__ = ["Kept", "kept_references", "mark"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A reference on this machine.
+
+    Arguments:
+        name: how a study file names it.
+        count: number of images, where it is known.
+        dim: d, the width of its features.
+        extractor: what made it, with the start of its fingerprint, or "" where the file does not
+            say it.
+        fingerprint: of the reference.
+        made: when, UTC.
+        path: the file.
+        state: `ready`, `unfinished` (made again, it goes on) or `damaged`.
+    """
+
+    name: str
+    count: int | None
+    dim: int
+    extractor: str
+    fingerprint: str
+    made: datetime
+    path: Path
+    state: str = "ready"
+
+
+def kept_references(folder: Path) -> Iterator[Kept]:
+    """All that ship, and those in `folder`."""
+    bundled = bundled_folder(FOLDER) / "reference.npz"
+    yield _kept(bundled, "bundled:fashion-mnist", sha256_of(bundled))
+    for path in sorted(folder.glob("clean-fid/*.npz")):
+        if not path.stem.endswith("_kid"):
+            yield _kept(path, _published_name(path), sha256_of(path))
+    for path in sorted(folder.glob("*.npz")):
+        yield _kept(path, "", path.stem)
+    for path in sorted(folder.glob(f"*{PARTIAL}")):
+        yield _unfinished(path)
+
+
+def mark(path: Path, extractor: Extractor, source: str, out: Path) -> Statistics:
+    """Writes the statistics in `path` to `out`, marked as made with `extractor`.
+
+    Raises:
+        UsageError: if they cannot be read, have another width, or say another extractor.
+    """
+    found = read_statistics(path)
+    if len(found.mean) != extractor.dim:
+        raise UsageError(
+            f"The reference {path} is {len(found.mean)} wide, and the features of "
+            f"{extractor.name} are {extractor.dim} wide.",
+            "Name the extractor that made it.",
+        )
+    if found.extractor not in (None, extractor.fingerprint):
+        raise UsageError(
+            f"The reference {path} says that {found.extractor_name or 'another extractor'} made "
+            "it.",
+            "A mark is never changed; make a reference with this extractor.",
+        )
+    marked = Statistics(
+        found.mean,
+        found.cov,
+        found.count,
+        found.features,
+        extractor.fingerprint,
+        extractor.name,
+        found.source or source,
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_statistics(out, marked)
+    except OSError as error:
+        raise LambdaSearchError(
+            f"{out} cannot be written: {error.strerror or error}.", "Choose another place."
+        ) from error
+    return marked
+
+
+def _kept(path: Path, name: str, fingerprint: str) -> Kept:
+    made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    try:
+        found = read_statistics(path)
+    except LambdaSearchError:
+        return Kept(name or str(path), None, 0, "", fingerprint, made, path, "damaged")
+    label = found.extractor_name or ("" if found.extractor is None else "?")
+    if found.extractor is not None:
+        label = f"{label}@{found.extractor[:12]}"
+    images = f"images:{found.source}" if found.source else str(path)
+    return Kept(name or images, found.count, len(found.mean), label, fingerprint, made, path)
+
+
+def _unfinished(path: Path) -> Kept:
+    made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            count, dim = int(arrays["n"]), len(arrays["centre"])
+    except Exception:  # numpy and zipfile raise many kinds on a broken file
+        return Kept(str(path), None, 0, "", path.stem, made, path, "damaged")
+    return Kept(str(path), count, dim, "", path.stem, made, path, "unfinished")
+
+
+def _published_name(path: Path) -> str:
+    """`cifar10_clean_train_32.npz` → `clean-fid:cifar10/train/32`."""
+    for word in ("_clean_clip_vit_b_32_", "_legacy_tensorflow_", "_clean_"):
+        dataset, found, rest = path.stem.partition(word)
+        if found and rest.count("_") == 1:
+            return f"clean-fid:{dataset}/{rest.replace('_', '/')}"
+    return str(path)

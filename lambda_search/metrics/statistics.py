@@ -1,0 +1,129 @@
+"""Statistics of reference images in `.npz` files: ours, EDM's, the ADM evaluator's, clean-fid's.
+
+All have `mu` [d] and `sigma` [d, d]. Ours say which extractor made them, how many images there
+were, and keep some of their features for KID; ADM's also hold images (`arr_0`), which are not
+read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambda_search.errors import UsageError
+from lambda_search.files import written_whole
+from lambda_search.metrics.features import Extractor
+from lambda_search.metrics.frechet import FrechetReference
+
+__all__ = ["LEGACY", "Statistics", "check_origin", "read_statistics", "write_statistics"]
+
+LEGACY = "legacy_tensorflow"
+"""clean-fid's word for what EDM's and ADM's evaluators do."""
+
+_INCEPTION_WIDTH = 2048
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Moments of reference images under one extractor.
+
+    Arguments:
+        mean: μᵣ, float64 [d].
+        cov: Σᵣ, float64 [d, d].
+        count: number of images, or None where the file does not say it.
+        features: of some of them, float32 [m, d], for KID; or None.
+        extractor: fingerprint of the extractor, or None where the file does not say it.
+        extractor_name: its name, for people.
+        source: what the images were, for people.
+    """
+
+    mean: NDArray[np.float64]
+    cov: NDArray[np.float64]
+    count: int | None = None
+    features: NDArray[np.float32] | None = None
+    extractor: str | None = None
+    extractor_name: str = ""
+    source: str = ""
+
+
+def read_statistics(path: Path) -> Statistics:
+    """The statistics in `path`, from whomever.
+
+    Raises:
+        UsageError: if it cannot be read, or holds no moments.
+        LambdaSearchError: if what it holds makes no Gaussian.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = Statistics(
+                np.asarray(arrays["mu"], np.float64),
+                np.asarray(arrays["sigma"], np.float64),
+                _one(arrays, "n", int),
+                np.asarray(arrays["features"], np.float32) if "features" in arrays else None,
+                _one(arrays, "extractor", str),
+                _one(arrays, "extractor_name", str) or "",
+                _one(arrays, "source", str) or "",
+            )
+    except Exception as error:  # numpy and zipfile raise many kinds on a broken file
+        raise UsageError(
+            f"The reference {path} cannot be read: {error}.",
+            "It must be an .npz file with mu [d] and sigma [d, d]; name images as images:PATH.",
+        ) from error
+    FrechetReference(found.mean, found.cov)  # refuses what is no Gaussian
+    return found
+
+
+def write_statistics(path: Path, statistics: Statistics) -> None:
+    """Writes a reference file; a crash leaves either all of it or nothing."""
+    arrays: dict[str, Any] = {"mu": statistics.mean, "sigma": statistics.cov}
+    if statistics.count is not None:
+        arrays["n"] = statistics.count
+    if statistics.features is not None:
+        arrays["features"] = statistics.features
+    if statistics.extractor is not None:
+        arrays["extractor"] = statistics.extractor
+    with written_whole(path) as stream:
+        np.savez(
+            stream,
+            extractor_name=statistics.extractor_name,
+            source=statistics.source,
+            **arrays,
+        )
+
+
+def check_origin(found: Statistics, path: Path, extractor: Extractor) -> None:
+    """Raises UsageError unless `extractor` made the statistics in `path`.
+
+    A file that does not say what made it, and is as wide as Inception's features, is taken for
+    what EDM and ADM publish: Inception that resizes inside the network.
+    """
+    again = "Use the extractor that made it, or make a reference with this one."
+    width = len(found.mean)
+    if width != extractor.dim:
+        raise UsageError(
+            f"The reference {path} is {width} wide, and the features of {extractor.name} are "
+            f"{extractor.dim} wide: it was made with another extractor.",
+            again,
+        )
+    if found.extractor not in (None, extractor.fingerprint):
+        name = f" ({found.extractor_name})" if found.extractor_name else ""
+        raise UsageError(
+            f"The reference {path} was made with another extractor{name} than the study's, "
+            f"{extractor.name}: the network, the resize or the value range differ.",
+            again,
+        )
+    if found.extractor is None and width == _INCEPTION_WIDTH and extractor.published != LEGACY:
+        raise UsageError(
+            f"The reference {path} does not say what made it; such files of EDM and ADM belong to "
+            f"inception-legacy, and the study uses {extractor.name}.",
+            "If this extractor did make it, say so with: lambda-search reference mark "
+            f"{path} --extractor {extractor.name}",
+        )
+
+
+def _one(arrays: Any, name: str, kind: type) -> Any:
+    return kind(arrays[name]) if name in arrays else None
