@@ -3,10 +3,12 @@
 
     python scripts/measure_bundled.py choose --run runs/fashion
     python scripts/measure_bundled.py effect
+    python scripts/measure_bundled.py repeat
     python scripts/measure_bundled.py picture
 
 `effect` launches the studies of studies/bundled, one per sampler and step count, and writes their
-rows as effect.csv beside the model. All of it goes on where it stopped.
+rows as effect.csv beside the model. `repeat` measures the demo's gain again and again on images of
+its own, and writes repeats.csv. All of it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -35,13 +37,18 @@ from lambda_search.runner import plans_of
 from lambda_search.runner import worker_pool
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.evaluator import Evaluator
+from lambda_search.search.plan import confirm_start
 from lambda_search.search.progress import Progress
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import BestSchedule
+from lambda_search.store.lookup import best
 
 CHOOSE_FROM = 3_000_000
 """Sample indices that choose the checkpoint; nothing else uses them."""
+
+REPEAT_FROM = 4_000_000
+"""Sample indices from here on repeat what was confirmed."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console(soft_wrap=True)
@@ -94,6 +101,59 @@ def effect(
     console.print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
     for row in rows:
         console.print("| " + " | ".join(str(value) for value in row.values()) + " |")
+
+
+@app.command()
+def repeat(
+    b: Annotated[float | None, typer.Option("--b", help="[default: the demo row's]")] = None,
+    k: Annotated[float, typer.Option("--k")] = 0.0,
+    sets: Annotated[int, typer.Option(min=2, help="Disjoint sets of indices.")] = 20,
+    n: Annotated[int, typer.Option("-n", help="Images of each.")] = 5000,
+    out: Annotated[Path | None, typer.Option(help="[default: repeats.csv by the model]")] = None,
+) -> None:
+    """Does a confirmed gain come back? A repetition should fall within √2 times its interval."""
+    plan = plans_of(load_specs(ROOT / "studies" / "demo.yaml"))[0]
+    schedule = (
+        best(plan.setting.model, plan.setting.steps, plan.setting.sampler).schedule
+        if b is None
+        else LambdaSchedule(b, k)
+    )
+    batches = -(-n // plan.batch) * plan.batch
+    firsts = [confirm_start(plan.batch)]
+    firsts += [-(-REPEAT_FROM // plan.batch) * plan.batch + batches * i for i in range(sets)]
+    rows: list[dict[str, str | int]] = []
+    centre, reach = 0.0, 0.0
+    with worker_pool(None, None, None) as pool:
+        evaluator = Evaluator(plan, pool, FeatureFiles(features_folder()))
+        for place, first in enumerate(firsts):
+            (at_one, _), (score, gain) = scores_of(
+                evaluator, [LambdaSchedule(), schedule], first, n
+            )
+            if place == 0:
+                centre, reach = gain.gain, 2**0.5 * gain.interval().half_width
+            inside = abs(gain.gain - centre) <= reach
+            rows.append(
+                {
+                    "set": "confirmation" if place == 0 else str(place),
+                    "from": first,
+                    "FID at λ = 1": f"{at_one.fid:.3f}",
+                    "FID": f"{score.fid:.3f}",
+                    "gain": f"{gain.gain:.3f}",
+                    "±": f"{gain.interval().half_width:.3f}",
+                    "correlation": f"{gain.correlation:.3f}",
+                    "inside": "" if place == 0 else "yes" if inside else "no",
+                }
+            )
+            console.print("  ".join(str(value) for value in rows[-1].values()))
+    with (out or bundled_folder("fashion-mnist") / "repeats.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    inside_all = sum(row["inside"] == "yes" for row in rows)
+    console.print(
+        f"λ(i) = {schedule}, n = {n:,}: {inside_all} of {sets} repetitions inside "
+        f"{centre:.3f} ± {reach:.3f}"
+    )
 
 
 @app.command()

@@ -106,11 +106,12 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
         "sampler": _sampler(plan)
         + (", the rest as its authors have it" if without_weights else ""),
         "metric": f"{setting.metric}, {setting.extractor}, {setting.reference}",
+        "also": ", ".join(m.extractor_label for m in plan.recipe.measures[1:]) or None,
         "mean": f"{plan.space.mean[0]:g} to {plan.space.mean[1]:g}",
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
-        "rungs": ", ".join(f"{n:,}" for n in spec.metric.rungs),
+        "rungs": ", ".join(f"{n:,}" for n in spec.metric.rungs) + _too_few(plan),
         "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
         f"{spec.confirm.samples:,} images each",
         "images": images,
@@ -119,6 +120,13 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
         "estimate": None if without_weights else _estimate(plan, evaluations, helpful, workers),
         "missing": [asdict(item) for item in missing],
     }
+
+
+def _too_few(plan: Plan) -> str:
+    """A word of warning about rungs on which no score ranks well."""
+    if not plan.widths or plan.spec.metric.rungs[0] >= plan.widths[0]:
+        return ""
+    return f" (below {plan.widths[0]:,} images, the features' width, trials are hard to rank)"
 
 
 def _sampler(plan: Plan) -> str:

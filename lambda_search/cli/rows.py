@@ -48,6 +48,9 @@ def _measured(found: BestSchedule) -> Iterator[tuple[str, RenderableType]]:
         f"{found.gain:.3f}  [{low:.3f}, {high:.3f}] at {found.gain_level:.1%}, paired, "
         f"bias-corrected ({found.relative_gain:.1%})",
     )
+    told = [f"{name} {a:.4g} (λ = 1: {b:.4g})" for name, (a, b) in found.beside.items()]
+    if told:
+        yield "beside it", "; ".join(told)
     yield "status", _status(found)
     source = found.provenance
     yield (

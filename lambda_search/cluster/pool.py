@@ -39,6 +39,9 @@ T = TypeVar("T")
 _AHEAD = 2
 """Tasks sent to a worker at a time, so that it never waits for the queue."""
 
+_OFFLINE = {"LAMBDA_SEARCH_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
+"""For workers on other hosts, which do not inherit this process's environment."""
+
 _ATTEMPTS = 3
 _START_SECONDS = 180.0
 _LOOK_FOR_NODES_SECONDS = 5.0
@@ -94,12 +97,13 @@ class RayPool:
             )
         self._gpus = (1.0 if available else 0.0) if gpus is None else gpus
         self._workers = workers
+        options: dict[str, Any] = {"env_vars": _OFFLINE} if offline() else {}
         as_actor: Any = ray.remote(
             num_cpus=1,
             num_gpus=self._gpus,
             max_restarts=0,
             max_task_retries=0,
-            runtime_env={"env_vars": _inherited()},
+            runtime_env=options,
         )
         self._actor = as_actor(Worker)
         self._queue: list[_Job] = []
@@ -306,11 +310,6 @@ class RayPool:
 
 
 _DOCTOR = "See what is missing with: lambda-search doctor"
-
-
-def _inherited() -> dict[str, str]:
-    """What of this process's environment holds for workers on other hosts too."""
-    return dict.fromkeys(("LAMBDA_SEARCH_OFFLINE", "HF_HUB_OFFLINE"), "1") if offline() else {}
 
 
 def _resources() -> dict[str, float]:

@@ -7,14 +7,10 @@ over 1/n, meets 1/n = 0 at FID∞ (Chong & Forsyth 2020, arXiv:1911.07023; there
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.moments import Features
-from lambda_search.metrics.moments import Moments
-from lambda_search.metrics.moments import as_features
 
 __all__ = ["fid_at_infinity"]
 
@@ -27,14 +23,8 @@ def fid_at_infinity(features: Features, reference: FrechetReference) -> float:
 
     The smallest prefix has 5,000 images, or n/2 where n is below 10,000.
     """
-    x = as_features(features, reference.device)
-    n, d = x.shape
+    n = len(features)
     points = min(_POINTS, max(n // 4, 2))
     sizes = np.linspace(min(_FROM, n // 2), n, points).round().astype(int)
-    distances = []
-    moments = Moments.from_features(x[: sizes[0]], reference.mean)
-    for before, size in pairwise([sizes[0], *sizes]):
-        if size > before:
-            moments += Moments.from_features(x[before:size], reference.mean)
-        distances.append(reference.distance(x[:size] if size < d else moments))
+    distances = reference.prefix_distances(features, sizes.tolist())
     return float(np.polyfit(1 / sizes, distances, 1)[1])

@@ -13,6 +13,7 @@ arXiv:2009.14075). All of it is float64, on the reference's device.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -86,6 +87,38 @@ class FrechetReference:
             trace = centred.square().sum()
         cross = torch.linalg.eigvalsh(middle).clamp(min=0).sqrt().sum()
         return self._assemble(mean, trace, cross)
+
+    def prefix_distances(self, features: Features, sizes: Sequence[int]) -> list[float]:
+        """The distances to the first `sizes` (rising, ≥ 2) of features [n, d].
+
+        All vectors are projected once, and sums go on from one size to the next.
+        """
+        x = as_features(features, self.device)
+        self._check_width(x.shape[1])
+        x = x - self.mean
+        projected = x @ self.factor
+        few = projected[: max((size for size in sizes if size <= self.dim), default=0)]
+        gram = few @ few.T
+        total, squares, outer = x.new_zeros(self.dim), x.new_zeros(()), None
+        distances, before = [], 0
+        for size in sizes:
+            part = x[before:size]
+            total, squares = total + part.sum(0), squares + part.square().sum()
+            if size <= self.dim:
+                block = gram[:size, :size]
+                rows = block.mean(0)
+                middle = block - rows - rows[:, None] + rows.mean()
+            else:
+                part = projected[before:size] if outer is not None else projected[:size]
+                outer = part.T @ part if outer is None else outer + part.T @ part
+                mean = projected[:size].mean(0)
+                middle = outer - size * torch.outer(mean, mean)
+            cross = torch.linalg.eigvalsh(middle / (size - 1)).clamp(min=0).sqrt().sum()
+            shift = total / size
+            trace = (squares - size * shift.square().sum()) / (size - 1)
+            distances.append(self._assemble(self.mean + shift, trace, cross))
+            before = size
+        return distances
 
     def analyse(self, features: Features) -> tuple[float, Tensor]:
         r"""The distance to features [n, d], and how much each vector moves it: ψ(xᵢ), float64 [n].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -87,8 +88,13 @@ def recall(kept: Path, extractor: Extractor) -> Statistics | None:
 
 @dataclass(frozen=True)
 class _State:
-    """What is known after `moments.n` images; some of their features are kept."""
+    """What is known after `moments.n` images; some of their features are kept.
 
+    `order` names the images in their order, which their reference's fingerprint does not: renamed
+    ones may come in another.
+    """
+
+    order: str
     moments: Moments
     features: NDArray[np.float32]
 
@@ -97,6 +103,7 @@ class _State:
         with written_whole(path) as stream:
             np.savez(
                 stream,
+                order=self.order,
                 n=moments.n,
                 sums=torch.stack([moments.sums.high, moments.sums.low]).numpy(),
                 products=torch.stack([moments.products.high, moments.products.low]).numpy(),
@@ -105,8 +112,8 @@ class _State:
             )
 
     @classmethod
-    def load(cls, path: Path | None) -> _State | None:
-        """What `path` holds; None if it is missing or damaged."""
+    def load(cls, path: Path | None, order: str) -> _State | None:
+        """What `path` holds; None if it is missing, damaged, or of images in another order."""
         if path is None or not path.is_file():
             return None
         try:
@@ -116,9 +123,10 @@ class _State:
                 )
                 centre = torch.from_numpy(arrays["centre"])
                 moments = Moments(int(arrays["n"]), sums, products, centre)
-                return cls(moments, arrays["features"])
+                found = cls(str(arrays["order"]), moments, arrays["features"])
         except Exception:  # numpy and zipfile raise many kinds; it is computed again
             return None
+        return found if found.order == order else None
 
 
 def _measure(
@@ -127,17 +135,18 @@ def _measure(
     """Moments about the first block's mean, and evenly spread features."""
     count = len(images.names)
     wanted = set(np.linspace(0, count - 1, min(count, _KEPT_FEATURES)).round().astype(int))
-    state = _State.load(partial)
+    order = hashlib.sha256(b"".join(images.digests)).hexdigest()
+    state = _State.load(partial, order)
     saved = time.monotonic()
     for block in _blocks(images, extractor, 0 if state is None else state.moments.n):
         begin = 0 if state is None else state.moments.n
         here = [row for row in range(len(block)) if begin + row in wanted]
         features = block[here].to(torch.float32).numpy()
         if state is None:
-            state = _State(Moments.from_features(block, block.mean(0)), features)
+            state = _State(order, Moments.from_features(block, block.mean(0)), features)
         else:
             moments = state.moments + Moments.from_features(block, state.moments.centre)
-            state = _State(moments, np.concatenate([state.features, features]))
+            state = _State(order, moments, np.concatenate([state.features, features]))
         if watch is not None:
             watch(state.moments.n, count)
         if partial is not None and time.monotonic() - saved > _SAVE_SECONDS:

@@ -1,8 +1,8 @@
 """From bytes to what a feature network was trained on, on the device.
 
-Resizing is antialiased, on floats, and not quantised again: with `bicubic` it is the resize of
-clean-fid (Parmar et al. 2022, arXiv:2104.11222), which calls Pillow on each channel, to less than
-0.01 of 255.
+Resizing is antialiased, on floats, and not quantised unless asked: with `bicubic` it is the resize
+of clean-fid (Parmar et al. 2022, arXiv:2104.11222), which calls Pillow on each channel, to less
+than 0.01 of 255.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Preprocessing(FrozenModel):
             `size` unless given), then the middle.
         resize: length of the shorter side before the crop.
         filter: `bicubic` or `bilinear`, antialiased.
-        quantise: whether the resized image is rounded to bytes, as an 8-bit picture is.
+        quantise: whether the resize works in bytes, as Pillow's of an 8-bit picture does: across,
+            then down, each rounded.
         mean, std: per channel, or one for all, in units of bytes: the input is (x − mean)/std for
             x in 0 … 255.
     """
@@ -66,8 +67,11 @@ class Preprocessing(FrozenModel):
         return self._interpolated(x, self.size)
 
     def _interpolated(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        if list(x.shape[2:]) == list(size):
-            return x
-        # The filter overshoots at edges; an image does not.
-        x = interpolate(x, list(size), mode=self.filter, antialias=True).clamp(0, 255)
-        return x.round() if self.quantise else x
+        across = [[x.shape[2], size[1]]] if self.quantise else []
+        for target in [*across, list(size)]:
+            if list(x.shape[2:]) == target:
+                continue
+            x = interpolate(x, target, mode=self.filter, antialias=True)
+            x = (x + 0.5).floor() if self.quantise else x  # halves up
+            x = x.clamp(0, 255)  # the filter overshoots at edges; an image does not
+        return x

@@ -83,6 +83,10 @@ def _words(name: str, found: BestSchedule) -> dict[str, str]:
         "metric": f"{setting.metric} with {setting.extractor} against {setting.reference}",
         "confirmed on": f"{found.n:,} images, indices {source['confirm_indices'][0]:,} to "
         f"{source['confirm_indices'][1] - 1:,}, seed {source['seed']}",
+        **{
+            name: f"{here:.4g} (λ = 1: {there:.4g})"
+            for name, (here, there) in found.beside.items()
+        },
         "versions": ", ".join(f"{k} {v}" for k, v in source["versions"].items()),
         "device": str(source["identity"]["device"]),
         "made": f"{found.created:%Y-%m-%d %H:%M} UTC, row {found.row}",
@@ -100,7 +104,9 @@ def _words(name: str, found: BestSchedule) -> dict[str, str]:
         "gain": f"{found.gain:.3f}",
         "gain_interval": f"[{low:.3f}, {high:.3f}] at {found.gain_level:.1%}",
         "share": f"{found.relative_gain:.1%}",
-        "facts": "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in facts.items()),
+        "facts": "".join(
+            f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items()
+        ),
     }
 
 

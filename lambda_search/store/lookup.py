@@ -84,6 +84,25 @@ class BestSchedule:
         return next(one for one in candidates if one["gain"] == self.gain)
 
     @property
+    def beside(self) -> dict[str, tuple[float, float]]:
+        """What is told beside the FID of the best candidate: (at λ, at λ = 1) by name.
+
+        FID∞, KID × 1000, and the distances that the study's `metric.also` names.
+        """
+        at_one = self.provenance.get("baseline")
+        if at_one is None:  # published, or of an older version
+            return {}
+        told = {"FID∞": (self.candidate["fid_at_infinity"], at_one["fid_at_infinity"])}
+        if at_one["kid"] is not None:
+            told["KID × 1000"] = (1000 * self.candidate["kid"], 1000 * at_one["kid"])
+        for other in self.provenance["also"]:
+            trial = self.candidate["trial"]
+            found = next(one for one in other["candidates"] if one["trial"] == trial)
+            name = f"FD with {other['extractor'].split('@')[0]}"
+            told[name] = (found["fid"], other["baseline"]["fid"])
+        return told
+
+    @property
     def relative_gain(self) -> float:
         """The gain as a share of the FID at λ = 1: bias-corrected, or of a published row plain."""
         if self.gain is None:

@@ -8,6 +8,7 @@ from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.moments import Moments
+from tests.metrics.world import World
 
 
 class Toy:
@@ -149,6 +150,34 @@ def test_the_paired_interval_covers_at_its_level(level, low, high):
     share, ratio = coverage(3000, level)
     assert low <= share <= high
     assert 0.9 < ratio < 1.5
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World(128)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ratio", "value"), [(0.5, 1.03), (1, 1.03), (2, 1.03), (4, 1.03), (1, 1.1)]
+)
+def test_the_paired_interval_covers_the_difference_to_expect_at_its_n(world, ratio, value):
+    """1,000 repetitions in a world that is not Gaussian, the difference at n on average known."""
+    n, rng = int(ratio * world.d), np.random.default_rng(7)
+    found = []
+    for _ in range(1000):
+        at_one, candidate = world.samples(rng, n, [1.0, value])
+        scores = [score(x, world.reference) for x in (candidate, at_one)]
+        found.append(compare(*scores, candidate, at_one))
+    gains = np.array([one.gain for one in found])
+    expected, spread = gains.mean(), gains.std()
+    intervals = [one.interval() for one in found]
+    covered = np.mean([one.low <= expected <= one.high for one in intervals])
+    assert 0.93 <= covered <= 1
+    assert np.mean([one.half_width for one in intervals]) <= 1.3 * 1.96 * spread
+    before, after = world.truth([1.0, value])
+    raw = np.mean([one.raw_gain for one in found])
+    assert abs(expected - (before - after)) < abs(raw - (before - after))
 
 
 def test_correlation_is_averaged_over_the_features_that_vary():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from cleanfid.fid import frechet_distance as cleanfid_distance
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -116,6 +117,17 @@ def test_moments_and_features_may_be_mixed():
             assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("d", [3, 40])
+@pytest.mark.parametrize(
+    "sizes", [[2, 3, 7], [20, 39, 40, 41, 44, 90], [40, 90], [60], [100]], ids=str
+)
+def test_distances_to_prefixes_are_those_of_the_prefixes(d, sizes):
+    x, reference = draw(100, d, 0) + 5, FrechetReference(*gaussian(d, 1))
+    found = reference.prefix_distances(x, sizes)
+    expected = [reference.distance(x[:size]) for size in sizes]
+    assert found == pytest.approx(expected, rel=1e-7)
+
+
 # -- influence
 
 
@@ -183,6 +195,57 @@ def test_influence_of_features_that_never_vary_is_finite():
     x = draw(50, 6, 0)
     x[:, 2] = 0.0
     assert FrechetReference(*gaussian(6, 1)).influence(x).isfinite().all()
+
+
+@pytest.mark.parametrize("n", [9, 39, 40, 41, 300])
+def test_influence_needs_no_pseudo_inverse_for_few_vectors(n):
+    """Both forms against T = L (LᵀΣL)^{-½}Lᵀ written out, with scipy."""
+    d = 40
+    x, (mean, cov) = draw(n, d, 0), gaussian(d, 1)
+    reference = FrechetReference(mean, cov)
+    factor = np.linalg.cholesky(cov)
+    y = x - x.mean(0)
+    w, v = np.linalg.eigh(factor.T @ (y.T @ y / (n - 1)) @ factor)
+    inverse = np.where(w > 1e-9 * w.max(), w, np.inf) ** -0.5
+    transport = factor @ (v * inverse) @ v.T @ factor.T
+    psi = 2 * y @ (x.mean(0) - mean) + (y**2).sum(1) - np.einsum("ni,ij,nj->n", y, transport, y)
+    found = reference.influence(x).numpy()
+    assert np.allclose(found, psi - psi.mean(), rtol=1e-6, atol=1e-6 * psi.std())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1000, 10_000])
+def test_at_inceptions_width_it_is_scipys_and_exact_where_the_rank_is_low(n):
+    d, rng = 2048, np.random.default_rng(0)
+    mixing = rng.standard_normal((256, d)) * 0.2
+    shape = np.arange(1, 257) ** -0.35
+
+    def features(count, shift):
+        latent = rng.standard_normal((count, 256)) * shape
+        return np.maximum(latent @ mixing + 0.05 * rng.standard_normal((count, d)) + shift, 0)
+
+    real, x = features(12_000, 0.02), features(n, 0.05)
+    mean, cov = moments_of(real)
+    reference = FrechetReference(mean, cov)
+    found = {reference.distance(x), reference.analyse(x)[0]}
+    if n < d:
+        centred = (x - x.mean(0)) / (n - 1) ** 0.5
+        cross = scipy.linalg.svdvals(centred @ reference.factor.numpy()).sum()
+        expected = ((x.mean(0) - mean) ** 2).sum() + (centred**2).sum() + np.trace(cov) - 2 * cross
+    else:
+        expected = cleanfid_distance(*moments_of(x), mean, cov)
+        found.add(reference.distance(Moments.from_features(x, mean)))
+    for one in found:
+        assert one == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("n", [30, 200])
+def test_a_gpu_gives_the_same(n):
+    x, (mean, cov) = draw(n, 64, 0), gaussian(64, 1)
+    here, there = FrechetReference(mean, cov), FrechetReference(mean, cov, torch.device("cuda"))
+    assert there.distance(x) == pytest.approx(here.distance(x), rel=1e-9)
+    assert torch.allclose(there.influence(x), here.influence(x), rtol=1e-7, atol=1e-9)
 
 
 # -- errors

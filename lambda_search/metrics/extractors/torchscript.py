@@ -59,7 +59,7 @@ def load_module(path: Path, device: torch.device) -> Any:
             f"{path} cannot be read as TorchScript: {said.rstrip('.')}.",
             "Save it with torch.jit.save, or copy it again.",
         ) from error
-    return module.eval().requires_grad_(False)
+    return module.eval()
 
 
 @torch.inference_mode()
