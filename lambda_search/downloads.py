@@ -10,9 +10,11 @@ import os
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
+from urllib.error import HTTPError
 
 from filelock import FileLock
 
@@ -143,6 +145,11 @@ def _receive(download: Download, stream: IO[bytes]) -> None:
                     raise _DiskError(error.errno, error.strerror) from error
     except _DiskError:
         raise
+    except HTTPError as error:
+        raise MissingFile(
+            f"{download.url} does not give {download.what}: {error}.",
+            "Check the name." if error.code == HTTPStatus.NOT_FOUND else "Try again later.",
+        ) from error
     except (OSError, HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         raise MissingFile(

@@ -18,7 +18,8 @@ from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import check_count
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
-from lambda_search.metrics.reference import Reference
+from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.metrics.kid import KernelReference
 from lambda_search.models.base import Model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import sampler_options
@@ -144,11 +145,13 @@ def evaluate(
     """
     check_count(n)
     used = [resolve_measure(*pair, model.device) for pair in ((extractor, reference), *also)]
+    targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
+    extractors = {measure.extractor_fingerprint: extract for measure, extract, _ in used}
     batch = model.resolve(sampler, steps, sampler_options(options)).batch
     start = confirm_start(batch) if first is None else first
 
     def scored(candidate: LambdaSchedule) -> Scored:
-        parts: list[list[torch.Tensor]] = [[] for _ in used]
+        parts: dict[str, list[torch.Tensor]] = {name: [] for name in extractors}
         for begin in range(start, start + n, batch):
             indices = range(begin, min(begin + batch, start + n))
             images = sample(
@@ -164,11 +167,12 @@ def evaluate(
                 options=options,
             )
             quantised = to_uint8(images)
-            for part, (_, extract, _) in zip(parts, used, strict=True):
-                part.append(extract(quantised))
+            for name, extract in extractors.items():
+                parts[name].append(extract(quantised))
+        features = {name: torch.cat(part) for name, part in parts.items()}
         ranking, *others = (
-            _scored(torch.cat(part), target, model.device)
-            for part, (_, _, target) in zip(parts, used, strict=True)
+            _scored(features[measure.extractor_fingerprint], *target)
+            for (measure, _, _), target in zip(used, targets, strict=True)
         )
         return replace(ranking, also=tuple(others))
 
@@ -176,8 +180,9 @@ def evaluate(
     return Evidence.of(schedule, [measure for measure, _, _ in used], found, baseline)
 
 
-def _scored(features: torch.Tensor, reference: Reference, device: torch.device) -> Scored:
-    frechet, kernel = reference.frechet(device), reference.kernel(device)
+def _scored(
+    features: torch.Tensor, frechet: FrechetReference, kernel: KernelReference | None
+) -> Scored:
     found = replace(score(features, frechet), extras=extras(features, frechet, kernel))
     return Scored(found, features.numpy())
 
@@ -185,6 +190,7 @@ def _scored(features: torch.Tensor, reference: Reference, device: torch.device) 
 def evaluate_plan(plan: Plan, schedule: LambdaSchedule, n: int, evaluator: Evaluator) -> Evidence:
     """The same for a study's setting, on a pool of workers."""
     check_count(n)
+    evaluator.prepare()
     schedules = [schedule, LambdaSchedule()]
     found, baseline = evaluator.scores(schedules, confirm_start(plan.batch), n, whole=True)
     return Evidence.of(schedule, plan.recipe.measures, found, baseline)

@@ -28,6 +28,7 @@ from cleanfid.resize import build_resizer
 from rich.console import Console
 from rich.table import Table
 from scipy.linalg import svdvals
+from threadpoolctl import threadpool_limits
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.fid import _compute_fid as torchmetrics_distance
 
@@ -62,10 +63,10 @@ def main(
     """Measures and prints."""
     torch.set_num_threads(1)
     figures: dict[str, Any] = {}
-    figures["distance"] = distance(turns)
-    figures["moments"] = moments(turns)
-    figures["resize"] = resize(turns)
-    with tempfile.TemporaryDirectory() as scratch:
+    with threadpool_limits(limits=1), tempfile.TemporaryDirectory() as scratch:
+        figures["distance"] = distance(turns)
+        figures["moments"] = moments(turns)
+        figures["resize"] = resize(turns)
         path = inception or random_inception(Path(scratch))
         figures["extraction"] = extraction(path, turns)
         figures["evaluation"] = evaluation(images, Path(scratch))

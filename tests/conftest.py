@@ -1,6 +1,7 @@
 """What all tests share: a data folder of their own, no network, and a tiny model."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,19 @@ def study_file(tmp_path, study_text) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(study_text)
     return path
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Runs a command line in this process: (exit code, stdout, stderr)."""
+
+    from lambda_search.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lambda-search", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        streams = capsys.readouterr()
+        return caught.value.code or 0, streams.out, streams.err
+
+    return run

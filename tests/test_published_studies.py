@@ -2,12 +2,10 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from lambda_search.cli import main
 from lambda_search.errors import UsageError
 from lambda_search.models.registry import frameworks
 from lambda_search.runner import plans_of
@@ -21,20 +19,6 @@ from lambda_search.store.store import Store
 
 FOLDER = Path(__file__).parents[1] / "studies" / "published"
 SPECS = load_specs(FOLDER)
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lambda-search", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        streams = capsys.readouterr()
-        return caught.value.code or 0, streams.out, streams.err
-
-    return run
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ StoreUrl: TypeAlias = Annotated[
         "--store",
         envvar="LAMBDA_SEARCH_STORE",
         metavar="URL",
-        help="Database: sqlite:///PATH, postgresql://…, or a file. [default: in the data folder]",
+        help="Database: sqlite:///PATH, postgresql://…, or a file. "
+        r"\[default: in the data folder]",
     ),
 ]
 Workers: TypeAlias = Annotated[
@@ -23,7 +24,7 @@ Workers: TypeAlias = Annotated[
     typer.Option(
         envvar="LAMBDA_SEARCH_WORKERS",
         min=1,
-        help="Workers. [default: one a GPU, or one a core without GPUs]",
+        help=r"Workers. \[default: one a GPU, or one a core without GPUs]",
     ),
 ]
 RayAddress: TypeAlias = Annotated[
@@ -31,7 +32,7 @@ RayAddress: TypeAlias = Annotated[
     typer.Option(
         envvar="LAMBDA_SEARCH_RAY_ADDRESS",
         metavar="ADDRESS",
-        help="A running Ray cluster. [default: a private one on this machine]",
+        help=r"A running Ray cluster. \[default: a private one on this machine]",
     ),
 ]
 Gpus: TypeAlias = Annotated[
@@ -39,7 +40,7 @@ Gpus: TypeAlias = Annotated[
     typer.Option(
         envvar="LAMBDA_SEARCH_GPUS",
         min=0.0,
-        help="GPUs a worker, fractions allowed, 0 for the CPU. [default: 1 if there are any]",
+        help=r"GPUs a worker, fractions allowed, 0 for the CPU. \[default: 1 if there are any]",
     ),
 ]
 AsJson: TypeAlias = Annotated[

@@ -15,9 +15,12 @@ and of `Weights`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 from typing import Protocol
 from typing import TypeAlias
 from typing import cast
@@ -117,6 +120,10 @@ class NetworkExtractor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
+        with _pinned():
+            return self._features(images)
+
+    def _features(self, images: Tensor) -> Tensor:
         parts = []
         for chunk in torch.split(images, _CHUNK):
             found = self._network(self.preprocessing(chunk.to(self._device))).float()
@@ -128,6 +135,16 @@ class NetworkExtractor:
                 )
             parts.append(found)
         return torch.cat(parts).cpu()
+
+
+@contextmanager
+def _pinned() -> Iterator[None]:
+    """Kernels that give one result: no TF32, no autotuning, no TorchScript that warms up."""
+    exact = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    with exact, cast(Any, torch.jit).optimized_execution(False):
+        yield
 
 
 def extractors() -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from lambda_search.metrics.moments import as_features
 __all__ = ["FrechetReference", "frechet_distance"]
 
 _ROWS = 4096
+_COLUMNS = 512
 
 
 class FrechetReference:
@@ -78,12 +79,11 @@ class FrechetReference:
         if isinstance(sample, Moments):
             self._check_width(len(sample.centre))
             cov = sample.cov.to(self.device)
-            middle = self.factor.T @ cov @ self.factor
+            middle = _lower(self.factor.T, cov @ self.factor)
             mean, trace = sample.mean.to(self.device), cov.trace()
         else:
             mean, centred, projected = self._project(sample)
-            n, d = centred.shape
-            middle = projected @ projected.T if n < d else projected.T @ projected
+            middle = _gram(projected)
             trace = centred.square().sum()
         cross = torch.linalg.eigvalsh(middle).clamp(min=0).sqrt().sum()
         return self._assemble(mean, trace, cross)
@@ -135,11 +135,11 @@ class FrechetReference:
         mean, centred, projected = self._project(features)
         n, d = centred.shape
         if n < d:
-            w, u = torch.linalg.eigh(projected @ projected.T)
+            w, u = torch.linalg.eigh(_gram(projected))
             root = w.clamp(min=0).sqrt()
             quadratic = (n - 1) * (u.square() @ root)
         else:
-            w, v = torch.linalg.eigh(projected.T @ projected)
+            w, v = torch.linalg.eigh(_gram(projected))
             root = w.clamp(min=0).sqrt()
             tolerance = root.max() * (d * torch.finfo(root.dtype).eps) ** 0.5
             inverse = torch.where(root > tolerance, root, torch.inf).reciprocal()
@@ -174,6 +174,22 @@ class FrechetReference:
                 f"The features are {width} wide and the reference is {self.dim} wide.",
                 "Use a reference that was made with the same extractor.",
             )
+
+
+def _gram(projected: Tensor) -> Tensor:
+    """PPᵀ or PᵀP of P [n, d], the smaller one; its lower triangle."""
+    n, d = projected.shape
+    wide = projected if n < d else projected.T
+    return _lower(wide, wide.T)
+
+
+def _lower(a: Tensor, b: Tensor) -> Tensor:
+    """The lower triangle of a symmetric product, which is all that `eigh` reads."""
+    product = a.new_zeros(len(a), len(a))
+    for start in range(0, len(a), _COLUMNS):
+        columns = slice(start, start + _COLUMNS)
+        product[start:, columns] = a[start:] @ b[:, columns]
+    return product
 
 
 def frechet_distance(a: Moments | Features, b: Moments | Features) -> float:

@@ -35,6 +35,7 @@ Watch = Callable[[int, int], None]
 PARTIAL = ".partial"
 """Ending of the file in which an unfinished one is kept."""
 
+_SCHEME = b"lambda_search: unfinished moments, 1\n"
 _BATCH = 64
 _BLOCK = 512
 _SAVE_SECONDS = 10.0
@@ -105,8 +106,8 @@ class _State:
                 stream,
                 order=self.order,
                 n=moments.n,
-                sums=torch.stack([moments.sums.high, moments.sums.low]).numpy(),
-                products=torch.stack([moments.products.high, moments.products.low]).numpy(),
+                sums=_parts(moments.sums),
+                products=_parts(moments.products),
                 centre=moments.centre.numpy(),
                 features=self.features,
             )
@@ -118,9 +119,7 @@ class _State:
             return None
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                sums, products = (
-                    ExactSum(*torch.from_numpy(arrays[name])) for name in ("sums", "products")
-                )
+                sums, products = (_whole(arrays[name]) for name in ("sums", "products"))
                 centre = torch.from_numpy(arrays["centre"])
                 moments = Moments(int(arrays["n"]), sums, products, centre)
                 found = cls(str(arrays["order"]), moments, arrays["features"])
@@ -129,13 +128,23 @@ class _State:
         return found if found.order == order else None
 
 
+def _parts(total: ExactSum) -> NDArray[np.int64]:
+    held = total.carried()
+    return torch.stack([held.high, held.low]).numpy()
+
+
+def _whole(parts: NDArray[np.int64]) -> ExactSum:
+    high, low = torch.from_numpy(parts)
+    return ExactSum.held(high, low)
+
+
 def _measure(
     images: ImageSet, extractor: Extractor, partial: Path | None, watch: Watch | None
 ) -> Statistics:
     """Moments about the first block's mean, and evenly spread features."""
     count = len(images.names)
     wanted = set(np.linspace(0, count - 1, min(count, _KEPT_FEATURES)).round().astype(int))
-    order = hashlib.sha256(b"".join(images.digests)).hexdigest()
+    order = hashlib.sha256(_SCHEME + b"".join(images.digests)).hexdigest()
     state = _State.load(partial, order)
     saved = time.monotonic()
     for block in _blocks(images, extractor, 0 if state is None else state.moments.n):

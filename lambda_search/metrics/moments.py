@@ -103,4 +103,5 @@ class Moments:
     def cov(self) -> Tensor:
         """Σ, float64 [d, d], divided by n − 1 as numpy.cov does."""
         total = self.total
-        return (self.outer - torch.outer(total, total) / self.n) / (self.n - 1)
+        spread = self.outer.addr_(total, total, alpha=-1 / self.n)
+        return spread.div_(self.n - 1)

@@ -12,6 +12,8 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from pydantic import ValidationInfo
+from pydantic import field_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -45,15 +47,36 @@ class Preprocessing(FrozenModel):
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
+    @field_validator("resize")
+    @classmethod
+    def _holds_the_crop(cls, value: int | None, info: ValidationInfo) -> int | None:
+        size = info.data.get("size")
+        if value and size and info.data.get("fit") == "crop" and value < max(size):
+            raise ValueError("the crop does not fit into it")
+        return value
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _is_one_or_per_channel(
+        cls, value: tuple[float, ...], info: ValidationInfo
+    ) -> tuple[float, ...]:
+        if len(value) not in (1, info.data.get("channels")):
+            raise ValueError("it has one value, or one for each channel")
+        if info.field_name == "std" and 0 in value:
+            raise ValueError("it is not 0")
+        return value
+
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [n, c, h, w] with c = 1 or 3 → float32 [n, channels, *size], on one device."""
-        x = images.to(torch.float32)
+        x = images.to(torch.float32, copy=True)
         if self.channels == 1 and x.shape[1] == 3:
             x = x.mean(1, keepdim=True)
         x = self._resized(x)
-        x = x.expand(-1, self.channels, -1, -1)  # grey is resized once
         mean, std = (x.new_tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        return (x - mean) / std
+        if x.shape[1] != self.channels:
+            x = x.expand(-1, self.channels, -1, -1)  # grey is resized once
+            return x.sub(mean).div_(std)
+        return x.sub_(mean).div_(std)
 
     def _resized(self, x: Tensor) -> Tensor:
         if self.size is None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lambda_search.downloads import Download
 from lambda_search.downloads import obtain
+from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
@@ -34,6 +35,7 @@ from lambda_search.metrics.making import Watch
 from lambda_search.metrics.making import statistics_of
 from lambda_search.metrics.statistics import Statistics
 from lambda_search.metrics.statistics import check_origin
+from lambda_search.metrics.statistics import check_width
 from lambda_search.metrics.statistics import read_statistics
 from lambda_search.models.checkpoints import BUNDLED
 from lambda_search.models.checkpoints import bundled_folder
@@ -130,14 +132,15 @@ def load_reference(
     if path is None or not path.is_file():
         raise MissingFile(f"There is no reference at {name}.", _NAMES)
     found = read_statistics(path)
-    if not name.startswith(CLEAN_FID):  # those are named after what made them
-        check_origin(found, path, extractor)
+    # Those of clean-fid are named after what made them.
+    check = check_width if name.startswith(CLEAN_FID) else check_origin
+    check(found, path, extractor)
     return Reference(name, sha256_of(path), len(found.mean), found.count, lambda watch: found)
 
 
 def _clean_fid(name: str, extractor: Extractor, fetch: bool) -> Path:
     """The file of clean-fid's statistics, fetched once per machine."""
-    if re.fullmatch(r"\w+/\w+/\w+", name.removeprefix(CLEAN_FID)) is None:
+    if re.fullmatch(r"\w+/\w+/\w+", name.removeprefix(CLEAN_FID), re.ASCII) is None:
         raise UsageError(
             f"{name} names no statistics of clean-fid.", "For example: clean-fid:cifar10/train/32."
         )
@@ -151,7 +154,17 @@ def _clean_fid(name: str, extractor: Extractor, fetch: bool) -> Path:
     dataset, split, resolution = name.removeprefix(CLEAN_FID).lower().split("/")
     file = f"{dataset}_{extractor.published}_{split}_{resolution}.npz"
     download = Download(f"clean-fid's statistics {file}", _CLEAN_FID_URL + file)
-    return obtain(download, references_folder() / "clean-fid", fetch, read_statistics)
+
+    def check(path: Path) -> None:
+        try:
+            read_statistics(path)
+        except LambdaSearchError as error:
+            raise MissingFile(
+                f"What {download.url} gave holds no statistics: mu [d] and sigma [d, d].",
+                "Try again; if it stays so, use another reference.",
+            ) from error
+
+    return obtain(download, references_folder() / "clean-fid", fetch, check)
 
 
 def _from_images(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
@@ -58,7 +59,8 @@ def kept_references(folder: Path) -> Iterator[Kept]:
         if not path.stem.endswith("_kid"):
             yield _kept(path, _published_name(path), sha256_of(path))
     for path in sorted(folder.glob("*.npz")):
-        yield _kept(path, "", path.stem)
+        made_here = re.fullmatch("[0-9a-f]{64}", path.stem) is not None
+        yield _kept(path, "", path.stem if made_here else sha256_of(path))
     for path in sorted(folder.glob(f"*{PARTIAL}")):
         yield _unfinished(path)
 
@@ -110,7 +112,8 @@ def _kept(path: Path, name: str, fingerprint: str) -> Kept:
     label = found.extractor_name or ("" if found.extractor is None else "?")
     if found.extractor is not None:
         label = f"{label}@{found.extractor[:12]}"
-    images = f"images:{found.source}" if found.source else str(path)
+    still_there = fingerprint == path.stem and found.source and Path(found.source).exists()
+    images = f"images:{found.source}" if still_there else str(path)
     return Kept(name or images, found.count, len(found.mean), label, fingerprint, made, path)
 
 

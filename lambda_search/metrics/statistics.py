@@ -19,12 +19,20 @@ from lambda_search.files import written_whole
 from lambda_search.metrics.features import Extractor
 from lambda_search.metrics.frechet import FrechetReference
 
-__all__ = ["LEGACY", "Statistics", "check_origin", "read_statistics", "write_statistics"]
+__all__ = [
+    "LEGACY",
+    "Statistics",
+    "check_origin",
+    "check_width",
+    "read_statistics",
+    "write_statistics",
+]
 
 LEGACY = "legacy_tensorflow"
 """clean-fid's word for what EDM's and ADM's evaluators do."""
 
 _INCEPTION_WIDTH = 2048
+_AGAIN = "Use the extractor that made it, or make a reference with this one."
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,9 @@ def read_statistics(path: Path) -> Statistics:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if missing := {"mu", "sigma"} - set(arrays):
+                held = ", ".join(arrays) or "nothing"
+                raise ValueError(f"it holds {held}, and no {' or '.join(sorted(missing))}")
             found = Statistics(
                 np.asarray(arrays["mu"], np.float64),
                 np.asarray(arrays["sigma"], np.float64),
@@ -95,33 +106,37 @@ def write_statistics(path: Path, statistics: Statistics) -> None:
         )
 
 
+def check_width(found: Statistics, path: Path, extractor: Extractor) -> None:
+    """Raises UsageError unless the statistics in `path` are as wide as the features."""
+    if len(found.mean) != extractor.dim:
+        raise UsageError(
+            f"The reference {path} is {len(found.mean)} wide, and the features of "
+            f"{extractor.name} are {extractor.dim} wide: it was made with another extractor.",
+            _AGAIN,
+        )
+
+
 def check_origin(found: Statistics, path: Path, extractor: Extractor) -> None:
     """Raises UsageError unless `extractor` made the statistics in `path`.
 
     A file that does not say what made it, and is as wide as Inception's features, is taken for
     what EDM and ADM publish: Inception that resizes inside the network.
     """
-    again = "Use the extractor that made it, or make a reference with this one."
-    width = len(found.mean)
-    if width != extractor.dim:
-        raise UsageError(
-            f"The reference {path} is {width} wide, and the features of {extractor.name} are "
-            f"{extractor.dim} wide: it was made with another extractor.",
-            again,
-        )
+    check_width(found, path, extractor)
     if found.extractor not in (None, extractor.fingerprint):
         name = f" ({found.extractor_name})" if found.extractor_name else ""
         raise UsageError(
             f"The reference {path} was made with another extractor{name} than the study's, "
             f"{extractor.name}: the network, the resize or the value range differ.",
-            again,
+            _AGAIN,
         )
-    if found.extractor is None and width == _INCEPTION_WIDTH and extractor.published != LEGACY:
+    inception = extractor.dim == _INCEPTION_WIDTH
+    if found.extractor is None and inception and extractor.published != LEGACY:
         raise UsageError(
             f"The reference {path} does not say what made it; such files of EDM and ADM belong to "
             f"inception-legacy, and the study uses {extractor.name}.",
             "If this extractor did make it, say so with: lambda-search reference mark "
-            f"{path} --extractor {extractor.name}",
+            f"{path} --extractor NAME (as the study names it).",
         )
 
 

@@ -72,6 +72,7 @@ class Driver:
 
     def run(self) -> ScheduleRow:
         """Searches, confirms and publishes; returns the new row."""
+        self._evaluator.prepare()
         trials = self._search()
         self._progress.phase = "confirm"
         row = self._confirm(trials)

@@ -30,6 +30,7 @@ from lambda_search.metrics.evidence import compare
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.plan import Plan
 from lambda_search.search.pool import Pool
+from lambda_search.search.tasks import LoadReference
 from lambda_search.search.tasks import Measure
 from lambda_search.search.tasks import Preview
 from lambda_search.search.tasks import SampleShard
@@ -159,6 +160,15 @@ class Evaluator:
         """The name of the evaluation of n images from index `first` on."""
         return fingerprint({"shards": self.shard_names(schedule, first, n), "n": n})
 
+    def prepare(self) -> None:
+        """Loads or makes every reference.
+
+        Raises:
+            UsageError: for one that turns out to be damaged, before anything is sampled.
+        """
+        for future in [self._pool.submit(LoadReference(m)) for m in self._recipe.measures]:
+            future.result()
+
     def scores(
         self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
     ) -> list[Scored]:
@@ -197,15 +207,20 @@ class Evaluator:
         self, schedule: LambdaSchedule, first: int, n: int, measures: Sequence[Measure]
     ) -> Callable[[], list[Array]]:
         """Queues what is missing; the returned function waits for each measure's [n, d]."""
-        names = [self.shard_names(schedule, first, n, measure) for measure in measures]
+        extractors = {measure.extractor_fingerprint: measure for measure in measures}
+        names = [self.shard_names(schedule, first, n, one) for one in extractors.values()]
         parts = [
-            self._shard(schedule, start, [each[start] for each in names], measures)
+            self._shard(schedule, start, [each[start] for each in names], [*extractors.values()])
             for start in names[0]
         ]
-        return lambda: [
-            np.concatenate([part.result() for part in column])[:n]
-            for column in zip(*parts, strict=True)
-        ]
+
+        def collect() -> list[Array]:
+            columns = zip(*parts, strict=True)
+            arrays = [np.concatenate([part.result() for part in column])[:n] for column in columns]
+            found = dict(zip(extractors, arrays, strict=True))
+            return [found[measure.extractor_fingerprint] for measure in measures]
+
+        return collect
 
     def _shard(
         self,

@@ -39,6 +39,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 
 __all__ = [
+    "LoadReference",
     "Measure",
     "Preview",
     "Recipe",
@@ -243,6 +244,16 @@ class SampleShard:
         with features():
             extracted = tuple(extract(images).numpy() for extract in extractors)
         return ShardResult(extracted, len(images), network.seconds(), features.seconds())
+
+
+@dataclass(frozen=True)
+class LoadReference:
+    """Loads or makes the reference of `measure`, so that a broken one is seen before sampling."""
+
+    measure: Measure
+
+    def run(self, bench: Workbench) -> None:
+        bench.frechet(self.measure)
 
 
 @dataclass(frozen=True)

@@ -6,26 +6,11 @@ import sys
 
 import pytest
 
-from lambda_search.cli import main
 from lambda_search.runner import plans_of
 from lambda_search.runner import run_studies
 from lambda_search.search.pool import SerialPool
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lambda-search", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        streams = capsys.readouterr()
-        return caught.value.code or 0, streams.out, streams.err
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 from sqlalchemy import text
 
-from lambda_search.cli import main
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
@@ -63,20 +62,6 @@ OWN = {"lambdas": [1.02] * 20, "status": "confirmed", "n": 80, "fid": 30.0, "bas
 MEASURED = dict.fromkeys(
     ("fid_low", "fid_high", "baseline_low", "baseline_high", "gain_low", "gain_high"), 1.0
 )
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lambda-search", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        streams = capsys.readouterr()
-        return caught.value.code or 0, streams.out, streams.err
-
-    return run
 
 
 def test_every_published_number_is_a_row_of_a_new_store(store):

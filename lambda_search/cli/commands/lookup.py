@@ -28,12 +28,12 @@ def best(
         int | None,
         typer.Option(min=1, help="Instead of --steps: network evaluations (heun: 2·steps − 1)."),
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="ancestral, ddim … [default: any]")] = None,
+    sampler: Annotated[str | None, typer.Option(help=r"ancestral, ddim … \[default: any]")] = None,
     extractor: Annotated[
-        str | None, typer.Option(help="Only rows of this extractor. [default: any]")
+        str | None, typer.Option(help=r"Only rows of this extractor. \[default: any]")
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="Only rows of this reference. [default: any]")
+        str | None, typer.Option(help=r"Only rows of this reference. \[default: any]")
     ] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="All rows that agree, the best first.")

@@ -77,7 +77,7 @@ def convert(
     file: File,
     to: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="The copy. [default: beside the original]"),
+        typer.Option("--out", metavar="FILE", help=r"The copy. \[default: beside the original]"),
     ] = None,
     config: ConfigFile = None,
 ) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Annotated
 from typing import Any
 
@@ -13,7 +18,6 @@ from rich.progress import MofNCompleteColumn
 from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from lambda_search.cli.console import err
@@ -23,7 +27,12 @@ from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import MissingFile
+from lambda_search.files import sha256_of
 from lambda_search.paths import references_folder
+
+if TYPE_CHECKING:
+    from lambda_search.metrics.shelf import Kept
 
 __all__ = ["app"]
 
@@ -42,8 +51,10 @@ ExtractorName = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(envvar="LAMBDA_SEARCH_DEVICE", help="[default: cuda if there is one]")
+    str | None,
+    typer.Option(envvar="LAMBDA_SEARCH_DEVICE", help=r"\[default: cuda if there is one]"),
 ]
+_STYLES = {"ready": "", "unfinished": "yellow", "damaged": "yellow"}
 Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE.npz", help="A file to take elsewhere."),
@@ -53,7 +64,7 @@ Out = Annotated[
 @app.command()
 def make(
     images: Annotated[
-        str, typer.Argument(help="A folder, a .zip, or an .npz with arr_0 uint8 [n, h, w, c].")
+        str, typer.Argument(help="A folder, a .zip, or an .npz with arr_0, uint8, n × h × w × c.")
     ],
     extractor: ExtractorName,
     to: Out = None,
@@ -67,7 +78,10 @@ def make(
     from lambda_search.metrics.statistics import write_statistics
     from lambda_search.models.registry import device_of
 
-    name = f"{IMAGES}{images.removeprefix(IMAGES)}"
+    images = images.removeprefix(IMAGES)
+    name = f"{IMAGES}{images}"
+    if not Path(images).expanduser().exists():
+        raise MissingFile(f"There is nothing at {images}.", "Name a folder, a .zip or an .npz.")
     if to is not None:
         _check_out(to)
     with working("reading images"):
@@ -82,17 +96,18 @@ def make(
         ) from None
     if to is not None:
         try:
+            to.parent.mkdir(parents=True, exist_ok=True)
             write_statistics(to, statistics)
         except OSError as error:
             raise _cannot_write(to, error) from error
-    named = str(to) if to is not None else name
+    named = str(to.absolute()) if to is not None else f"{IMAGES}{_absolute(images)}"
     shown = {
         "reference": named,
         "images": statistics.count,
         "dim": found.dim,
-        "extractor": extractor,
+        "extractor": _extractor_anywhere(extractor),
         "extractor_fingerprint": chosen.fingerprint,
-        "fingerprint": found.fingerprint,
+        "fingerprint": found.fingerprint if to is None else sha256_of(to),
     }
     if as_json:
         print_json(shown)
@@ -101,9 +116,8 @@ def make(
         f"{statistics.count:,} images, {found.dim} features each, {chosen.name}"
         f"@{chosen.fingerprint[:12]}"
     )
-    out.print(
-        Text(f'\nIn a study file:\nmetric: {{extractor: {extractor}, reference: "{named}"}}')
-    )
+    line = ", ".join(f"{key}: {_quoted(shown[key])}" for key in ("extractor", "reference"))
+    out.print(Text(f"\nIn a study file:\nmetric: {{{line}}}"))
 
 
 @app.command()
@@ -136,22 +150,25 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         print_json([_plain(asdict(one)) for one in found])
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("images", "d", "extractor", "fingerprint", "made", "reference"):
-        right = heading in ("images", "d")
-        table.add_column(heading, no_wrap=True, justify="right" if right else "left")
-    for one in found:
-        state = Text("") if one.state == "ready" else Text(f"{one.state}: ", "yellow")
-        table.add_row(
-            "–" if one.count is None else f"{one.count:,}",
-            str(one.dim or "–"),
-            Text(one.extractor or "–"),
-            one.fingerprint[:12],
-            f"{one.made:%Y-%m-%d}",
-            state + Text(one.name),
-        )
-    out.print(table)
+    headings = ("images", "d", "extractor", "fingerprint", "made", "reference")
+    rows = [headings, *(_cells(one) for one in found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # No table of rich's: it would cut the names, and they are there to be copied.
+    for row, style in zip(rows, ["dim", *(_STYLES[one.state] for one in found)], strict=True):
+        padded = (f"{cell:{side}{w}}" for cell, side, w in zip(row, ">><<<<", widths, strict=True))
+        out.print(Text("  ".join(padded).rstrip(), style))
     err.print("\nnext: lambda-search reference make FOLDER --extractor NAME", style="dim")
+
+
+def _cells(one: Kept) -> tuple[str, ...]:
+    return (
+        "–" if one.count is None else f"{one.count:,}",
+        str(one.dim or "–"),
+        one.extractor or "–",
+        one.fingerprint[:12],
+        f"{one.made:%Y-%m-%d}",
+        one.name if one.state == "ready" else f"{one.state}: {one.name}",
+    )
 
 
 class _Bar:
@@ -185,12 +202,13 @@ class _Bar:
 
 
 def _check_out(path: Path) -> None:
-    """Raises before anything is computed if `path` cannot be written."""
+    """Raises before anything is computed if `path` cannot be written; leaves nothing there."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_suffix(".part").open("wb"):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        with tempfile.TemporaryFile(dir=folder):
             pass
-        path.with_suffix(".part").unlink()
     except OSError as error:
         raise _cannot_write(path, error) from error
 
@@ -199,6 +217,26 @@ def _cannot_write(path: Path, error: OSError) -> LambdaSearchError:
     return LambdaSearchError(
         f"{path} cannot be written: {error.strerror or error}.", "Choose another place with --out."
     )
+
+
+def _absolute(place: str) -> str:
+    return str(Path(place).expanduser().absolute())
+
+
+def _extractor_anywhere(name: str) -> str:
+    """`name` as a study file in any folder may say it."""
+    from lambda_search.spec import EXTRACTOR_FILES
+
+    named, colon, place = name.partition(":")
+    if colon:
+        return f"{named}:{_absolute(place)}"
+    return _absolute(name) if "/" in name or name.endswith(EXTRACTOR_FILES) else name
+
+
+def _quoted(name: object) -> str:
+    """In quotes that YAML understands, where it needs them."""
+    text = str(name)
+    return text if text.replace("-", "").isalnum() else json.dumps(text, ensure_ascii=False)
 
 
 def _plain(one: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ __all__ = ["report"]
 def report(
     study: Annotated[str, typer.Argument(help="The study's name.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File. [default: STUDY.html]")
+        Path | None, typer.Option("--output", "-o", help=r"File. \[default: STUDY.html]")
     ] = None,
     store: StoreUrl = None,
 ) -> None:

@@ -115,15 +115,15 @@ def _extractor(
             "Name a folder as transformers' save_pretrained writes it.",
         )
     try:
-        network = _network(folder, preprocessing)
+        network = _network(folder, preprocessing).eval().requires_grad_(False).to(device)
+        probe = torch.zeros(2, 3, *(preprocessing.size or (224, 224)), device=device)
+        dim = network(probe).shape[1]
     except Exception as error:  # the library lets through whatever a broken folder provokes
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UsageError(
-            f"The model in {folder} cannot be read: {said.rstrip('.')}.",
-            "It must be a vision model of the transformers library.",
+            f"The model in {folder} cannot be used: {said.rstrip('.')}.",
+            "It must be a vision model of the transformers library, for images of this size.",
         ) from error
-    network.eval().requires_grad_(False).to(device)
-    dim = network(torch.zeros(2, 3, *(preprocessing.size or (224, 224)), device=device)).shape[1]
     sha256 = sha256_of(folder / _CONFIG, weights)
     return NetworkExtractor(name, network, preprocessing, sha256, dim, device, published)
 
