@@ -191,7 +191,8 @@ def extraction(path: Path, turns: int) -> dict[str, Any]:
         @torch.inference_mode()
         def theirs(network: Any = network, resizer: Any = resizer) -> torch.Tensor:
             resized = np.stack([resizer(one) for one in pixels]).astype(np.float32)
-            result: torch.Tensor = network(torch.from_numpy(resized).permute(0, 3, 1, 2))
+            images = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous()
+            result: torch.Tensor = network(images)
             return result
 
         extractor = load_extractor(f"{name}:{path}", CPU)
@@ -213,7 +214,12 @@ def evaluation(images: int, scratch: Path, inception: Path | None = None) -> dic
         spec = spec.model_copy(update={"metric": spec.metric.model_copy(update=metric)})
     plan = plans_of(spec)[0]
     meter = Meter()
-    evaluator = Evaluator(plan, SerialPool(), FeatureFiles(scratch / f"{inception}"), meter)
+    evaluator = Evaluator(
+        plan,
+        SerialPool(),
+        FeatureFiles(scratch / ("bundled" if inception is None else "inception")),
+        meter,
+    )
     evaluator.scores([LambdaSchedule()], 5 * 10**6, plan.batch, whole=True)  # loads everything
     before = meter.network_seconds + meter.feature_seconds
     begin = time.perf_counter()

@@ -96,6 +96,7 @@ class NetworkExtractor:
         preprocessing: what it is fed.
         weights: SHA-256 of its weights.
         device: where it computes.
+        layer: which of its layers the features are, where its weights do not tell.
     """
 
     def __init__(
@@ -107,13 +108,13 @@ class NetworkExtractor:
         dim: int,
         device: torch.device,
         published: str = "",
+        layer: str | None = None,
     ) -> None:
         self.name = name
         self.dim = dim
         self.published = published
-        self.fingerprint = fingerprint(
-            {"weights": weights, "preprocessing": preprocessing.model_dump(mode="json")}
-        )
+        told = {"weights": weights, "preprocessing": preprocessing.model_dump(mode="json")}
+        self.fingerprint = fingerprint(told if layer is None else told | {"layer": layer})
         self.preprocessing = preprocessing
         self._network = network
         self._device = device

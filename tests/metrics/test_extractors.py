@@ -359,6 +359,7 @@ def test_a_fingerprint_tells_weights_and_what_they_are_fed_apart_and_nothing_els
         f"inception-legacy:{weights}",
         f"inception-clean:{other}",
         f"inception-legacy:{other}",
+        str(weights),  # the same file and input, but the module's own output
         mine[0],
     ]
     found = [load_extractor(name, CPU).fingerprint for name in names]
@@ -598,6 +599,9 @@ def test_a_model_of_text_is_refused(tmp_path):
         {"image_mean": None},
         {"image_std": [0.5, 0.5]},
         {"size": {"shortest_edge": 200}},
+        {"do_resize": False},
+        {"do_normalize": False},
+        {"rescale_factor": 0},
     ],
 )
 def test_preprocessing_that_gives_no_fixed_size_is_refused(tmp_path, change):

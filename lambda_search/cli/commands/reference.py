@@ -92,7 +92,7 @@ def make(
             statistics = found.load(bar)
     except KeyboardInterrupt:
         raise Interrupted(
-            "At most the last ten seconds' features are lost.", "Go on with the same command."
+            "What was kept so far is not lost.", "Go on with the same command."
         ) from None
     if to is not None:
         try:

@@ -43,7 +43,7 @@ def inception_clean(device: torch.device, weights: Weights) -> NetworkExtractor:
     layers = module.layers
 
     def network(x: Tensor) -> Tensor:
-        return cast(Tensor, layers(x)).reshape(len(x), -1)
+        return cast(Tensor, layers(_quick(x))).reshape(len(x), -1)
 
     return _extractor("inception-clean", network, preprocessing, path, device, "clean")
 
@@ -53,7 +53,7 @@ def inception_legacy(device: torch.device, weights: Weights) -> NetworkExtractor
     path, module = _module(device, weights)
 
     def network(x: Tensor) -> Tensor:
-        return cast(Tensor, module(x, return_features=True)).reshape(len(x), -1)
+        return cast(Tensor, module(_quick(x), return_features=True)).reshape(len(x), -1)
 
     legacy = "legacy_tensorflow"
     return _extractor("inception-legacy", network, Preprocessing(), path, device, legacy)
@@ -70,6 +70,11 @@ def _module(device: torch.device, weights: Weights) -> tuple[Path, Any]:
     return path, module
 
 
+def _quick(x: Tensor) -> Tensor:
+    """In the layout in which a CPU convolves half as fast again."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
 def _extractor(
     name: str,
     network: Any,
@@ -80,4 +85,6 @@ def _extractor(
 ) -> NetworkExtractor:
     sha256 = sha256_of(path)
     known = published if sha256 == INCEPTION.sha256 else ""
-    return NetworkExtractor(name, network, preprocessing, sha256, _DIM, device, known)
+    return NetworkExtractor(
+        name, network, preprocessing, sha256, _DIM, device, known, "last pooling"
+    )

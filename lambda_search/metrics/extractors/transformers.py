@@ -34,6 +34,7 @@ _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_STEPS = ("do_resize", "do_rescale", "do_normalize")
 _FILTERS: dict[int, Literal["bicubic", "bilinear"]] = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of the filters."""
 
@@ -182,6 +183,8 @@ def _preprocessing(path: Path) -> Preprocessing:
     try:
         config = json.loads(path.read_text())
         size, crop = config["size"], config.get("crop_size")
+        if not all(config.get(step, True) for step in _STEPS):
+            raise ValueError(f"one of {', '.join(_STEPS)} is off")
         scale = 1 / config.get("rescale_factor", 1 / 255)
         shorter = size.get("shortest_edge") if isinstance(size, Mapping) else size
         cropped = bool(config.get("do_center_crop")) and crop is not None
@@ -196,7 +199,7 @@ def _preprocessing(path: Path) -> Preprocessing:
             mean=tuple(scale * value for value in config["image_mean"]),
             std=tuple(scale * value for value in config["image_std"]),
         )
-    except (OSError, KeyError, TypeError, ValueError, ValidationError) as error:
+    except (OSError, KeyError, TypeError, ArithmeticError, ValueError, ValidationError) as error:
         raise UsageError(
             f"{path} does not say how images are resized to one size: {error}.",
             "It must name size or crop_size, image_mean, image_std, and a bicubic or bilinear "
