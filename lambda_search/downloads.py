@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError
 
-from filelock import FileLock
-
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
+from lambda_search.files import sweep
 from lambda_search.files import written_whole
 
 __all__ = ["Download", "go_offline", "obtain", "offline"]
@@ -87,6 +86,8 @@ def obtain(
         UsageError: if a file of that name is there with another content.
         LambdaSearchError: if `folder` cannot be written to.
     """
+    from filelock import FileLock  # not in a base installation, which never fetches
+
     path = folder / download.name
     if _is_there(path, download):
         return path
@@ -101,6 +102,7 @@ def obtain(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock")):
             if not _is_there(path, download):  # another process may have been quicker
+                sweep(path)
                 with written_whole(path) as stream:
                     _receive(download, stream)
                     stream.flush()

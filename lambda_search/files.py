@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import tempfile
@@ -11,22 +12,33 @@ from pathlib import Path
 from typing import IO
 from typing import cast
 
-__all__ = ["sha256_of", "written_whole"]
+__all__ = ["sha256_of", "sweep", "written_whole"]
 
 _BLOCK = 1 << 20
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # it can only be read by setting it
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A stream for what becomes `path` when the block ends well; else nothing is left of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as stream:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f"{path.name}.", suffix=".part", delete=False
+    ) as stream:
         try:
             yield cast(IO[bytes], stream)
             stream.close()  # a full disk may only tell now
+            os.chmod(stream.name, 0o666 & ~_UMASK)
             os.replace(stream.name, path)
         except BaseException:
             Path(stream.name).unlink(missing_ok=True)
             raise
+
+
+def sweep(path: Path) -> None:
+    """Removes what killed processes left of `path`; the caller holds its lock."""
+    for stale in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        stale.unlink(missing_ok=True)
 
 
 def sha256_of(*files: Path) -> str:

@@ -393,8 +393,10 @@ def _with_absolute_paths(spec: StudySpec, base: Path) -> StudySpec:
 
     def measured(one: Measured) -> Measured:
         named, colon, place = one.extractor.partition(":")
-        if colon:
+        if place:
             named = f"{named}:{absolute(place)}"
+        elif colon:
+            named = one.extractor
         elif "/" in named or named.endswith(EXTRACTOR_FILES):  # else a registered name
             named = absolute(named)
         return one.model_copy(update={"extractor": named, "reference": absolute(one.reference)})

@@ -50,7 +50,7 @@ def _measured(found: BestSchedule) -> Iterator[tuple[str, RenderableType]]:
     )
     told = [f"{name} {a:.4g} (λ = 1: {b:.4g})" for name, (a, b) in found.beside.items()]
     if told:
-        yield "beside it", "; ".join(told)
+        yield "beside it" if found.status == "confirmed" else "of the best", "; ".join(told)
     yield "status", _status(found)
     source = found.provenance
     yield (

@@ -173,7 +173,7 @@ def load_extractor(name: str, device: torch.device, fetch: bool = True) -> Extra
     if "/" not in name and not name.endswith(EXTRACTOR_FILES):
         raise UsageError(
             f"There is no extractor '{name}'.",
-            f"Known: {', '.join(sorted(registered))}; or name a TorchScript file or a folder.",
+            f"Known: {', '.join(sorted(registered))}; your own file or folder is ./{name}.",
         )
     return _own(_found(name, name), device)
 

@@ -39,7 +39,8 @@ class FrechetReference:
         device: where distances are computed; where `mean` is unless given.
 
     Raises:
-        LambdaSearchError: for shapes that do not fit, NaN or infinity.
+        LambdaSearchError: for shapes that do not fit, NaN or infinity, a covariance that is not
+            symmetric, and a negative variance.
     """
 
     def __init__(self, mean: Features, cov: Features, device: torch.device | None = None) -> None:
@@ -55,6 +56,13 @@ class FrechetReference:
         if not (torch.isfinite(self.mean).all() and torch.isfinite(self.cov).all()):
             raise LambdaSearchError(
                 "The reference moments hold NaN or infinity.", "Make the reference again."
+            )
+        scale = float(self.cov.abs().max()) if d else 0.0
+        apart = float((self.cov - self.cov.T).abs().max()) if d else 0.0
+        if apart > 1e-6 * scale or bool((self.cov.diagonal() < -1e-9 * scale).any()):
+            raise LambdaSearchError(
+                "The reference's covariance is not symmetric, or has a negative variance.",
+                "Make the reference again.",
             )
 
     @property

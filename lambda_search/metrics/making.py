@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.files import sweep
 from lambda_search.files import written_whole
 from lambda_search.metrics.exact import ExactSum
 from lambda_search.metrics.features import Extractor
@@ -47,7 +48,8 @@ def statistics_of(
 ) -> Statistics:
     """What is kept in the file `kept`, or else computed, by one process while others wait.
 
-    An interrupted computation goes on from the last ten seconds' state, to the same bits.
+    An interrupted computation goes on, to the same bits; it loses the images of its last block
+    of 512, or of ten seconds.
 
     Raises:
         UsageError: for images that cannot be read, or whose features are NaN.
@@ -64,6 +66,8 @@ def statistics_of(
             found = recall(kept, extractor)
             if found is None:
                 partial = kept.with_suffix(PARTIAL)
+                sweep(kept)
+                sweep(partial)
                 found = _measure(images, extractor, partial, watch)
                 write_statistics(kept, found)
                 partial.unlink(missing_ok=True)

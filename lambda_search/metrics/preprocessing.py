@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from pydantic import PositiveInt
 from pydantic import ValidationInfo
 from pydantic import field_validator
 from torch import Tensor
@@ -39,7 +40,7 @@ class Preprocessing(FrozenModel):
     """
 
     channels: Literal[1, 3] = 3
-    size: tuple[int, int] | None = None
+    size: tuple[PositiveInt, PositiveInt] | None = None
     fit: Literal["stretch", "crop"] = "stretch"
     resize: int | None = Field(default=None, ge=1)
     filter: Literal["bicubic", "bilinear"] = "bicubic"

@@ -25,7 +25,6 @@ from lambda_search.downloads import obtain
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
-from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.features import Extractor
 from lambda_search.metrics.frechet import FrechetReference
@@ -61,7 +60,7 @@ class Reference:
 
     Arguments:
         name: as the study file says it.
-        fingerprint: SHA-256 of the file that holds it; for `images:` over the extractor's
+        fingerprint: SHA-256 over its moments; for `images:` over the extractor's
             fingerprint and every image's SHA-256, whatever the images are called and wherever
             they lie.
         dim: d, the width of the features.
@@ -135,7 +134,7 @@ def load_reference(
     # Those of clean-fid are named after what made them.
     check = check_width if name.startswith(CLEAN_FID) else check_origin
     check(found, path, extractor)
-    return Reference(name, sha256_of(path), len(found.mean), found.count, lambda watch: found)
+    return Reference(name, found.fingerprint, len(found.mean), found.count, lambda watch: found)
 
 
 def _clean_fid(name: str, extractor: Extractor, fetch: bool) -> Path:

@@ -17,6 +17,7 @@ from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.features import Extractor
 from lambda_search.metrics.making import PARTIAL
+from lambda_search.metrics.statistics import CLEAN_FID_WORDS
 from lambda_search.metrics.statistics import Statistics
 from lambda_search.metrics.statistics import read_statistics
 from lambda_search.metrics.statistics import write_statistics
@@ -129,8 +130,8 @@ def _unfinished(path: Path) -> Kept:
 
 def _published_name(path: Path) -> str:
     """`cifar10_clean_train_32.npz` → `clean-fid:cifar10/train/32`."""
-    for word in ("_clean_clip_vit_b_32_", "_legacy_tensorflow_", "_clean_"):
-        dataset, found, rest = path.stem.partition(word)
+    for word in CLEAN_FID_WORDS:
+        dataset, found, rest = path.stem.partition(f"_{word}_")
         if found and rest.count("_") == 1:
             return f"clean-fid:{dataset}/{rest.replace('_', '/')}"
     return str(path)

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from lambda_search.errors import UsageError
 from lambda_search.files import written_whole
 from lambda_search.metrics.features import Extractor
+from lambda_search.metrics.features import extractors
 from lambda_search.metrics.frechet import FrechetReference
 
 __all__ = [
+    "CLEAN_FID_WORDS",
     "LEGACY",
     "Statistics",
     "check_origin",
@@ -31,7 +34,11 @@ __all__ = [
 LEGACY = "legacy_tensorflow"
 """clean-fid's word for what EDM's and ADM's evaluators do."""
 
+CLEAN_FID_WORDS = ("clean_clip_vit_b_32", "legacy_tensorflow", "legacy_pytorch", "clean")
+"""What clean-fid calls extractors in the names of its files."""
+
 _INCEPTION_WIDTH = 2048
+_SCHEME = b"lambda_search: moments, 1\n"
 _AGAIN = "Use the extractor that made it, or make a reference with this one."
 
 
@@ -56,6 +63,11 @@ class Statistics:
     extractor: str | None = None
     extractor_name: str = ""
     source: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over μᵣ and Σᵣ, hexadecimal: whatever the file is called and says besides."""
+        return hashlib.sha256(_SCHEME + self.mean.tobytes() + self.cov.tobytes()).hexdigest()
 
 
 def read_statistics(path: Path) -> Statistics:
@@ -85,6 +97,15 @@ def read_statistics(path: Path) -> Statistics:
             "It must be an .npz file with mu [d] and sigma [d, d]; name images as images:PATH.",
         ) from error
     FrechetReference(found.mean, found.cov)  # refuses what is no Gaussian
+    kept = found.features
+    if kept is not None and not (
+        kept.ndim == 2 and kept.shape[1] == len(found.mean) and np.isfinite(kept).all()
+    ):
+        raise UsageError(
+            f"The features that the reference {path} keeps are {list(kept.shape)}, or hold NaN; "
+            f"[m, {len(found.mean)}] is needed.",
+            "Make the reference again.",
+        )
     return found
 
 
@@ -119,8 +140,9 @@ def check_width(found: Statistics, path: Path, extractor: Extractor) -> None:
 def check_origin(found: Statistics, path: Path, extractor: Extractor) -> None:
     """Raises UsageError unless `extractor` made the statistics in `path`.
 
-    A file that does not say what made it, and is as wide as Inception's features, is taken for
-    what EDM and ADM publish: Inception that resizes inside the network.
+    A file that does not say what made it counts as what its name says, if clean-fid calls its own
+    so; else, if it is as wide as Inception's features, as what EDM and ADM publish: Inception that
+    resizes inside the network.
     """
     check_width(found, path, extractor)
     if found.extractor not in (None, extractor.fingerprint):
@@ -130,11 +152,19 @@ def check_origin(found: Statistics, path: Path, extractor: Extractor) -> None:
             f"{extractor.name}: the network, the resize or the value range differ.",
             _AGAIN,
         )
-    inception = extractor.dim == _INCEPTION_WIDTH
-    if found.extractor is None and inception and extractor.published != LEGACY:
+    if found.extractor is not None:
+        return
+    said = next((word for word in CLEAN_FID_WORDS if f"_{word}_" in path.stem), None)
+    if said is not None:  # the file is called as clean-fid calls its own
+        belongs = said == extractor.published
+    elif len(found.mean) == _INCEPTION_WIDTH:
+        belongs = extractor.published == LEGACY
+    else:  # nobody publishes such files; the bundled extractor's and the user's own are trusted
+        belongs = extractor.name == "bundled" or extractor.name not in extractors()
+    if not belongs:
         raise UsageError(
-            f"The reference {path} does not say what made it; such files of EDM and ADM belong to "
-            f"inception-legacy, and the study uses {extractor.name}.",
+            f"The reference {path} does not say that {extractor.name} made it; files of EDM and "
+            "ADM belong to inception-legacy, and those of clean-fid to what their name says.",
             "If this extractor did make it, say so with: lambda-search reference mark "
             f"{path} --extractor NAME (as the study names it).",
         )

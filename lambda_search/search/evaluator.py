@@ -30,9 +30,9 @@ from lambda_search.metrics.evidence import compare
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.plan import Plan
 from lambda_search.search.pool import Pool
-from lambda_search.search.tasks import LoadReference
 from lambda_search.search.tasks import Measure
 from lambda_search.search.tasks import Preview
+from lambda_search.search.tasks import Rehearse
 from lambda_search.search.tasks import SampleShard
 from lambda_search.search.tasks import ScoreFeatures
 from lambda_search.search.tasks import ShardResult
@@ -161,13 +161,12 @@ class Evaluator:
         return fingerprint({"shards": self.shard_names(schedule, first, n), "n": n})
 
     def prepare(self) -> None:
-        """Loads or makes every reference.
+        """Tries every extractor, and loads or makes every reference.
 
         Raises:
-            UsageError: for one that turns out to be damaged, before anything is sampled.
+            UsageError: for one that turns out to be broken, before anything is sampled.
         """
-        for future in [self._pool.submit(LoadReference(m)) for m in self._recipe.measures]:
-            future.result()
+        self._pool.submit(Rehearse(self._recipe)).result()
 
     def scores(
         self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False

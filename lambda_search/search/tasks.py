@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lambda_search.diffusion.samplers import Site
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
@@ -39,10 +40,10 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 
 __all__ = [
-    "LoadReference",
     "Measure",
     "Preview",
     "Recipe",
+    "Rehearse",
     "SampleShard",
     "ScoreFeatures",
     "ShardResult",
@@ -247,13 +248,42 @@ class SampleShard:
 
 
 @dataclass(frozen=True)
-class LoadReference:
-    """Loads or makes the reference of `measure`, so that a broken one is seen before sampling."""
+class Rehearse:
+    """Tries every extractor on a grey image, and loads or makes every reference.
 
-    measure: Measure
+    What is broken, or does not fit the model's images, is seen so before anything is sampled.
+    """
+
+    recipe: Recipe
 
     def run(self, bench: Workbench) -> None:
-        bench.frechet(self.measure)
+        model = bench.model(self.recipe)
+        with torch.inference_mode():
+            shape = model.decode(torch.zeros(2, *model.shape, device=bench.device)).shape
+        grey = torch.full(shape, 128, dtype=torch.uint8, device=bench.device)
+        for measure in self.recipe.measures:
+            self._try(bench.extractor(measure), grey)
+            bench.frechet(measure)
+            bench.kernel(measure)
+
+    @staticmethod
+    def _try(extractor: Extractor, images: torch.Tensor) -> None:
+        try:
+            finite = bool(torch.isfinite(extractor(images)).all())
+        except LambdaSearchError:
+            raise
+        except Exception as error:  # whatever the user's own network provokes
+            said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
+            raise UsageError(
+                f"The extractor {extractor.name} fails on the model's images, "
+                f"{list(images.shape[1:])}: {said.rstrip('.')}.",
+                "Give it a size to resize to, or use another extractor.",
+            ) from error
+        if not finite:
+            raise UsageError(
+                f"The extractor {extractor.name} makes NaN or infinity of a grey image.",
+                "Use another extractor.",
+            )
 
 
 @dataclass(frozen=True)

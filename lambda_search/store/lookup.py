@@ -98,7 +98,10 @@ class BestSchedule:
         for other in self.provenance["also"]:
             trial = self.candidate["trial"]
             found = next(one for one in other["candidates"] if one["trial"] == trial)
-            name = f"FD with {other['extractor'].split('@')[0]}"
+            extractor, reference = (other[k].split("@")[0] for k in ("extractor", "reference"))
+            name = f"FD with {extractor}"
+            if name in told:
+                name += f" against {reference}"
             told[name] = (found["fid"], other["baseline"]["fid"])
         return told
 

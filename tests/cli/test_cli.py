@@ -1,8 +1,11 @@
 """The shell as people meet it: words, exit codes, JSON; every bad input is one message."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -160,3 +163,23 @@ def test_looking_up_is_light():
     Store().close()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_looking_up_needs_only_the_base_installation():
+    """Every package of the extras is made to be missing, in a process of its own."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    base = {re.split(r"[<>=\[]", one)[0] for one in project["dependencies"]}
+    extra = [re.split(r"[<>=\[]", one)[0] for one in project["optional-dependencies"]["search"]]
+    names = {"clean-fid": "cleanfid", "pillow": "PIL"}
+    blocked = sorted({names.get(one, one) for one in extra if one not in base})
+    assert {"filelock", "torch", "ray", "numpy"} <= set(blocked)
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked}))\n"
+        "from lambda_search.cli import main\n"
+        "sys.argv = ['lambda-search', '--offline', 'best', 'adm-cifar10', '--steps', '20']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 + 0.0025·i" in done.stdout

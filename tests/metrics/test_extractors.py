@@ -27,6 +27,7 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors import inception
+from lambda_search.metrics.extractors import transformers
 from lambda_search.metrics.features import load_extractor
 from tests.metrics.inception import small
 
@@ -654,19 +655,27 @@ def test_weights_that_may_not_be_fetched_are_named_by_their_url(
     assert not hub.exists()
 
 
-@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
-def test_models_are_taken_from_the_hubs_cache(hub, tmp_path, kind):
+@pytest.mark.parametrize("right", [True, False])
+def test_models_are_taken_from_the_hubs_cache_at_one_revision(hub, tmp_path, right, monkeypatch):
     folder, model = clip_folder(tmp_path / "model", whole=True)
-    if kind.endswith("bin"):
-        torch.save(model.state_dict(), folder / kind)
-        (folder / "model.safetensors").unlink()
-    stored = hub / "models--openai--clip-vit-base-patch32"
-    (stored / "refs").mkdir(parents=True)
-    (stored / "refs" / "main").write_text("1" * 40)
-    shutil.copytree(folder, stored / "snapshots" / ("1" * 40))
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    known = transformers._CLIP
+    stored = hub / "models--openai--clip-vit-base-patch32" / "snapshots"
+    shutil.copytree(folder, stored / ("1" * 40))  # another revision does not count
+    with pytest.raises(MissingFile):
+        load_extractor("clip-vit-b32", CPU)
+    shutil.copytree(folder, stored / known.revision)
+    if not right:
+        cause, hint = refused("clip-vit-b32")
+        assert "is not the file that openai/clip-vit-base-patch32 publishes" in cause
+        assert known.sha256[:12] in cause and "fetched again" in hint
+        return
+    sha256 = sha256_of(folder / "pytorch_model.bin")
+    monkeypatch.setattr(transformers, "_CLIP", replace(known, sha256=sha256))
     extractor = load_extractor("clip-vit-b32", CPU)
     named = load_extractor(f"clip-vit-b32:{folder}", CPU)
     given = images(2, 3, 30, 30)
-    assert (extractor.published, named.published) == ("clean_clip_vit_b_32", "")
+    assert extractor.published == named.published == "clean_clip_vit_b_32"
     assert extractor.fingerprint == named.fingerprint
     assert torch.equal(extractor(given), named(given))

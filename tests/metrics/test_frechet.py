@@ -287,6 +287,8 @@ def test_what_are_no_features_is_refused_on_either_side(bad, side):
         (np.array([0.0, np.nan]), np.eye(2), "NaN"),
         (np.zeros(2), np.full((2, 2), np.inf), "infinity"),
         (np.float64(3.0), np.eye(1), "shapes"),
+        (np.zeros(2), np.array([[1.0, 0.1], [0.2, 1.0]]), "not symmetric"),
+        (np.zeros(2), -np.eye(2), "negative variance"),
     ],
 )
 def test_a_reference_that_is_none_is_refused(mean, cov, word):

@@ -63,7 +63,12 @@ def test_files_of_edm_and_adm_belong_to_inception_legacy(published, name, kind):
     folder, arrays = published
     found = load_reference(str(folder / name), Named(LEGACY))
     assert (found.dim, found.count) == (2048, None)
-    assert found.fingerprint == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    assert (
+        found.fingerprint
+        == hashlib.sha256(
+            b"lambda_search: moments, 1\n" + found.mean.tobytes() + found.cov.tobytes()
+        ).hexdigest()
+    )
     assert found.mean.dtype == found.cov.dtype == np.float64
     assert np.array_equal(found.mean, arrays["mu"].astype(kind))
     assert np.array_equal(found.cov, arrays["sigma"].astype(kind))
@@ -76,7 +81,7 @@ def test_with_another_inception_they_are_refused(published, name, word):
     path = published[0] / name
     cause, hint = refused(path, Named(word, name="inception-clean"))
     assert str(path) in cause and "belong to inception-legacy" in cause
-    assert "the study uses inception-clean" in cause
+    assert "does not say that inception-clean made it" in cause
     assert f"lambda-search reference mark {path} --extractor NAME" in hint
 
 
@@ -221,7 +226,8 @@ def test_statistics_of_clean_fid_are_fetched_once(server, home, word, file):
         with np.load(io.BytesIO(server.files[file])) as arrays:
             assert np.array_equal(found.mean, arrays["mu"])
             assert np.array_equal(found.cov, arrays["sigma"])
-        assert found.fingerprint == hashlib.sha256(server.files[file]).hexdigest()
+        with np.load(io.BytesIO(server.files[file])) as arrays:
+            assert np.array_equal(found.mean, arrays["mu"])
     assert server.asked == [file]
     folder = home / "references" / "clean-fid"
     kept = [path.name for path in folder.iterdir() if path.suffix != ".lock"]
@@ -403,3 +409,57 @@ def test_a_place_that_cannot_be_written_is_named(theirs, tmp_path):
             mark(theirs, Named(), "", place)
         assert f"{place} cannot be written: " in caught.value.cause and caught.value.hint
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "theirs.npz"]
+
+
+@pytest.mark.parametrize(
+    ("file", "published", "dim", "allowed"),
+    [
+        ("cifar10_clean_train_32", "clean", 2048, True),
+        ("cifar10_clean_train_32", LEGACY, 2048, False),
+        ("cifar10_legacy_tensorflow_train_32", LEGACY, 2048, True),
+        ("cifar10_legacy_pytorch_train_32", LEGACY, 2048, False),
+        ("cifar10_clean_clip_vit_b_32_train_32", "clean_clip_vit_b_32", 512, True),
+        ("cifar10_clean_train_32", "clean_clip_vit_b_32", 512, False),
+    ],
+)
+def test_a_file_called_as_clean_fid_calls_its_own_counts_as_that(
+    tmp_path, file, published, dim, allowed
+):
+    path = tmp_path / f"{file}.npz"
+    np.savez(path, mu=np.zeros(dim), sigma=np.eye(dim))
+    extractor = Named(published, dim=dim, name="inception-legacy")
+    if allowed:
+        assert load_reference(str(path), extractor).dim == dim
+    else:
+        assert "what their name says" in refused(path, extractor)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [("clip-vit-b32", False), ("dinov2", False), ("bundled", True), ("own.pt", True)],
+)
+def test_published_networks_take_no_unmarked_files_of_their_width(tmp_path, name, allowed):
+    path = tmp_path / "real.npz"
+    np.savez(path, mu=np.zeros(512), sigma=np.eye(512))
+    extractor = Named("", dim=512, name=name)
+    if allowed:
+        assert load_reference(str(path), extractor).dim == 512
+    else:
+        assert "does not say" in refused(path, extractor)[0]
+
+
+@pytest.mark.parametrize("features", [np.zeros((5, 7)), np.full((5, 3), np.nan), np.zeros(3)])
+def test_kept_features_that_cannot_be_are_refused(tmp_path, features):
+    path = tmp_path / "real.npz"
+    np.savez(path, mu=np.zeros(3), sigma=np.eye(3), features=features)
+    cause, hint = refused(path, Named("", dim=3))
+    assert "features that the reference" in cause and hint == "Make the reference again."
+
+
+def test_the_same_statistics_have_one_fingerprint_wherever_the_images_lay(tmp_path):
+    found = [
+        load_reference(str(path), Named("", dim=3)).fingerprint
+        for path in (tmp_path / "a.npz", tmp_path / "b.npz")
+        if np.savez(path, mu=np.zeros(3), sigma=np.eye(3), source=str(path)) is None
+    ]
+    assert len(found) == 2 and len(set(found)) == 1

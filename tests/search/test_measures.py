@@ -692,3 +692,20 @@ def test_two_references_of_one_extractor_share_its_features(study_text, own, pai
     images = images_of(plan.recipe.checkpoint, LambdaSchedule(1.02), range(CONFIRM, CONFIRM + 40))
     expected = fid(quarters(images), real.mean(0), np.cov(real.T))
     assert second.fid == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_extractor_that_does_not_fit_is_told_before_anything_is_sampled(
+    study_text, own, tmp_path, passes
+):
+    """It would first be run on confirmation, when the whole search is done."""
+
+    class Small(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :, :16, :16].flatten(1)[:, :6] * x[0, 0, 15, 15]  # 8 × 8 has no row 15
+
+    torch.jit.save(torch.jit.script(Small()), tmp_path / "small.pt")
+    text = with_also(study_text, (str(tmp_path / "small.pt"), f"images:{own / 'large.npz'}"))
+    np.savez(own / "large.npz", REAL[:30, ..., None])
+    with pytest.raises(UsageError, match=r"small\.pt fails on the model's images, \[1, 8, 8\]"):
+        launch(text, Watched(shards=0))
+    assert passes == []

@@ -28,7 +28,6 @@ from lambda_search.cli.options import AsJson
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
-from lambda_search.files import sha256_of
 from lambda_search.paths import references_folder
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def make(
         "dim": found.dim,
         "extractor": _extractor_anywhere(extractor),
         "extractor_fingerprint": chosen.fingerprint,
-        "fingerprint": found.fingerprint if to is None else sha256_of(to),
+        "fingerprint": found.fingerprint if to is None else statistics.fingerprint,
     }
     if as_json:
         print_json(shown)

@@ -1,6 +1,6 @@
 """Networks as TorchScript files: the user's own, and the one of Inception's evaluators.
 
-TorchScript is a program, though one without files or sockets: name only files that you trust.
+TorchScript is a program, and it can write files: name only files that you trust.
 """
 
 from __future__ import annotations

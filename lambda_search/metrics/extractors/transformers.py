@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from typing import Literal
@@ -39,13 +40,44 @@ _FILTERS: dict[int, Literal["bicubic", "bilinear"]] = {2: "bilinear", 3: "bicubi
 """Pillow's numbers of the filters."""
 
 
+@dataclass(frozen=True)
+class _Hub:
+    """A model on the hub, at one revision.
+
+    Arguments:
+        name: owner/repository.
+        revision: the commit.
+        weights: the file of the weights.
+        sha256: of that file, hexadecimal.
+    """
+
+    name: str
+    revision: str
+    weights: str
+    sha256: str
+
+
+_CLIP = _Hub(
+    "openai/clip-vit-base-patch32",
+    "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
+    _PICKLE,
+    "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
+)
+_DINOV2 = _Hub(
+    "facebook/dinov2-large",
+    "47b73eefe95e8d44ec3623f8890bd894b6ea2d6c",
+    _WEIGHTS,
+    "399fba97a95f22c36834418bc69373364a99af3a1153da1c0fb31db567c92e23",
+)
+
+
 def clip_vit_b32(device: torch.device, weights: Weights) -> NetworkExtractor:
     """CLIP-FID as clean-fid has it: image embeddings of CLIP ViT-B/32, 512 features.
 
     The shorter side to 224 by an 8-bit bicubic resize, then the middle (Kynkäänniemi et al. 2023,
     arXiv:2203.06026; Radford et al. 2021, arXiv:2103.00020).
     """
-    folder = weights.path or _fetch("openai/clip-vit-base-patch32", weights.fetch)
+    folder = weights.path or _fetch(_CLIP, weights.fetch)
     preprocessing = Preprocessing(
         size=(224, 224),
         fit="crop",
@@ -53,7 +85,9 @@ def clip_vit_b32(device: torch.device, weights: Weights) -> NetworkExtractor:
         mean=_bytes(_CLIP_MEAN),
         std=_bytes(_CLIP_STD),
     )
-    published = "" if weights.path else "clean_clip_vit_b_32"
+    held = folder / _CLIP.weights
+    known = held.is_file() and sha256_of(held) == _CLIP.sha256
+    published = "clean_clip_vit_b_32" if known else ""
     return _extractor("clip-vit-b32", folder, preprocessing, device, published)
 
 
@@ -63,7 +97,7 @@ def dinov2(device: torch.device, weights: Weights) -> NetworkExtractor:
     Stretched to 224 × 224 (Stein et al. 2023, arXiv:2306.04675; Oquab et al. 2023,
     arXiv:2304.07193).
     """
-    folder = weights.path or _fetch("facebook/dinov2-large", weights.fetch)
+    folder = weights.path or _fetch(_DINOV2, weights.fetch)
     preprocessing = Preprocessing(
         size=(224, 224), mean=_bytes(_IMAGENET_MEAN), std=_bytes(_IMAGENET_STD)
     )
@@ -79,23 +113,39 @@ def from_folder(folder: Path, device: torch.device) -> NetworkExtractor:
     return _extractor(folder.name, folder, _preprocessing(folder / _PREPROCESSOR), device)
 
 
-def _fetch(name: str, fetch: bool) -> Path:
-    """The hub's copy of a model: safetensors where it has them."""
-    local = offline() or not fetch
-    try:
-        for weights in (_WEIGHTS, _PICKLE):
-            files = [_CONFIG, weights]
-            folder = Path(snapshot_download(name, allow_patterns=files, local_files_only=local))
-            if _weights(folder) is not None:
-                return folder
-        reason = "it is not in the hub's cache"
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = "it is not in the hub's cache" if local else str(error).strip().splitlines()[0]
-    raise MissingFile(
-        f"The weights {name} are not on this machine: {reason.rstrip('.')}.",
-        f"A launch with the network fetches them; or copy the folder here and name the "
-        f"extractor NAME:FOLDER (https://huggingface.co/{name}).",
-    )
+def _fetch(hub: _Hub, fetch: bool) -> Path:
+    """The hub's copy of a model, from its cache where it is there; the hub's library locks it.
+
+    Raises:
+        MissingFile: if it is not there, and cannot or may not be fetched.
+        UsageError: if its weights are not those that are published.
+    """
+    files = [_CONFIG, hub.weights]
+    folder, reason = None, "they are not in the hub's cache"
+    for local in [True] if offline() or not fetch else [True, False]:
+        try:
+            found = snapshot_download(
+                hub.name, revision=hub.revision, allow_patterns=files, local_files_only=local
+            )
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            reason = reason if local else str(error).strip().splitlines()[0]
+            continue
+        if all((Path(found) / file).is_file() for file in files):
+            folder = Path(found)
+            break
+    if folder is None:
+        raise MissingFile(
+            f"The weights {hub.name} are not on this machine: {reason.rstrip('.')}.",
+            "A launch with the network fetches them; or copy the folder here and name the "
+            f"extractor NAME:FOLDER (https://huggingface.co/{hub.name}/tree/{hub.revision}).",
+        )
+    if sha256_of(folder / hub.weights) != hub.sha256:
+        raise UsageError(
+            f"{folder / hub.weights} is not the file that {hub.name} publishes: its SHA-256 is "
+            f"not {hub.sha256[:12]}….",
+            "Delete it from the hub's cache, and it is fetched again.",
+        )
+    return folder
 
 
 def _weights(folder: Path) -> Path | None:
