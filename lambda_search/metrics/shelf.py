@@ -13,7 +13,6 @@ import numpy as np
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
-from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.features import Extractor
 from lambda_search.metrics.making import PARTIAL
@@ -55,13 +54,12 @@ class Kept:
 def kept_references(folder: Path) -> Iterator[Kept]:
     """All that ship, and those in `folder`."""
     bundled = bundled_folder(FOLDER) / "reference.npz"
-    yield _kept(bundled, "bundled:fashion-mnist", sha256_of(bundled))
+    yield _kept(bundled, "bundled:fashion-mnist")
     for path in sorted(folder.glob("clean-fid/*.npz")):
         if not path.stem.endswith("_kid"):
-            yield _kept(path, _published_name(path), sha256_of(path))
+            yield _kept(path, _published_name(path))
     for path in sorted(folder.glob("*.npz")):
-        made_here = re.fullmatch("[0-9a-f]{64}", path.stem) is not None
-        yield _kept(path, "", path.stem if made_here else sha256_of(path))
+        yield _kept(path)
     for path in sorted(folder.glob(f"*{PARTIAL}")):
         yield _unfinished(path)
 
@@ -104,18 +102,21 @@ def mark(path: Path, extractor: Extractor, source: str, out: Path) -> Statistics
     return marked
 
 
-def _kept(path: Path, name: str, fingerprint: str) -> Kept:
+def _kept(path: Path, name: str = "") -> Kept:
     made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    of_images = re.fullmatch("[0-9a-f]{64}", path.stem) is not None  # named after the images
+    named = path.stem if of_images else ""
     try:
         found = read_statistics(path)
     except LambdaSearchError:
-        return Kept(name or str(path), None, 0, "", fingerprint, made, path, "damaged")
+        return Kept(name or str(path), None, 0, "", named, made, path, "damaged")
     label = found.extractor_name or ("" if found.extractor is None else "?")
     if found.extractor is not None:
         label = f"{label}@{found.extractor[:12]}"
-    still_there = fingerprint == path.stem and found.source and Path(found.source).exists()
-    images = f"images:{found.source}" if still_there else str(path)
-    return Kept(name or images, found.count, len(found.mean), label, fingerprint, made, path)
+    still_there = of_images and found.source and Path(found.source).exists()
+    name = name or (f"images:{found.source}" if still_there else str(path))
+    fingerprint = named or found.fingerprint
+    return Kept(name, found.count, len(found.mean), label, fingerprint, made, path)
 
 
 def _unfinished(path: Path) -> Kept:

@@ -500,3 +500,10 @@ def test_a_file_with_several_studies_is_refused(cli, serial, study_file):
     assert len(load_specs(study_file)) == 2
     code, _, err = cli("evaluate", study_file, "--b", "1.03")
     assert code == 2 and "describes 2 studies" in err
+
+
+def test_list_gives_the_fingerprint_that_studies_record(cli):
+    [bundled_one] = json.loads(cli("reference", "list", "--json")[1])
+    assert bundled_one["name"] == "bundled:fashion-mnist"
+    expected = load_reference("bundled:fashion-mnist", bundled()).fingerprint
+    assert bundled_one["fingerprint"] == expected
