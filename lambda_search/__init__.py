@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 if TYPE_CHECKING:
+    from lambda_search.drive import launch
     from lambda_search.errors import LambdaSearchError
     from lambda_search.errors import NoScheduleFound
     from lambda_search.errors import UsageError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from lambda_search.metrics.moments import Moments
     from lambda_search.models.registry import load_model
     from lambda_search.models.sampling import sample
-    from lambda_search.runner import launch
     from lambda_search.schedule import LambdaSchedule
     from lambda_search.store.lookup import BestSchedule
     from lambda_search.store.lookup import best
@@ -51,7 +51,7 @@ _HOMES = {
     "best": "store.lookup",
     "evaluate": "evaluation",
     "frechet_distance": "metrics.frechet",
-    "launch": "runner",
+    "launch": "drive",
     "load_model": "models.registry",
     "sample": "models.sampling",
 }

@@ -25,12 +25,12 @@ from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import sampler_options
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.evaluator import Evaluator
-from lambda_search.search.evaluator import Scored
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import confirm_start
 from lambda_search.search.plan import resolve_measure
-from lambda_search.search.tasks import Measure
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.evaluator import Scored
+from lambda_search.work.tasks import Measure
 
 __all__ = ["Evidence", "evaluate", "evaluate_plan", "scores_of"]
 

@@ -34,17 +34,17 @@ from torchmetrics.image.fid import _compute_fid as torchmetrics_distance
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lambda_search.metrics.features import load_extractor
+from lambda_search.drive import plans_of
+from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.moments import Moments
 from lambda_search.metrics.preprocessing import Preprocessing
-from lambda_search.runner import plans_of
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.evaluator import Evaluator
-from lambda_search.search.evaluator import Meter
-from lambda_search.search.pool import SerialPool
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.evaluator import Meter
+from lambda_search.work.pool import SerialPool
 
 ROOT = Path(__file__).parent.parent
 D = 2048
@@ -215,7 +215,7 @@ def evaluation(images: int, scratch: Path, inception: Path | None = None) -> dic
     plan = plans_of(spec)[0]
     meter = Meter()
     evaluator = Evaluator(
-        plan,
+        plan.recipe,
         SerialPool(),
         FeatureFiles(scratch / ("bundled" if inception is None else "inception")),
         meter,
@@ -236,8 +236,8 @@ def evaluation(images: int, scratch: Path, inception: Path | None = None) -> dic
 
 def reference_file(inception: Path, named: str) -> str:
     """Synthetic statistics that say that the extractor `named` made them."""
-    from lambda_search.metrics.statistics import Statistics
-    from lambda_search.metrics.statistics import write_statistics
+    from lambda_search.metrics.references.statistics import Statistics
+    from lambda_search.metrics.references.statistics import write_statistics
 
     x = features(6000, 5)
     extractor = load_extractor(named, CPU)

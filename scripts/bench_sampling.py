@@ -32,9 +32,9 @@ from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
-from lambda_search.models.timing import DeviceTimer
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
+from lambda_search.work.timing import DeviceTimer
 
 
 def main(

@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from lambda_search.drive import plans_of
+from lambda_search.drive import worker_pool
 from lambda_search.evaluation import scores_of
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.paths import home
-from lambda_search.runner import plans_of
-from lambda_search.runner import worker_pool
-from lambda_search.search.evaluator import Evaluator
 from lambda_search.search.plan import Plan
 from lambda_search.search.space import Point
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import best
+from lambda_search.work.evaluator import Evaluator
 
 TRUTH_FROM = 2_000_000
 """Sample indices from here on: neither search (from 0) nor confirmation (from 10⁶) uses them."""
@@ -102,7 +102,7 @@ def measure(plan: Plan, points: list[Point], n: int, workers: int | None) -> lis
     schedules = [plan.space.schedule(point) for point in points]
     first = -(-TRUTH_FROM // plan.batch) * plan.batch
     with worker_pool(workers, None, None) as pool:
-        evaluator = Evaluator(plan, pool, FeatureFiles(home() / "truth"))
+        evaluator = Evaluator(plan.recipe, pool, FeatureFiles(home() / "truth"))
         with console.status(f"{len(points)} points of {n:,} images"):
             scored = scores_of(evaluator, schedules, first, n)
     return [

@@ -9,22 +9,22 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from lambda_search.models.adm import ADMModel
-from lambda_search.models.adm_config import read_flags
+from lambda_search.models.adm.config import read_flags
+from lambda_search.models.adm.model import ADMModel
 from lambda_search.models.base import Model
-from lambda_search.models.ddim import DDIMConfig
-from lambda_search.models.ddim import DDIMModel
-from lambda_search.models.dit import DiTConfig
-from lambda_search.models.dit import DiTModel
-from lambda_search.models.edm import EdmModel
-from lambda_search.models.edm import build
-from lambda_search.models.ldm import LDMModel
-from lambda_search.models.ldm import build_unet
-from lambda_search.models.ldm_config import read_params
-from lambda_search.models.networks.ddim import DDIMNetwork
-from lambda_search.models.networks.dit import DiTNetwork
+from lambda_search.models.ddim.model import DDIMConfig
+from lambda_search.models.ddim.model import DDIMModel
+from lambda_search.models.ddim.network import DDIMNetwork
+from lambda_search.models.dit.model import DiTConfig
+from lambda_search.models.dit.model import DiTModel
+from lambda_search.models.dit.network import DiTNetwork
+from lambda_search.models.edm.model import EdmModel
+from lambda_search.models.edm.model import build
+from lambda_search.models.edm.pfgmpp import PfgmppModel
+from lambda_search.models.ldm.config import read_params
+from lambda_search.models.ldm.model import LDMModel
+from lambda_search.models.ldm.model import build_unet
 from lambda_search.models.networks.unet import UNet
-from lambda_search.models.pfgmpp import PfgmppModel
 
 __all__ = ["FULL_SIZE"]
 

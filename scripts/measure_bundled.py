@@ -26,23 +26,23 @@ import typer
 from PIL import Image
 from rich.console import Console
 
+from lambda_search.drive import launch
+from lambda_search.drive import plans_of
+from lambda_search.drive import worker_pool
 from lambda_search.evaluation import scores_of
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import features_folder
-from lambda_search.runner import launch
-from lambda_search.runner import plans_of
-from lambda_search.runner import worker_pool
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.evaluator import Evaluator
 from lambda_search.search.plan import confirm_start
 from lambda_search.search.progress import Progress
 from lambda_search.spec import load_specs
 from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import best
+from lambda_search.work.evaluator import Evaluator
 
 CHOOSE_FROM = 3_000_000
 """Sample indices that choose the checkpoint; nothing else uses them."""
@@ -70,7 +70,7 @@ def choose(
             train_bundled.export(run, folder, snapshot)
             model = spec.model.model_copy(update={"checkpoint": str(folder)})
             plan = plans_of(spec.model_copy(update={"model": model}))[0]
-            evaluator = Evaluator(plan, pool, FeatureFiles(features_folder()))
+            evaluator = Evaluator(plan.recipe, pool, FeatureFiles(features_folder()))
             first = -(-CHOOSE_FROM // plan.batch) * plan.batch
             [(found, _)] = scores_of(evaluator, [LambdaSchedule()], first, n)
             fids[folder] = found.fid
@@ -124,7 +124,7 @@ def repeat(
     rows: list[dict[str, str | int]] = []
     centre, reach = 0.0, 0.0
     with worker_pool(None, None, None) as pool:
-        evaluator = Evaluator(plan, pool, FeatureFiles(features_folder()))
+        evaluator = Evaluator(plan.recipe, pool, FeatureFiles(features_folder()))
         for place, first in enumerate(firsts):
             (at_one, _), (score, gain) = scores_of(
                 evaluator, [LambdaSchedule(), schedule], first, n

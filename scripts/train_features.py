@@ -28,11 +28,11 @@ from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lambda_search.metrics.extractors.bundled import extractor_in
-from lambda_search.metrics.statistics import Statistics
-from lambda_search.metrics.statistics import write_statistics
-from lambda_search.models.networks.fashion_classifier import CONFIG
-from lambda_search.models.networks.fashion_classifier import WEIGHTS
-from lambda_search.models.networks.fashion_classifier import FashionClassifier
+from lambda_search.metrics.extractors.fashion_classifier import CONFIG
+from lambda_search.metrics.extractors.fashion_classifier import WEIGHTS
+from lambda_search.metrics.extractors.fashion_classifier import FashionClassifier
+from lambda_search.metrics.references.statistics import Statistics
+from lambda_search.metrics.references.statistics import write_statistics
 
 KEPT = 2000
 """Features that the reference keeps for KID."""

@@ -30,7 +30,7 @@ from lambda_search.downloads import offline
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
-from lambda_search.search.tasks import Task
+from lambda_search.work.tasks import Task
 
 __all__ = ["RayPool"]
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 import ray
 import torch
 
-from lambda_search.search.pool import device_kind
-from lambda_search.search.tasks import Task
-from lambda_search.search.tasks import Workbench
+from lambda_search.work.pool import device_kind
+from lambda_search.work.tasks import Task
+from lambda_search.work.tasks import Workbench
 
 __all__ = ["Worker"]
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lambda_search.errors import UsageError
-from lambda_search.models.unpickle import read_pickle
+from lambda_search.models.pickles.read import read_pickle
 
 __all__ = ["Section", "read_checkpoint", "refuse_misspelt", "tensors", "validated"]
 

@@ -15,15 +15,13 @@ from lambda_search.paths import previews_folder
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import settle
-from lambda_search.search.evaluator import Evaluator
-from lambda_search.search.evaluator import Scored
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import confirm_start
 from lambda_search.search.progress import Progress
 from lambda_search.search.proposals import Told
 from lambda_search.search.proposals import propose
-from lambda_search.search.record import as_evaluation
-from lambda_search.search.record import as_row
+from lambda_search.search.publish import as_evaluation
+from lambda_search.search.publish import as_row
 from lambda_search.search.rungs import promoted
 from lambda_search.search.space import Point
 from lambda_search.store.leases import Lease
@@ -33,6 +31,8 @@ from lambda_search.store.tables import Evaluation
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import Study
 from lambda_search.store.tables import Trial
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.evaluator import Scored
 
 __all__ = ["Driver"]
 

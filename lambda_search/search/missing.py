@@ -8,19 +8,19 @@ import torch
 
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
-from lambda_search.metrics.features import load_extractor
-from lambda_search.metrics.reference import IMAGES
-from lambda_search.metrics.reference import load_reference
+from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.references.load import IMAGES
+from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import load_model
 from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import assemble
-from lambda_search.search.tasks import Measure
 from lambda_search.spec import MeasureSpec
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
+from lambda_search.work.tasks import Measure
 
 __all__ = ["Missing", "MissingWeights", "missing_metric", "model_of", "outline"]
 

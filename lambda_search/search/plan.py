@@ -7,21 +7,21 @@ from math import ceil
 
 import torch
 
-from lambda_search.metrics.features import Extractor
-from lambda_search.metrics.features import load_extractor
-from lambda_search.metrics.reference import Reference
-from lambda_search.metrics.reference import load_reference
+from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.references.load import Reference
+from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import check_site
 from lambda_search.paths import references_folder
 from lambda_search.search.space import Space
-from lambda_search.search.tasks import Measure
-from lambda_search.search.tasks import Recipe
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
 from lambda_search.spec import CONFIRM_FROM
 from lambda_search.spec import StudySpec
+from lambda_search.work.tasks import Measure
+from lambda_search.work.tasks import Recipe
 
 __all__ = ["Plan", "assemble", "confirm_start", "resolve", "resolve_measure"]
 

@@ -10,8 +10,8 @@ from dataclasses import field
 from typing import Literal
 
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.evaluator import Meter
 from lambda_search.store.tables import Trial
+from lambda_search.work.evaluator import Meter
 
 __all__ = ["Progress", "describe", "rank"]
 

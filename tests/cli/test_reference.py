@@ -16,13 +16,13 @@ import torch
 import yaml
 from PIL import Image
 
-from lambda_search.metrics import making
-from lambda_search.metrics.features import NetworkExtractor
-from lambda_search.metrics.features import load_extractor
-from lambda_search.metrics.reference import load_reference
-from lambda_search.runner import plans_of
-from lambda_search.search.pool import SerialPool
+from lambda_search.drive import plans_of
+from lambda_search.metrics.extractors.registry import NetworkExtractor
+from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.references import making
+from lambda_search.metrics.references.load import load_reference
 from lambda_search.spec import load_specs
+from lambda_search.work.pool import SerialPool
 from tests.fashion import fashion_images
 
 CPU = torch.device("cpu")
@@ -412,7 +412,7 @@ def serial(monkeypatch):
     def pool(*_):
         yield SerialPool()
 
-    monkeypatch.setattr("lambda_search.runner.worker_pool", pool)
+    monkeypatch.setattr("lambda_search.drive.worker_pool", pool)
 
 
 LINE = re.compile(

@@ -23,11 +23,11 @@ from transformers import CLIPVisionModelWithProjection
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.metrics.extractors.inception import INCEPTION
-from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import frechet_distance
 from lambda_search.metrics.moments import Moments
 from lambda_search.metrics.preprocessing import Preprocessing
-from lambda_search.metrics.reference import load_reference
+from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.sampling import to_uint8
 from tests.fashion import fashion_images
 from tests.metrics.inception import find_real

@@ -28,7 +28,7 @@ from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors import inception
 from lambda_search.metrics.extractors import transformers
-from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.extractors.registry import load_extractor
 from tests.metrics.inception import small
 
 CPU = torch.device("cpu")

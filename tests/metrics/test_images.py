@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from lambda_search.errors import UsageError
-from lambda_search.metrics.images import open_images
+from lambda_search.metrics.references.images import open_images
 
 
 def pictures(n, h=6, w=5, c=3, seed=0):

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from lambda_search.metrics import making
-from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.metrics.references import making
 from tests.metrics.test_reference import Toy
 from tests.metrics.test_reference import of
 from tests.metrics.test_reference import pack
@@ -214,7 +214,7 @@ FULL_DISK = """
 import json, os, resource, signal, sys
 from pathlib import Path
 from lambda_search.errors import LambdaSearchError
-from lambda_search.metrics import making
+from lambda_search.metrics.references import making
 from tests.metrics.test_reference import Toy, of
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -272,7 +272,7 @@ def test_a_disk_that_fills_leaves_nothing_half_written(room, seconds, real, whol
 KILLED = """
 import sys, time
 from pathlib import Path
-from lambda_search.metrics import making
+from lambda_search.metrics.references import making
 from tests.metrics.test_reference import Toy, of
 
 class Slow(Toy):

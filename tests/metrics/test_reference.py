@@ -11,8 +11,8 @@ from PIL import Image
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
-from lambda_search.metrics.features import load_extractor
-from lambda_search.metrics.reference import load_reference
+from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.references.load import load_reference
 
 MINE = "f" * 64
 

@@ -12,12 +12,12 @@ import pytest
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
-from lambda_search.metrics.reference import load_reference
-from lambda_search.metrics.shelf import kept_references
-from lambda_search.metrics.shelf import mark
-from lambda_search.metrics.statistics import Statistics
-from lambda_search.metrics.statistics import read_statistics
-from lambda_search.metrics.statistics import write_statistics
+from lambda_search.metrics.references.installed import kept_references
+from lambda_search.metrics.references.installed import mark
+from lambda_search.metrics.references.load import load_reference
+from lambda_search.metrics.references.statistics import Statistics
+from lambda_search.metrics.references.statistics import read_statistics
+from lambda_search.metrics.references.statistics import write_statistics
 
 MINE, THEIRS = "f" * 64, "0" * 64
 LEGACY, CLEAN, OWN = "legacy_tensorflow", "clean", ""
@@ -202,7 +202,7 @@ class Server:
 def server(monkeypatch):
     """A server in the place of clean-fid's, and a network that may be asked."""
     opened = Server()
-    monkeypatch.setattr("lambda_search.metrics.reference._CLEAN_FID_URL", opened.url)
+    monkeypatch.setattr("lambda_search.metrics.references.load._CLEAN_FID_URL", opened.url)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     yield opened

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from lambda_search.errors import UsageError
-from lambda_search.models.unpickle import PersistentObject
-from lambda_search.models.unpickle import read_pickle
-from lambda_search.models.unpickle import state_dict_of
+from lambda_search.models.pickles.read import PersistentObject
+from lambda_search.models.pickles.read import read_pickle
+from lambda_search.models.pickles.read import state_dict_of
 from tests.golden import golden
 
 GOLDEN = tuple(

@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from lambda_search.errors import UsageError
-from lambda_search.models.adm import class_score
-from lambda_search.models.adm import load
-from lambda_search.models.adm_config import classifier_arguments
-from lambda_search.models.adm_config import read_flags
-from lambda_search.models.networks.encoder import Encoder
+from lambda_search.models.adm.config import classifier_arguments
+from lambda_search.models.adm.config import read_flags
+from lambda_search.models.adm.encoder import Encoder
+from lambda_search.models.adm.model import class_score
+from lambda_search.models.adm.model import load
 from lambda_search.models.networks.unet import UNet
+from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample
-from lambda_search.models.unpickle import read_pickle
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from tests.golden import distance as off

@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 
 from lambda_search.diffusion.noise import normal
 from lambda_search.errors import UsageError
-from lambda_search.models.ddim import load
-from lambda_search.models.networks.ddim import DDIMNetwork
+from lambda_search.models.ddim.model import load
+from lambda_search.models.ddim.network import DDIMNetwork
+from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample
-from lambda_search.models.unpickle import read_pickle
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from tests.golden import folder_of

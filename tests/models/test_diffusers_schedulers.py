@@ -9,8 +9,8 @@ from diffusers import UNet2DModel
 from diffusers.schedulers import scheduling_euler_ancestral_discrete
 
 from lambda_search.diffusion.noise import normal
+from lambda_search.diffusion.schedulers import SCHEDULERS
 from lambda_search.errors import UsageError
-from lambda_search.models.pipelines.grid import SCHEDULERS
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 
 from lambda_search.diffusion.noise import normal
 from lambda_search.errors import UsageError
-from lambda_search.models.dit import DiTConfig
-from lambda_search.models.dit import load
-from lambda_search.models.networks.dit import DiTNetwork
-from lambda_search.models.networks.dit import sin_cos_positions
+from lambda_search.models.dit.model import DiTConfig
+from lambda_search.models.dit.model import load
+from lambda_search.models.dit.network import DiTNetwork
+from lambda_search.models.dit.network import sin_cos_positions
+from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample
-from lambda_search.models.unpickle import read_pickle
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from tests.golden import folder_of

@@ -5,12 +5,12 @@ import torch
 
 from lambda_search.diffusion.ode import Churn
 from lambda_search.errors import UsageError
-from lambda_search.models.edm import build
-from lambda_search.models.networks.preconditioning import Edm
-from lambda_search.models.networks.preconditioning import Iddpm
-from lambda_search.models.networks.preconditioning import Ve
-from lambda_search.models.networks.preconditioning import Vp
-from lambda_search.models.pfgmpp import radial_prior
+from lambda_search.models.edm.model import build
+from lambda_search.models.edm.pfgmpp import radial_prior
+from lambda_search.models.edm.preconditioning import Edm
+from lambda_search.models.edm.preconditioning import Iddpm
+from lambda_search.models.edm.preconditioning import Ve
+from lambda_search.models.edm.preconditioning import Vp
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule

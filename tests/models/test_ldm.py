@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from safetensors.torch import save_file
 
 from lambda_search.errors import UsageError
-from lambda_search.models.ldm import LDMModel
-from lambda_search.models.ldm import build_first_stage
-from lambda_search.models.ldm import build_unet
-from lambda_search.models.ldm import load
-from lambda_search.models.ldm_config import read_params
-from lambda_search.models.networks.first_stage import Decoder
-from lambda_search.models.networks.first_stage import FirstStage
+from lambda_search.models.ldm.config import read_params
+from lambda_search.models.ldm.first_stage import Decoder
+from lambda_search.models.ldm.first_stage import FirstStage
+from lambda_search.models.ldm.model import LDMModel
+from lambda_search.models.ldm.model import build_first_stage
+from lambda_search.models.ldm.model import build_unet
+from lambda_search.models.ldm.model import load
+from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample
-from lambda_search.models.unpickle import read_pickle
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from tests.golden import folder_of

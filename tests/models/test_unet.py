@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from lambda_search.errors import UsageError
-from lambda_search.models.adm_config import classifier_arguments
-from lambda_search.models.adm_config import read_flags
-from lambda_search.models.adm_presets import PRESETS
+from lambda_search.models.adm.config import classifier_arguments
+from lambda_search.models.adm.config import read_flags
+from lambda_search.models.adm.encoder import Encoder
+from lambda_search.models.adm.presets import PRESETS
 from lambda_search.models.networks.attention import AttentionBlock
-from lambda_search.models.networks.encoder import Encoder
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.networks.unet import timestep_embedding
 from tests.golden import distance as off

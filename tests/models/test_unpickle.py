@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 
 from lambda_search.errors import UsageError
-from lambda_search.models.unpickle import InertClass
-from lambda_search.models.unpickle import InertObject
-from lambda_search.models.unpickle import PersistentObject
-from lambda_search.models.unpickle import read_pickle
-from lambda_search.models.unpickle import state_dict_of
+from lambda_search.models.pickles.read import InertClass
+from lambda_search.models.pickles.read import InertObject
+from lambda_search.models.pickles.read import PersistentObject
+from lambda_search.models.pickles.read import read_pickle
+from lambda_search.models.pickles.read import state_dict_of
 from tests.models.hostile import GOLDEN
 
 NETWORKS = [path for path in GOLDEN if "ddpmpp_uncond" in path.parts]

@@ -4,23 +4,23 @@ from dataclasses import replace
 
 import pytest
 
+from lambda_search.drive import check_disk
+from lambda_search.drive import plans_of
+from lambda_search.drive import run_studies
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import score
 from lambda_search.paths import features_folder
-from lambda_search.runner import check_disk
-from lambda_search.runner import plans_of
-from lambda_search.runner import run_studies
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import level_for
 from lambda_search.search.confirm import settle
-from lambda_search.search.pool import SerialPool
-from lambda_search.search.tasks import SampleShard
 from lambda_search.spec import parse_specs
 from lambda_search.store.mirror import mirror
 from lambda_search.store.store import Store
+from lambda_search.work.pool import SerialPool
+from lambda_search.work.tasks import SampleShard
 
 
 class Halting(SerialPool):
@@ -158,7 +158,7 @@ def test_the_mirror_is_idempotent_and_says_the_same_as_the_record(study_text):
 def test_a_full_disk_is_said_before_anything_runs(study_text, tmp_path, monkeypatch):
     plans = plans_of(parse_specs(study_text))
     usage = type("usage", (), {"free": 2**20})
-    monkeypatch.setattr("lambda_search.runner.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("lambda_search.drive.shutil.disk_usage", lambda _: usage)
     with pytest.raises(LambdaSearchError, match="1 MB are free") as caught:
         check_disk(plans, tmp_path)
     assert "LAMBDA_SEARCH_HOME" in caught.value.hint

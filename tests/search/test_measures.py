@@ -11,25 +11,25 @@ from diffusers import UNet2DModel
 from PIL import Image
 
 import lambda_search as ls
+from lambda_search.drive import plans_of
+from lambda_search.drive import run_studies
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.evaluation import evaluate_plan
-from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import features_folder
-from lambda_search.runner import plans_of
-from lambda_search.runner import run_studies
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.evaluator import Evaluator
-from lambda_search.search.pool import SerialPool
-from lambda_search.search.tasks import SampleShard
-from lambda_search.search.tasks import ScoreFeatures
 from lambda_search.spec import load_specs
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.pool import SerialPool
+from lambda_search.work.tasks import SampleShard
+from lambda_search.work.tasks import ScoreFeatures
 from tests.fashion import fashion_images
 from tests.search.test_driver import record
 
@@ -344,7 +344,7 @@ def test_only_features_that_are_missing_are_computed(study_text, both, first_wit
     schedules = [LambdaSchedule(1.03, -0.005), ONE]
     for text in texts:
         pools.append(Watched())
-        evaluators.append(Evaluator(plan_of(text), pools[-1], files))
+        evaluators.append(Evaluator(plan_of(text).recipe, pools[-1], files))
         found.append(evaluators[-1].scores(schedules, CONFIRM, 40, whole=True))
     shards = 2 * 3
     assert len(pools[0].shards) == shards
@@ -367,7 +367,7 @@ def test_one_extractor_with_two_references(study_text, own, tiny_pipeline):
     pairs = [(own / "f.pt", f"images:{own / name}") for name in ("real.npz", "others.npz")]
     text = with_also(study_text, *pairs)
     pool, files = Watched(), InMemory()
-    [found] = Evaluator(plan_of(text), pool, files).scores([ONE], CONFIRM, 48, whole=True)
+    [found] = Evaluator(plan_of(text).recipe, pool, files).scores([ONE], CONFIRM, 48, whole=True)
     real, others = found.also
     assert np.array_equal(real.features, others.features)
     x = quarters(images_of(tiny_pipeline, ONE, range(CONFIRM, CONFIRM + 48)))
@@ -405,7 +405,7 @@ def model(tiny_pipeline):
 @pytest.mark.parametrize("n", [32, 48])
 def test_in_this_process_it_is_what_a_pool_finds(model, both, pair, n):
     plan = plan_of(both)
-    evaluator = Evaluator(plan, SerialPool(), InMemory())
+    evaluator = Evaluator(plan.recipe, SerialPool(), InMemory())
     found = evaluate_plan(plan, LambdaSchedule(1.03, -0.005), n, evaluator)
     assert evaluator.meter.images == 2 * n
     assert found == evidence(model, n, [pair])
@@ -422,7 +422,7 @@ def test_few_images_are_measured_as_plain_arithmetic_has_it(
     schedule = LambdaSchedule(1.03, -0.005)
     if pooled:
         plan = plan_of(both)
-        found = evaluate_plan(plan, schedule, n, Evaluator(plan, SerialPool(), InMemory()))
+        found = evaluate_plan(plan, schedule, n, Evaluator(plan.recipe, SerialPool(), InMemory()))
     else:
         found = evidence(model, n, [pair])
     indices = range(CONFIRM, CONFIRM + n)
@@ -452,7 +452,7 @@ def test_too_few_images_are_refused_before_any_is_sampled(model, both, pair, pas
     plan, pool = plan_of(both), Watched()
     for attempt in (
         lambda: evidence(model, n, [pair]),
-        lambda: evaluate_plan(plan, ONE, n, Evaluator(plan, pool, InMemory())),
+        lambda: evaluate_plan(plan, ONE, n, Evaluator(plan.recipe, pool, InMemory())),
     ):
         with pytest.raises(LambdaSearchError, match=f"{n} images cannot be scored") as caught:
             attempt()
@@ -659,7 +659,7 @@ def test_a_damaged_reference_is_told_before_anything_is_sampled(study_text, dama
         launch(with_also(study_text, damaged), Watched(shards=0))
     plan = plan_of(with_also(study_text, damaged))
     with pytest.raises(UsageError, match=r"07\.png"):
-        evaluate_plan(plan, ONE, 40, Evaluator(plan, SerialPool(), InMemory()))
+        evaluate_plan(plan, ONE, 40, Evaluator(plan.recipe, SerialPool(), InMemory()))
     assert passes == []
 
 
@@ -683,7 +683,7 @@ def test_two_references_of_one_extractor_share_its_features(study_text, own, pai
     np.savez(tmp_path / "fewer.npz", REAL[:100, ..., None])
     text = with_also(study_text, pair, (pair[0], f"images:{tmp_path / 'fewer.npz'}"))
     plan, files, pool = plan_of(text), InMemory(), Watched()
-    found = evaluate_plan(plan, LambdaSchedule(1.02), 40, Evaluator(plan, pool, files))
+    found = evaluate_plan(plan, LambdaSchedule(1.02), 40, Evaluator(plan.recipe, pool, files))
     first, second = found.also
     assert first.extractor == second.extractor
     assert first.reference != second.reference and first.fid != second.fid

@@ -39,14 +39,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure λ(i) = b + k·i beside λ = 1, on images that searches never use."""
+    from lambda_search.drive import check_disk
+    from lambda_search.drive import plans_of
+    from lambda_search.drive import worker_pool
     from lambda_search.evaluation import evaluate_plan
     from lambda_search.paths import features_folder
     from lambda_search.paths import home
-    from lambda_search.runner import check_disk
-    from lambda_search.runner import plans_of
-    from lambda_search.runner import worker_pool
-    from lambda_search.search.evaluator import Evaluator
     from lambda_search.store.features import FeatureFiles
+    from lambda_search.work.evaluator import Evaluator
 
     with working("reading models"):
         plans = plans_of(study)
@@ -56,7 +56,7 @@ def evaluate(
     schedule.values(plan.space.steps)
     check_disk(plans, home())
     with working("sampling"), worker_pool(workers, ray_address, gpus) as pool:
-        evaluator = Evaluator(plan, pool, FeatureFiles(features_folder()))
+        evaluator = Evaluator(plan.recipe, pool, FeatureFiles(features_folder()))
         evidence = evaluate_plan(plan, schedule, n, evaluator)
     if as_json:
         print_json(asdict(evidence))

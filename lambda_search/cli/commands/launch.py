@@ -47,7 +47,7 @@ def launch(
     """
     if dry_run:
         from lambda_search.cli.dry_run import show_studies
-        from lambda_search.runner import specs_of
+        from lambda_search.drive import specs_of
 
         show_studies(specs_of(_specs(studies)), workers, as_json)
     else:
@@ -65,8 +65,8 @@ def run(
     """Runs study files with progress on the terminal, and prints their rows."""
     from lambda_search.cli.progress import Display
     from lambda_search.cli.progress import show_cost
-    from lambda_search.runner import run_studies
-    from lambda_search.runner import worker_pool
+    from lambda_search.drive import run_studies
+    from lambda_search.drive import worker_pool
     from lambda_search.store.lookup import as_best
     from lambda_search.store.store import Store
 
@@ -97,7 +97,7 @@ def run(
 
 
 def _plans(studies: list[Path]) -> list[Plan]:
-    from lambda_search.runner import plans_of
+    from lambda_search.drive import plans_of
 
     return plans_of(_specs(studies))
 

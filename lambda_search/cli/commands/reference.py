@@ -31,7 +31,7 @@ from lambda_search.errors import MissingFile
 from lambda_search.paths import references_folder
 
 if TYPE_CHECKING:
-    from lambda_search.metrics.shelf import Kept
+    from lambda_search.metrics.references.installed import Kept
 
 __all__ = ["app"]
 
@@ -71,10 +71,10 @@ def make(
     as_json: AsJson = False,
 ) -> None:
     """Compute the statistics of images; the same command goes on where it stopped."""
-    from lambda_search.metrics.features import load_extractor
-    from lambda_search.metrics.reference import IMAGES
-    from lambda_search.metrics.reference import load_reference
-    from lambda_search.metrics.statistics import write_statistics
+    from lambda_search.metrics.extractors.registry import load_extractor
+    from lambda_search.metrics.references.load import IMAGES
+    from lambda_search.metrics.references.load import load_reference
+    from lambda_search.metrics.references.statistics import write_statistics
     from lambda_search.models.registry import device_of
 
     images = images.removeprefix(IMAGES)
@@ -128,8 +128,8 @@ def mark(
     """Say which extractor made a file of statistics that does not say it."""
     import torch
 
-    from lambda_search.metrics.features import load_extractor
-    from lambda_search.metrics.shelf import mark as copy
+    from lambda_search.metrics.extractors.registry import load_extractor
+    from lambda_search.metrics.references.installed import mark as copy
 
     target = to or file.with_name(f"{file.stem}-marked.npz")
     _check_out(target)
@@ -142,7 +142,7 @@ def mark(
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
     """Show the references of this machine, with what made them."""
-    from lambda_search.metrics.shelf import kept_references
+    from lambda_search.metrics.references.installed import kept_references
 
     with working("reading"):
         found = list(kept_references(references_folder()))

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from lambda_search.errors import UsageError
 from lambda_search.models.networks.attention import AttentionBlock
 from lambda_search.models.networks.attention import GroupNorm32
-from lambda_search.models.networks.transformer import SpatialTransformer
+from lambda_search.models.networks.spatial_transformer import SpatialTransformer
 
 __all__ = ["Blocks", "Stage"]
 

@@ -13,12 +13,12 @@ from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
 from lambda_search.search.confirm import Confirmation
 from lambda_search.search.confirm import Contender
-from lambda_search.search.evaluator import Scored
 from lambda_search.search.plan import Plan
 from lambda_search.store.tables import Evaluation
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import Study
 from lambda_search.store.tables import Trial
+from lambda_search.work.evaluator import Scored
 
 __all__ = ["as_evaluation", "as_row"]
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch import nn
 from torch.nn.functional import silu
 
-from lambda_search.models.networks.edm_layers import Block
-from lambda_search.models.networks.edm_layers import Conv
-from lambda_search.models.networks.edm_layers import FourierEmbedding
-from lambda_search.models.networks.edm_layers import PositionalEmbedding
-from lambda_search.models.networks.edm_layers import group_norm
+from lambda_search.models.edm.layers import Block
+from lambda_search.models.edm.layers import Conv
+from lambda_search.models.edm.layers import FourierEmbedding
+from lambda_search.models.edm.layers import PositionalEmbedding
+from lambda_search.models.edm.layers import group_norm
 
 __all__ = ["DhariwalUNet", "SongUNet"]
 

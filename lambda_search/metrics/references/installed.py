@@ -14,12 +14,12 @@ import numpy as np
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.bundled import FOLDER
-from lambda_search.metrics.features import Extractor
-from lambda_search.metrics.making import PARTIAL
-from lambda_search.metrics.statistics import CLEAN_FID_WORDS
-from lambda_search.metrics.statistics import Statistics
-from lambda_search.metrics.statistics import read_statistics
-from lambda_search.metrics.statistics import write_statistics
+from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.references.making import PARTIAL
+from lambda_search.metrics.references.statistics import CLEAN_FID_WORDS
+from lambda_search.metrics.references.statistics import Statistics
+from lambda_search.metrics.references.statistics import read_statistics
+from lambda_search.metrics.references.statistics import write_statistics
 from lambda_search.models.checkpoints import bundled_folder
 
 __all__ = ["Kept", "kept_references", "mark"]

@@ -26,19 +26,19 @@ from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.decoders import LatentDecoder
+from lambda_search.models.dit.network import DiTNetwork
+from lambda_search.models.dit.network import sin_cos_positions
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
-from lambda_search.models.networks.dit import DiTNetwork
-from lambda_search.models.networks.dit import sin_cos_positions
+from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import respacing_word
-from lambda_search.models.unpickle import InertObject
-from lambda_search.models.vae import LatentDecoder
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import fingerprint
 

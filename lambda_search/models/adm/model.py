@@ -17,10 +17,11 @@ from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
-from lambda_search.models.adm_config import ADMFlags
-from lambda_search.models.adm_config import classifier_arguments
-from lambda_search.models.adm_config import read_flags
-from lambda_search.models.adm_presets import PRESETS
+from lambda_search.models.adm.config import ADMFlags
+from lambda_search.models.adm.config import classifier_arguments
+from lambda_search.models.adm.config import read_flags
+from lambda_search.models.adm.encoder import Encoder
+from lambda_search.models.adm.presets import PRESETS
 from lambda_search.models.base import Model
 from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
@@ -29,7 +30,6 @@ from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import tensors
-from lambda_search.models.networks.encoder import Encoder
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework

@@ -18,7 +18,7 @@ from pydantic import Field
 from pydantic import model_validator
 
 from lambda_search.errors import UsageError
-from lambda_search.models.adm_presets import PRESETS
+from lambda_search.models.adm.presets import PRESETS
 from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import validated
 from lambda_search.setting import FrozenModel

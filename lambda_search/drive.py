@@ -25,11 +25,9 @@ from lambda_search.models.base import Model
 from lambda_search.paths import features_folder
 from lambda_search.paths import home
 from lambda_search.search.driver import Driver
-from lambda_search.search.evaluator import Evaluator
 from lambda_search.search.missing import model_of
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
-from lambda_search.search.pool import Pool
 from lambda_search.search.progress import Progress
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
@@ -41,6 +39,8 @@ from lambda_search.store.lookup import as_best
 from lambda_search.store.mirror import mirror
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.pool import Pool
 
 __all__ = [
     "Watcher",
@@ -295,7 +295,7 @@ class _Run:
             self.row = self.store.rows(self.study.id)[-1]
         else:
             self.evaluator = Evaluator(
-                self.plan, self.pool, FeatureFiles(features_folder()), self.progress.meter
+                self.plan.recipe, self.pool, FeatureFiles(features_folder()), self.progress.meter
             )
 
     def acquire(self) -> None:

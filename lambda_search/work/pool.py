@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import torch
 
-from lambda_search.search.tasks import Task
-from lambda_search.search.tasks import Workbench
+from lambda_search.work.tasks import Task
+from lambda_search.work.tasks import Workbench
 
 __all__ = ["Pool", "SerialPool", "device_kind"]
 

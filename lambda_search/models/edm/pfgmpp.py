@@ -22,12 +22,12 @@ from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
-from lambda_search.models.edm import EdmModel
-from lambda_search.models.edm import loaded
-from lambda_search.models.networks.preconditioning import Preconditioned
-from lambda_search.models.persistent import network_of
-from lambda_search.models.persistent import read_network
-from lambda_search.models.persistent import tensors_of_denoiser
+from lambda_search.models.edm.checkpoint import network_of
+from lambda_search.models.edm.checkpoint import read_network
+from lambda_search.models.edm.checkpoint import tensors_of_denoiser
+from lambda_search.models.edm.model import EdmModel
+from lambda_search.models.edm.model import loaded
+from lambda_search.models.edm.preconditioning import Preconditioned
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 

@@ -28,15 +28,15 @@ from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import compare
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.plan import Plan
-from lambda_search.search.pool import Pool
-from lambda_search.search.tasks import Measure
-from lambda_search.search.tasks import Preview
-from lambda_search.search.tasks import Rehearse
-from lambda_search.search.tasks import SampleShard
-from lambda_search.search.tasks import ScoreFeatures
-from lambda_search.search.tasks import ShardResult
 from lambda_search.setting import fingerprint
+from lambda_search.work.pool import Pool
+from lambda_search.work.tasks import Measure
+from lambda_search.work.tasks import Preview
+from lambda_search.work.tasks import Recipe
+from lambda_search.work.tasks import Rehearse
+from lambda_search.work.tasks import SampleShard
+from lambda_search.work.tasks import ScoreFeatures
+from lambda_search.work.tasks import ShardResult
 
 __all__ = ["Evaluator", "FeatureStore", "Meter", "Scored"]
 
@@ -103,7 +103,7 @@ class Evaluator:
     """Turns (schedule, indices) into scores.
 
     Arguments:
-        plan: how images are made and measured.
+        recipe: how images are made and measured.
         pool: who computes.
         files: what is known.
         meter: what to count in.
@@ -112,14 +112,14 @@ class Evaluator:
     """
 
     def __init__(
-        self, plan: Plan, pool: Pool, files: FeatureStore, meter: Meter | None = None
+        self, recipe: Recipe, pool: Pool, files: FeatureStore, meter: Meter | None = None
     ) -> None:
-        self._recipe = plan.recipe
+        self._recipe = recipe
         self._pool = pool
         self._files = files
         self._counted: set[str] = set()
         self.identity: dict[str, object] = {
-            "seed": plan.recipe.seed,
+            "seed": recipe.seed,
             "device": pool.device_kind,
             "torch": torch.__version__,
             "diffusers": version("diffusers"),
@@ -128,7 +128,7 @@ class Evaluator:
         }
         self._under_way: dict[str, Future[Array]] = {}
         self.meter = meter or Meter()
-        told = asdict(plan.recipe) | {"options": plan.recipe.options.model_dump(exclude_none=True)}
+        told = asdict(recipe) | {"options": recipe.options.model_dump(exclude_none=True)}
         for name in ("checkpoint", "measures"):
             del told[name]  # the weights' hash is there; measures come with each name
         self._identity = told | self.identity

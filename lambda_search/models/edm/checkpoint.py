@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.pickles.read import PersistentObject
+from lambda_search.models.pickles.read import read_pickle
+from lambda_search.models.pickles.read import state_dict_of
 from lambda_search.models.registry import Config
-from lambda_search.models.unpickle import PersistentObject
-from lambda_search.models.unpickle import read_pickle
-from lambda_search.models.unpickle import state_dict_of
 
 __all__ = ["PersistentNetwork", "network_of", "read_network", "tensors_of_denoiser"]
 

@@ -21,23 +21,23 @@ from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
-from lambda_search.metrics.features import Extractor
-from lambda_search.metrics.features import load_extractor
+from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
-from lambda_search.metrics.reference import CLEAN_FID
-from lambda_search.metrics.reference import Reference
-from lambda_search.metrics.reference import load_reference
+from lambda_search.metrics.references.load import CLEAN_FID
+from lambda_search.metrics.references.load import Reference
+from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
-from lambda_search.models.timing import DeviceTimer
 from lambda_search.paths import references_folder
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
+from lambda_search.work.timing import DeviceTimer
 
 __all__ = [
     "Measure",

@@ -26,11 +26,11 @@ from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.ddim.network import DDIMNetwork
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
-from lambda_search.models.networks.ddim import DDIMNetwork
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.setting import SamplerOptions

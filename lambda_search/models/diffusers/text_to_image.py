@@ -22,12 +22,12 @@ from transformers.utils import logging as transformers_logging
 
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
-from lambda_search.models.pipelines.files import first_line
-from lambda_search.models.pipelines.files import read_part
-from lambda_search.models.pipelines.files import weights
-from lambda_search.models.pipelines.latents import PipelineDecoder
-from lambda_search.models.pipelines.model import DiffusersModel
-from lambda_search.models.pipelines.prompts import TextConfig
+from lambda_search.models.diffusers.files import first_line
+from lambda_search.models.diffusers.files import read_part
+from lambda_search.models.diffusers.files import weights
+from lambda_search.models.diffusers.latents import PipelineDecoder
+from lambda_search.models.diffusers.model import DiffusersModel
+from lambda_search.models.diffusers.prompts import TextConfig
 from lambda_search.setting import fingerprint
 
 __all__ = ["TextToImageModel", "load_text_to_image"]

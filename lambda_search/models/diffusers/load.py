@@ -16,21 +16,21 @@ import diffusers
 import torch
 from torch import Tensor
 
+from lambda_search.diffusion.schedulers import SCHEDULERS
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
-from lambda_search.models.pipelines.files import check_part
-from lambda_search.models.pipelines.files import fetch
-from lambda_search.models.pipelines.files import first_line
-from lambda_search.models.pipelines.files import patterns
-from lambda_search.models.pipelines.files import plain
-from lambda_search.models.pipelines.files import read_index
-from lambda_search.models.pipelines.files import weights
-from lambda_search.models.pipelines.grid import SCHEDULERS
-from lambda_search.models.pipelines.latents import PipelineDecoder
-from lambda_search.models.pipelines.model import DiffusersModel
-from lambda_search.models.pipelines.prompts import read_text_config
+from lambda_search.models.diffusers.files import check_part
+from lambda_search.models.diffusers.files import fetch
+from lambda_search.models.diffusers.files import first_line
+from lambda_search.models.diffusers.files import patterns
+from lambda_search.models.diffusers.files import plain
+from lambda_search.models.diffusers.files import read_index
+from lambda_search.models.diffusers.files import weights
+from lambda_search.models.diffusers.latents import PipelineDecoder
+from lambda_search.models.diffusers.model import DiffusersModel
+from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.setting import fingerprint
@@ -91,7 +91,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> Model:
                 "Text-to-image pipelines need the package transformers.",
                 "pip install 'lambda-search[text]'",
             )
-        from lambda_search.models.pipelines.text_to_image import load_text_to_image
+        from lambda_search.models.diffusers.text_to_image import load_text_to_image
 
         return load_text_to_image(folder, index["_class_name"], list(parts), text, device)
     return _load_from_noise(folder, parts, device)

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Prediction
+from lambda_search.diffusion.schedulers import LibraryGrid
+from lambda_search.diffusion.schedulers import build_grid
+from lambda_search.diffusion.schedulers import check_scheduler
+from lambda_search.diffusion.schedulers import pure_noise
+from lambda_search.diffusion.schedulers import spacing
+from lambda_search.diffusion.schedulers import walks_sigmas
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
 from lambda_search.models.base import refuse_options
-from lambda_search.models.pipelines.grid import LibraryGrid
-from lambda_search.models.pipelines.grid import build_grid
-from lambda_search.models.pipelines.grid import check_scheduler
-from lambda_search.models.pipelines.grid import pure_noise
-from lambda_search.models.pipelines.grid import spacing
-from lambda_search.models.pipelines.grid import walks_sigmas
 from lambda_search.setting import SamplerOptions
 
 __all__ = ["DiffusersModel"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch import nn
 
 from lambda_search.errors import UsageError
-from lambda_search.models.ldm_config import LDMConfig
+from lambda_search.models.ldm.config import LDMConfig
 
 __all__ = [
     "UNET",

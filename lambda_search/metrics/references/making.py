@@ -20,13 +20,13 @@ from lambda_search.errors import UsageError
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
 from lambda_search.metrics.exact import ExactSum
-from lambda_search.metrics.features import Extractor
-from lambda_search.metrics.images import ImageSet
+from lambda_search.metrics.extractors.registry import Extractor
 from lambda_search.metrics.moments import Moments
-from lambda_search.metrics.statistics import Statistics
-from lambda_search.metrics.statistics import check_origin
-from lambda_search.metrics.statistics import read_statistics
-from lambda_search.metrics.statistics import write_statistics
+from lambda_search.metrics.references.images import ImageSet
+from lambda_search.metrics.references.statistics import Statistics
+from lambda_search.metrics.references.statistics import check_origin
+from lambda_search.metrics.references.statistics import read_statistics
+from lambda_search.metrics.references.statistics import write_statistics
 
 __all__ = ["PARTIAL", "Watch", "recall", "statistics_of"]
 

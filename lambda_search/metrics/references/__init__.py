@@ -1,0 +1,1 @@
+"""Statistics of real images: read, made, kept, fetched."""

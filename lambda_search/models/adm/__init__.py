@@ -1,0 +1,1 @@
+"""ADM (guided-diffusion, ADM-ES): U-Net, classifier, flags."""

@@ -1,0 +1,1 @@
+"""DiT: transformers in latent space."""

@@ -1,0 +1,1 @@
+"""EDM and PFGM++: preconditioned networks on σ itself."""

@@ -1,0 +1,1 @@
+"""Latent diffusion of CompVis: network, first stage, configs."""

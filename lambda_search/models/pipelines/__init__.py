@@ -1,1 +1,0 @@
-"""Parts of diffusers pipelines: files, step grids, networks, prompts, decoders."""

@@ -1,0 +1,1 @@
+"""What a worker does: no Ray and no SQL."""
