@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from lambda_search.errors import LambdaSearchError
     from lambda_search.errors import NoScheduleFound
     from lambda_search.errors import UsageError
-    from lambda_search.evaluation import Evidence
     from lambda_search.evaluation import evaluate
     from lambda_search.metrics.frechet import frechet_distance
     from lambda_search.metrics.moments import Moments
     from lambda_search.models.registry import load_model
     from lambda_search.models.sampling import sample
+    from lambda_search.records import Evidence
     from lambda_search.schedule import LambdaSchedule
     from lambda_search.store.lookup import BestSchedule
     from lambda_search.store.lookup import best
@@ -42,7 +42,7 @@ __all__ = [
 
 _HOMES = {
     "BestSchedule": "store.lookup",
-    "Evidence": "evaluation",
+    "Evidence": "records",
     "LambdaSchedule": "schedule",
     "LambdaSearchError": "errors",
     "Moments": "metrics.moments",

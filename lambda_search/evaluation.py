@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from lambda_search.diffusion.samplers import Site
 from lambda_search.metrics.evidence import Comparison
-from lambda_search.metrics.evidence import Extras
-from lambda_search.metrics.evidence import Interval
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import check_count
 from lambda_search.metrics.evidence import extras
@@ -24,94 +20,17 @@ from lambda_search.models.base import Model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import sampler_options
 from lambda_search.models.sampling import to_uint8
+from lambda_search.records import Evidence
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import confirm_start
 from lambda_search.search.plan import resolve_measure
+from lambda_search.setting import Site
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Scored
 from lambda_search.work.tasks import Measure
 
-__all__ = ["Evidence", "evaluate", "evaluate_plan", "scores_of"]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What makes a schedule believable.
-
-    Arguments:
-        schedule: λ(i) = b + k·i.
-        extractor, reference: what was measured, with fingerprints.
-        n: images behind each FID.
-        fid, fid_interval: at λ, as the field reports it, with its 95 % sampling interval.
-        baseline_fid, baseline_interval: the same at λ = 1, on the same indices and noise.
-        corrected, baseline_corrected: both with the half-split correction of their bias at n.
-        gain, gain_interval: corrected FID(1) − FID(λ), with its paired 95 % interval.
-        raw_gain: the same without the correction.
-        correlation: of the paired features, −1 to 1.
-        extras, baseline_extras: FID∞, and KID where the reference keeps features.
-        also: the same for the other distances that were asked for, on the same images.
-    """
-
-    schedule: LambdaSchedule
-    extractor: str
-    reference: str
-    n: int
-    fid: float
-    fid_interval: Interval
-    baseline_fid: float
-    baseline_interval: Interval
-    corrected: float
-    baseline_corrected: float
-    gain: float
-    gain_interval: Interval
-    raw_gain: float
-    correlation: float
-    extras: Extras | None
-    baseline_extras: Extras | None
-    also: tuple[Evidence, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        schedule: LambdaSchedule,
-        measures: Sequence[Measure],
-        found: Scored,
-        baseline: Scored,
-    ) -> Evidence:
-        """Evidence from two scores by the same measures."""
-        against = found.against(baseline)
-        return cls(
-            schedule,
-            measures[0].extractor_label,
-            measures[0].reference_label,
-            found.score.n,
-            found.score.fid,
-            found.score.interval(),
-            baseline.score.fid,
-            baseline.score.interval(),
-            found.score.corrected,
-            baseline.score.corrected,
-            against.gain,
-            against.interval(),
-            against.raw_gain,
-            against.correlation,
-            found.score.extras,
-            baseline.score.extras,
-            tuple(
-                cls.of(schedule, [measure], one, other)
-                for measure, one, other in zip(
-                    measures[1:], found.also, baseline.also, strict=True
-                )
-            ),
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"FID {self.fid:.2f} ± {self.fid_interval.half_width:.2f} "
-            f"(λ = 1: {self.baseline_fid:.2f} ± {self.baseline_interval.half_width:.2f}; "
-            f"gain {self.gain:.2f} ± {self.gain_interval.half_width:.2f}, N = {self.n:,})"
-        )
+__all__ = ["evaluate", "evaluate_plan", "scores_of"]
 
 
 def evaluate(
@@ -177,7 +96,7 @@ def evaluate(
         return replace(ranking, also=tuple(others))
 
     found, baseline = scored(schedule), scored(LambdaSchedule())
-    return Evidence.of(schedule, [measure for measure, _, _ in used], found, baseline)
+    return evidence_of(schedule, [measure for measure, _, _ in used], found, baseline)
 
 
 def _scored(
@@ -193,7 +112,7 @@ def evaluate_plan(plan: Plan, schedule: LambdaSchedule, n: int, evaluator: Evalu
     evaluator.prepare()
     schedules = [schedule, LambdaSchedule()]
     found, baseline = evaluator.scores(schedules, confirm_start(plan.batch), n, whole=True)
-    return Evidence.of(schedule, plan.recipe.measures, found, baseline)
+    return evidence_of(schedule, plan.recipe.measures, found, baseline)
 
 
 def scores_of(
@@ -202,3 +121,32 @@ def scores_of(
     """Scores of `schedules` on n images from index `first` on, each compared with λ = 1."""
     baseline, *scored = evaluator.scores([LambdaSchedule(), *schedules], first, n)
     return [(one.score, one.against(baseline)) for one in scored]
+
+
+def evidence_of(
+    schedule: LambdaSchedule, measures: Sequence[Measure], found: Scored, baseline: Scored
+) -> Evidence:
+    """Evidence from two scores by the same measures."""
+    against = found.against(baseline)
+    return Evidence(
+        schedule,
+        measures[0].extractor_label,
+        measures[0].reference_label,
+        found.score.n,
+        found.score.fid,
+        found.score.interval(),
+        baseline.score.fid,
+        baseline.score.interval(),
+        found.score.corrected,
+        baseline.score.corrected,
+        against.gain,
+        against.interval(),
+        against.raw_gain,
+        against.correlation,
+        found.score.extras,
+        baseline.score.extras,
+        tuple(
+            evidence_of(schedule, [measure], one, other)
+            for measure, one, other in zip(measures[1:], found.also, baseline.also, strict=True)
+        ),
+    )

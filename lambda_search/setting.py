@@ -1,7 +1,9 @@
-"""What is held fixed while λ is searched, and its canonical key.
+"""How images are sampled, what is held fixed while λ is searched, and its canonical key.
 
-This module alone builds and reads keys. A key is canonical JSON (sorted, no spaces), so that equal
-settings have equal keys and a key can be read back.
+`Sampling` is all that decides an image besides the model, λ and the image's index; `Setting` adds
+the model and the metric. This module alone builds and reads keys. A key is canonical JSON (sorted,
+no spaces) in which things of equal effect are spelled alike, so that equal settings have equal
+keys and a key can be read back.
 """
 
 from __future__ import annotations
@@ -10,13 +12,28 @@ import hashlib
 import json
 from typing import Literal
 from typing import Self
+from typing import TypeAlias
 
 from pydantic import BaseModel
 from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import field_validator
 
-__all__ = ["FrozenModel", "SamplerOptions", "Setting", "canonical", "fingerprint"]
+__all__ = [
+    "SEED_SCHEME",
+    "FrozenModel",
+    "SamplerOptions",
+    "Sampling",
+    "Setting",
+    "Site",
+    "canonical",
+    "fingerprint",
+]
+
+SEED_SCHEME = "philox-numpy-1"
+"""Names the definition of noise and labels (`diffusion/noise`); a change of a bit renames it."""
+
+Site: TypeAlias = Literal["full", "x0_only"]
 
 
 class FrozenModel(BaseModel):
@@ -59,21 +76,44 @@ class SamplerOptions(FrozenModel):
         return None if value is None else value + 0.0  # −0 and 0 are equal and must have one key
 
 
-class Setting(FrozenModel):
+class Sampling(FrozenModel):
+    """All that decides an image besides the model, λ and its index; one value everywhere.
+
+    Arguments:
+        sampler: `ancestral`, `ddim`, `euler` or `heun`.
+        steps: solver steps T′.
+        options: the sampler's options; resolved ones have every field set that the sampler uses.
+        guidance: classifier-free guidance scale; None is the conditional prediction alone, and so
+            is 1.
+        site: where λ acts: `full` (all that follows from ε) or `x0_only` (the estimate of x0).
+        seed_scheme: how noise and labels follow from the seed and the index (`diffusion/noise`).
+    """
+
+    sampler: str
+    steps: int = Field(ge=1)
+    options: SamplerOptions = SamplerOptions()
+    guidance: float | None = None
+    site: Site = "full"
+    seed_scheme: str = SEED_SCHEME
+
+    @field_validator("guidance")
+    @classmethod
+    def _is_spelled_once(cls, value: float | None) -> float | None:
+        # 1 is no guidance; −0 and 0 are equal
+        return None if value is None or value == 1 else value + 0.0
+
+
+class Setting(Sampling):
     """All that a row of the lookup table holds for.
 
     Arguments:
+        sampler, steps, options, guidance, site, seed_scheme: as in `Sampling`, options resolved.
         model: the model's name in the store.
         weights: SHA-256 of its weights, hexadecimal.
         framework: how the weights are read.
         definition: SHA-256 of the configuration that the weights are run with.
-        sampler: `ancestral`, `ddim`, `euler` or `heun`.
-        options: the sampler's options, every field that the sampler uses resolved.
-        steps: solver steps T′.
-        guidance: classifier-free guidance scale, or None.
-        site: where λ acts.
         metric: the metric's name.
-        extractor: the extractor's name and fingerprint.
+        extractor: the extractor's name and fingerprint, `NAME@FINGERPRINT`.
         reference: the reference's name and fingerprint.
     """
 
@@ -81,28 +121,37 @@ class Setting(FrozenModel):
     weights: str
     framework: str
     definition: str
-    sampler: str
-    options: SamplerOptions
-    steps: int = Field(ge=1)
-    guidance: float | None = None
-    site: Literal["full", "x0_only"] = "full"
     metric: str = "fid"
     extractor: str
     reference: str
 
-    @field_validator("guidance")
-    @classmethod
-    def _has_one_zero(cls, value: float | None) -> float | None:
-        return None if value is None else value + 0.0  # −0 and 0 are equal and must have one key
+    @property
+    def sampling(self) -> Sampling:
+        """How its images are sampled."""
+        return Sampling(**{name: getattr(self, name) for name in Sampling.model_fields})
 
     @property
     def key(self) -> str:
-        """The canonical key; equal settings have equal keys. What is not set is not in it."""
-        return canonical(self.model_dump(mode="json", exclude_none=True))
+        """The canonical key; settings of equal effect have equal keys. What is open is not in it.
+
+        Where a fingerprint is known it decides, and not the name of the file that has it.
+        """
+        told = self.model_dump(mode="json", exclude_none=True)
+        for name in ("extractor", "reference"):
+            _, mark, found = told[name].partition("@")
+            told[name] = mark + found if mark else told[name]
+        if self.seed_scheme == SEED_SCHEME:
+            del told["seed_scheme"]  # the first one, of which keys have never spoken
+        return canonical(told)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the key."""
+        return hashlib.sha256(self.key.encode()).hexdigest()
 
     @classmethod
     def from_key(cls, key: str) -> Self:
-        """The setting whose key is `key`."""
+        """A setting whose key is `key`; extractor and reference have lost their names."""
         return cls.model_validate_json(key)
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import ray
 import torch
 
-from lambda_search.work.pool import device_kind
+from lambda_search.work.identity import device_kind
 from lambda_search.work.tasks import Task
 from lambda_search.work.tasks import Workbench
 

@@ -4,7 +4,8 @@
 
 Draw 0 is the start; draw j ≥ 1 belongs to the j-th step, noisy to clean. Nothing depends on the
 batch, the worker or the number of workers, and all schedules of a study share the noise (common
-random numbers), so that differences of their FIDs are far less noisy than the FIDs.
+random numbers), so that differences of their FIDs are far less noisy than the FIDs. The name of
+this definition is `setting.SEED_SCHEME`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["NOISE_SCHEME", "balanced_labels", "beta", "normal"]
-
-NOISE_SCHEME = "philox-numpy-1"
-"""Names this definition in fingerprints; a change of a single bit needs another name."""
+__all__ = ["balanced_labels", "beta", "normal"]
 
 
 def normal(seed: int, indices: Sequence[int], draw: int, shape: Sequence[int]) -> Tensor:

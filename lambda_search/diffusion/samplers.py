@@ -29,13 +29,13 @@ from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.scaling import scale_epsilon
+from lambda_search.setting import Site
 
 __all__ = [
     "SAMPLER_REVISION",
     "Ancestral",
     "Ddim",
     "Prediction",
-    "Site",
     "StepRule",
     "integrate",
 ]
@@ -43,7 +43,6 @@ __all__ = [
 SAMPLER_REVISION = 1
 """Part of every fingerprint: raised by any change of the samplers' arithmetic."""
 
-Site: TypeAlias = Literal["full", "x0_only"]
 Variance: TypeAlias = Literal["learned", "small", "large"]
 
 

@@ -22,7 +22,6 @@ begin at d images or more. Both are kept with every evaluation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -32,11 +31,11 @@ from lambda_search.metrics.extrapolation import fid_at_infinity
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
 from lambda_search.metrics.moments import Features
+from lambda_search.records import Extras
+from lambda_search.records import Interval
 
 __all__ = [
     "Comparison",
-    "Extras",
-    "Interval",
     "Score",
     "check_count",
     "compare",
@@ -47,39 +46,6 @@ __all__ = [
 _KID_IMAGES = 5000
 _COLUMNS = 256
 """Features that are correlated at a time, so that float64 copies stay small."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A two-sided confidence interval at `level` (0.95 = 95 %)."""
-
-    low: float
-    high: float
-    level: float = 0.95
-
-    @classmethod
-    def around(cls, value: float, standard_error: float, level: float = 0.95) -> Interval:
-        """Value ± z·standard_error, normal."""
-        half = NormalDist().inv_cdf(0.5 + level / 2) * standard_error
-        return cls(value - half, value + half, level)
-
-    @property
-    def half_width(self) -> float:
-        """Half the distance between the ends: the number behind ±."""
-        return (self.high - self.low) / 2
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What is told beside the FID, for information; it ranks nothing.
-
-    Arguments:
-        fid_at_infinity: FID∞, extrapolated.
-        kid: kernel distance of the first 5,000 images, where the reference keeps features.
-    """
-
-    fid_at_infinity: float
-    kid: float | None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from lambda_search.diffusion.ode import solve_ode
 from lambda_search.diffusion.samplers import Ancestral
 from lambda_search.diffusion.samplers import Ddim
 from lambda_search.diffusion.samplers import Prediction
-from lambda_search.diffusion.samplers import Site
 from lambda_search.diffusion.samplers import StepRule
 from lambda_search.diffusion.samplers import integrate
 from lambda_search.errors import LambdaSearchError
@@ -32,6 +31,7 @@ from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Site
 
 __all__ = [
     "Draw",

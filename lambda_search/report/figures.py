@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from lambda_search.metrics.evidence import Interval
+from lambda_search.records import Interval
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.tables import Evaluation
 from lambda_search.store.tables import Trial

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lambda_search.metrics.evidence import Comparison
-from lambda_search.metrics.evidence import Interval
 from lambda_search.metrics.evidence import Score
+from lambda_search.records import Interval
 from lambda_search.schedule import LambdaSchedule
 
 __all__ = ["Confirmation", "Contender", "level_for", "settle"]

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lambda_search.diffusion.noise import NOISE_SCHEME
 from lambda_search.diffusion.samplers import SAMPLER_REVISION
 from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import compare
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import SEED_SCHEME
 from lambda_search.setting import fingerprint
 from lambda_search.work.pool import Pool
 from lambda_search.work.tasks import Measure
@@ -123,7 +123,7 @@ class Evaluator:
             "device": pool.device_kind,
             "torch": torch.__version__,
             "diffusers": version("diffusers"),
-            "noise": NOISE_SCHEME,
+            "noise": SEED_SCHEME,
             "sampler_revision": SAMPLER_REVISION,
         }
         self._under_way: dict[str, Future[Array]] = {}

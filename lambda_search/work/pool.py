@@ -8,10 +8,11 @@ from typing import TypeVar
 
 import torch
 
+from lambda_search.work.identity import device_kind
 from lambda_search.work.tasks import Task
 from lambda_search.work.tasks import Workbench
 
-__all__ = ["Pool", "SerialPool", "device_kind"]
+__all__ = ["Pool", "SerialPool"]
 
 T = TypeVar("T")
 
@@ -40,10 +41,3 @@ class SerialPool:
         except Exception as error:
             future.set_exception(error)
         return future
-
-
-def device_kind(device: torch.device) -> str:
-    """Names hardware whose results have the same bits: the GPU, or the CPU's instructions."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lambda_search.diffusion.samplers import Site
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import Score
@@ -37,6 +36,7 @@ from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import references_folder
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Site
 from lambda_search.work.timing import DeviceTimer
 
 __all__ = [

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lambda_search.diffusion.noise import NOISE_SCHEME
 from lambda_search.diffusion.noise import normal
+from lambda_search.setting import SEED_SCHEME
 
 SHAPE = (3, 4, 5)
 KNOWN = [-1.1291121, 0.55166155, 0.70332575, -0.61017364]
@@ -27,7 +27,7 @@ def test_seeds_have_64_bits():
 
 
 def test_the_digits_of_this_scheme_never_change():
-    assert NOISE_SCHEME == "philox-numpy-1"
+    assert SEED_SCHEME == "philox-numpy-1"
     found = normal(3, [2], 1, (4,))[0].tolist()
     assert found == pytest.approx(KNOWN, abs=1e-7)
 

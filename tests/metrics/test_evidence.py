@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from lambda_search.errors import LambdaSearchError
-from lambda_search.metrics.evidence import Interval
 from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.moments import Moments
+from lambda_search.records import Interval
 from tests.metrics.world import World
 
 

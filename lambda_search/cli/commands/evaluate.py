@@ -23,7 +23,7 @@ from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 
 if TYPE_CHECKING:
-    from lambda_search.evaluation import Evidence
+    from lambda_search.records import Evidence
 
 __all__ = ["evaluate", "show_evidence"]
 

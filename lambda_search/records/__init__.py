@@ -1,0 +1,60 @@
+"""The record as plain values: what the store gives and takes, and everyone shows.
+
+They stand on neither SQLAlchemy nor torch.
+"""
+
+from __future__ import annotations
+
+from lambda_search.records.evidence import Evidence
+from lambda_search.records.evidence import Extras
+from lambda_search.records.evidence import Interval
+from lambda_search.records.provenance import Candidate
+from lambda_search.records.provenance import Figures
+from lambda_search.records.provenance import Identity
+from lambda_search.records.provenance import Origin
+from lambda_search.records.provenance import OtherCandidate
+from lambda_search.records.provenance import OtherMeasure
+from lambda_search.records.provenance import Provenance
+from lambda_search.records.provenance import Source
+from lambda_search.records.rows import Retraction
+from lambda_search.records.rows import Row
+from lambda_search.records.rows import RowStatus
+from lambda_search.records.rows import network_evaluations
+from lambda_search.records.studies import Attempt
+from lambda_search.records.studies import Evaluation
+from lambda_search.records.studies import Event
+from lambda_search.records.studies import EventKind
+from lambda_search.records.studies import Phase
+from lambda_search.records.studies import Progress
+from lambda_search.records.studies import Study
+from lambda_search.records.studies import StudyState
+from lambda_search.records.studies import Trial
+from lambda_search.records.studies import TrialState
+
+__all__ = [
+    "Attempt",
+    "Candidate",
+    "Evaluation",
+    "Event",
+    "EventKind",
+    "Evidence",
+    "Extras",
+    "Figures",
+    "Identity",
+    "Interval",
+    "Origin",
+    "OtherCandidate",
+    "OtherMeasure",
+    "Phase",
+    "Progress",
+    "Provenance",
+    "Retraction",
+    "Row",
+    "RowStatus",
+    "Source",
+    "Study",
+    "StudyState",
+    "Trial",
+    "TrialState",
+    "network_evaluations",
+]

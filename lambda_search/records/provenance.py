@@ -1,0 +1,272 @@
+"""Where a row's numbers come from, in typed values with a version.
+
+Version 2 names the candidate that a row is about by its trial. Rows of version 1 (without a
+number) named it by its gain; they are read as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import Literal
+from typing import TypeAlias
+
+from pydantic import TypeAdapter
+
+__all__ = [
+    "PROVENANCE_VERSION",
+    "Candidate",
+    "Figures",
+    "Identity",
+    "Origin",
+    "OtherCandidate",
+    "OtherMeasure",
+    "Provenance",
+    "Source",
+    "upgraded",
+]
+
+PROVENANCE_VERSION: Literal[2] = 2
+
+ModelConfig: TypeAlias = dict[str, Any] | str | None
+"""A framework's own configuration, or the name of a file with it."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who measured or published a row, with what.
+
+    Arguments:
+        by: a person or an organisation, or `USER@HOST`; "" if it is not known.
+        tool: the program and its version; "" for what authors published.
+    """
+
+    by: str = ""
+    tool: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a schedule was published: title, arXiv number, address, and the table."""
+
+    paper: str
+    arxiv: str
+    url: str
+    table: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """λ = 1 in numbers: plain and corrected FID, FID∞, KID."""
+
+    fid: float
+    corrected: float
+    fid_at_infinity: float | None = None
+    kid: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate of the confirmation, compared with λ = 1 on the same indices and noise.
+
+    Arguments:
+        trial: its number in the study.
+        b, k: λ(i) = b + k·i.
+        fid, corrected: plain, and with the half-split correction.
+        gain, raw_gain: FID(1) − FID(λ), corrected and plain.
+        gain_standard_error: of `gain`, paired.
+        correlation: of the paired features.
+        fid_at_infinity, kid: FID∞, and KID where the reference keeps features.
+    """
+
+    trial: int
+    b: float
+    k: float
+    fid: float
+    corrected: float
+    gain: float
+    raw_gain: float
+    gain_standard_error: float
+    correlation: float
+    fid_at_infinity: float | None = None
+    kid: float | None = None
+
+
+@dataclass(frozen=True)
+class OtherCandidate:
+    """A candidate by another distance; fields as in `Candidate`."""
+
+    trial: int
+    fid: float
+    corrected: float
+    gain: float
+    raw_gain: float
+    gain_standard_error: float
+    correlation: float
+    fid_at_infinity: float | None = None
+    kid: float | None = None
+
+
+@dataclass(frozen=True)
+class OtherMeasure:
+    """A further distance of the confirmation's images; it ranks nothing."""
+
+    extractor: str
+    reference: str
+    baseline: Figures
+    candidates: tuple[OtherCandidate, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What images and features depend on besides the setting and the weights.
+
+    Arguments:
+        seed: of the noise.
+        device: the kind of hardware.
+        noise: the seed scheme.
+        sampler_revision: of our samplers' arithmetic.
+        versions: of the libraries that decide bits, by name.
+    """
+
+    seed: int
+    device: str
+    noise: str
+    sampler_revision: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        told: dict[str, Any] = _IDENTITY.dump_python(self, mode="json")
+        return told
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Identity:
+        """Reads it; the first version had the libraries beside the rest."""
+        known = {"seed", "device", "noise", "sampler_revision", "versions"}
+        beside = {name: value for name, value in told.items() if name not in known}
+        return _IDENTITY.validate_python(
+            {name: told[name] for name in known if name in told}
+            | {"versions": {**beside, **told.get("versions", {})}}
+        )
+
+    def differences(self, other: Identity) -> dict[str, tuple[str, str]]:
+        """What differs, by name: (here, there). A library that either does not name may be any."""
+        own, their = self._flat(), other._flat()
+        return {
+            name: (own[name], their[name])
+            for name in own
+            if name in their and own[name] != their[name]
+        }
+
+    def _flat(self) -> dict[str, str]:
+        told = {
+            "seed": str(self.seed),
+            "device": self.device,
+            "noise": self.noise,
+            "sampler revision": str(self.sampler_revision),
+        }
+        return told | dict(self.versions)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a row's numbers come from; a published row has a `source`, a measured one the rest.
+
+    Arguments:
+        study: the study's name.
+        framework, checkpoint, config: the model, as the study file names it.
+        extractor, reference: what was measured, with fingerprints, under the names it had.
+        seed: of the noise.
+        rungs: numbers of images of the search.
+        confirm_indices: the first sample index of the confirmation, and the one after the last.
+        baseline: λ = 1 on these.
+        candidates: what was confirmed against it.
+        trial: the trial that the row is about, whether it is recommended or not.
+        also: further distances.
+        identity: what the numbers depend on besides the setting.
+        versions: of the libraries, for people.
+        preview: the name of the images kept for people.
+        source: where it was published.
+        version: of this format.
+    """
+
+    study: str = ""
+    framework: str = ""
+    checkpoint: str = ""
+    config: ModelConfig = None
+    extractor: str = ""
+    reference: str = ""
+    seed: int | None = None
+    rungs: tuple[int, ...] = ()
+    confirm_indices: tuple[int, int] | None = None
+    baseline: Figures | None = None
+    candidates: tuple[Candidate, ...] = ()
+    trial: int | None = None
+    also: tuple[OtherMeasure, ...] = ()
+    identity: Identity | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    preview: str = ""
+    source: Source | None = None
+    version: Literal[2] = PROVENANCE_VERSION
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The candidate that the row is about."""
+        return next((one for one in self.candidates if one.trial == self.trial), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; what is not known is left out."""
+        told: dict[str, Any] = _PROVENANCE.dump_python(self, mode="json", exclude_defaults=True)
+        return told | {"version": self.version}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], gain: float | None = None) -> Provenance:
+        """Reads what `to_json` wrote, or version 1.
+
+        Arguments:
+            told: plain JSON values.
+            gain: the row's, which tells the candidate in version 1.
+
+        Raises:
+            ValueError: for what is no provenance.
+        """
+        if "version" not in told:
+            told = upgraded(told, gain)
+        return _PROVENANCE.validate_python(dict(told))
+
+
+def upgraded(told: Mapping[str, Any], gain: float | None) -> dict[str, Any]:
+    """Version 1 as version 2; a row of its time is about the candidate with the row's gain."""
+    new: dict[str, Any] = {
+        name: told[name]
+        for name in (
+            "study",
+            "framework",
+            "checkpoint",
+            "config",
+            "seed",
+            "confirm_indices",
+            "baseline",
+            "candidates",
+            "also",
+            "versions",
+            "preview",
+            "source",
+        )
+        if told.get(name) is not None
+    }
+    if "search_images" in told:
+        new["rungs"] = told["search_images"]
+    if told.get("identity"):
+        new["identity"] = Identity.from_json(told["identity"]).to_json()
+    matching = [one["trial"] for one in told.get("candidates", ()) if one["gain"] == gain]
+    if matching:
+        new["trial"] = matching[0]
+    return new | {"version": 2}
+
+
+_IDENTITY: TypeAdapter[Identity] = TypeAdapter(Identity)
+_PROVENANCE: TypeAdapter[Provenance] = TypeAdapter(Provenance)

@@ -1,0 +1,196 @@
+"""A search as values: the study, its trials and evaluations, how far it is, what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from typing import TypeAlias
+
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import Setting
+
+__all__ = [
+    "Attempt",
+    "Evaluation",
+    "Event",
+    "EventKind",
+    "Phase",
+    "Progress",
+    "Study",
+    "StudyState",
+    "Trial",
+    "TrialState",
+]
+
+StudyState: TypeAlias = Literal["queued", "running", "done", "failed", "stopped"]
+TrialState: TypeAlias = Literal["proposed", "stopped", "complete", "diverged"]
+Phase: TypeAlias = Literal["search", "confirm"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate schedule of a study.
+
+    Arguments:
+        number: from 0 (λ = 1) on, in the order of asking.
+        generation: trials of one generation were proposed together.
+        schedule: λ(i) = b + k·i.
+        mean, slope: the point (λ̄, k) that was proposed.
+        state: `proposed`, or how it ended: `stopped` early, `complete` at the last rung, or
+            `diverged`.
+        n: images that it was scored on; None while it is open or if it diverged.
+        gain: FID(1) − FID(λ), bias-corrected, on the same n images.
+        fid: the plain FID on n images.
+        reason: why it diverged.
+        created, finished: UTC.
+    """
+
+    number: int
+    generation: int
+    schedule: LambdaSchedule
+    mean: float
+    slope: float
+    state: TrialState = "proposed"
+    n: int | None = None
+    gain: float | None = None
+    fid: float | None = None
+    reason: str = ""
+    created: datetime | None = None
+    finished: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state == "proposed"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One schedule scored on n images from index `first` on, beside λ = 1 on the same noise.
+
+    Arguments:
+        trial: its number.
+        phase: `search` or `confirm`.
+        first, n: which sample indices.
+        fid, corrected: plain, and with the half-split correction.
+        standard_error: of `fid`.
+        gain, raw_gain: FID(1) − FID(λ), corrected and plain.
+        gain_standard_error: of `gain`, paired.
+        correlation: of the paired features.
+        fingerprint: names the features behind it.
+    """
+
+    trial: int
+    phase: Phase
+    first: int
+    n: int
+    fid: float
+    corrected: float
+    standard_error: float
+    gain: float
+    raw_gain: float
+    gain_standard_error: float
+    correlation: float
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One driver's go at a study.
+
+    Arguments:
+        driver: who: process and host.
+        began, ended: UTC; `ended` is None while it runs.
+        outcome: `done`, `failed`, `stopped` or `lost` (its lease ran out); "" while it runs.
+        reason: why it ended so.
+    """
+
+    driver: str
+    began: datetime
+    ended: datetime | None = None
+    outcome: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A search: its file, its state, and the attempts at it.
+
+    Arguments:
+        id: its number in this store.
+        name: unique in a store.
+        spec: its file (YAML).
+        state: `queued`, `running`, `done`, `failed` or `stopped`.
+        message: why it is in this state.
+        setting: what its rows hold for; None until a driver has resolved it.
+        steps: the real length of its grid; None until then.
+        files: names of the config and prompt files that are stored with it.
+        attempts: oldest first.
+        stop_wanted: whether somebody asked its driver to stop.
+        fence: the highest fencing number of its leases.
+        driver: who drives it, "" if nobody does.
+        created, updated: UTC.
+    """
+
+    id: int
+    name: str
+    spec: str
+    state: StudyState
+    message: str
+    setting: Setting | None
+    steps: int | None
+    files: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+    stop_wanted: bool
+    fence: int
+    driver: str
+    created: datetime
+    updated: datetime
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running study is; a snapshot.
+
+    Arguments:
+        phase: `search`, `confirm`, `done`, `stopped` or `failed`.
+        trials_done, trials_total: ended trials, and the budget.
+        images, images_expected: made or known from before, and about how many there will be.
+        images_per_second: made by this study's tasks, over wall time.
+        best: the ended trial with the largest gain so far, λ = 1 apart.
+        at: UTC.
+    """
+
+    phase: str
+    trials_done: int
+    trials_total: int
+    images: int
+    images_expected: int
+    images_per_second: float
+    best: Trial | None
+    at: datetime
+
+
+EventKind: TypeAlias = Literal[
+    "queued", "began", "phase", "trial", "warning", "row", "stopped", "failed", "done", "retracted"
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a study, for people.
+
+    Arguments:
+        study: its name.
+        kind: what kind of thing.
+        text: in words, one line.
+        at: UTC.
+        number: rising in a store; 0 if it is not stored.
+    """
+
+    study: str
+    kind: EventKind
+    text: str
+    at: datetime
+    number: int = 0
