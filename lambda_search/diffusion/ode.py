@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Prediction
-from lambda_search.diffusion.scaling import scale_epsilon
+from lambda_search.diffusion.scaling import divided
 
 __all__ = ["Churn", "solve_ode"]
 
@@ -81,10 +81,10 @@ def solve_ode(
         raised = max(sigma, rounded(churn.raised(sigma, len(grid))))
         if raised > sigma:
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draw(j)
-        slope = scale_epsilon(predict(x, raised).epsilon, lambdas[i])
+        slope = divided(predict(x, raised).epsilon, lambdas[i])
         ahead = x + (after - raised) * slope
         if second_order and after > 0:
-            slope_ahead = scale_epsilon(predict(ahead, after).epsilon, lambdas[i - 1])
+            slope_ahead = divided(predict(ahead, after).epsilon, lambdas[i - 1])
             ahead = x + (after - raised) * (slope + slope_ahead) / 2
         x = ahead
     return x

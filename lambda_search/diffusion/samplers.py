@@ -28,7 +28,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
-from lambda_search.diffusion.scaling import scale_epsilon
+from lambda_search.diffusion.scaling import divided
 from lambda_search.setting import Site
 
 __all__ = [
@@ -152,7 +152,7 @@ def integrate(
     for j, i in enumerate(reversed(range(len(grid))), start=1):
         alpha, sigma = grid.alpha[i], grid.sigma[i]
         prediction = predict(x, grid.times[i])
-        scaled = scale_epsilon(prediction.epsilon, lambdas[i])
+        scaled = divided(prediction.epsilon, lambdas[i])
         direction = scaled if site == "full" else prediction.epsilon
         if prediction.x0 is None:
             x0 = (x - sigma * scaled) / alpha

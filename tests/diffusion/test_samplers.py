@@ -103,7 +103,7 @@ def test_the_full_grids_variances_are_those_of_training():
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 def test_lambda_one_changes_no_bit(monkeypatch, dtype, rule, site, clip):
     scaled = walk(rule, LambdaSchedule(), dtype=dtype, site=site, clip=clip)
-    monkeypatch.setattr(samplers, "scale_epsilon", lambda epsilon, value: epsilon)
+    monkeypatch.setattr(samplers, "divided", lambda epsilon, value: epsilon)
     assert torch.equal(walk(rule, LambdaSchedule(), dtype=dtype, site=site, clip=clip), scaled)
     # and the comparison is able to fail
     assert torch.equal(walk(rule, TILTED, dtype=dtype, site=site, clip=clip), scaled)
