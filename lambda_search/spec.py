@@ -28,6 +28,7 @@ from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import FrozenModel
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 
 __all__ = [
     "CONFIRM_FROM",
@@ -126,6 +127,17 @@ class SamplerSpec(SamplerOptions):
         """The options alone."""
         return SamplerOptions(
             **{name: getattr(self, name) for name in SamplerOptions.model_fields}
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        """All of it as one value; what is open is open there too."""
+        return Sampling(
+            sampler=self.name,
+            steps=self.steps,
+            options=self.options,
+            guidance=self.guidance,
+            site=self.site,
         )
 
 

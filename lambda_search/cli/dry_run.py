@@ -148,18 +148,18 @@ def _estimate(plan: Plan, evaluations: int, helpful: int, workers: int | None) -
 
 def _forwards_per_second(plan: Plan) -> float:
     """Network evaluations per second on one thread of this machine's CPU, by trying one batch."""
-    recipe = plan.recipe
+    recipe, sampling = plan.recipe, plan.recipe.sampling
     model = load_model(recipe.framework, recipe.checkpoint, recipe.config)
-    grid = model.grid(recipe.sampler, recipe.steps, recipe.options)
+    noisiest = model.grid(sampling).level(plan.space.steps - 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    x = torch.zeros(recipe.options.batch, *model.shape, dtype=model.dtype)
+    x = torch.zeros(sampling.options.batch, *model.shape, dtype=model.dtype)
     labels = default_labels(model, range(len(x)))
     few = None if labels is None else labels[:2]
-    with torch.inference_mode(), model.autocast(recipe.options.precision):
-        model.predict(x[:2], grid.times[-1], few, recipe.guidance, recipe.options)
+    with torch.inference_mode(), model.autocast(sampling.options.precision):
+        model.predict(x[:2], noisiest, few, sampling)
         start = time.perf_counter()
-        model.predict(x, grid.times[-1], labels, recipe.guidance, recipe.options)
+        model.predict(x, noisiest, labels, sampling)
         seconds = time.perf_counter() - start
     torch.set_num_threads(threads)
     return len(x) / seconds

@@ -128,8 +128,9 @@ class Evaluator:
         }
         self._under_way: dict[str, Future[Array]] = {}
         self.meter = meter or Meter()
-        told = asdict(recipe) | {"options": recipe.options.model_dump(exclude_none=True)}
-        for name in ("checkpoint", "measures"):
+        told = asdict(recipe) | recipe.sampling.model_dump()
+        told["options"] = recipe.sampling.options.model_dump(exclude_none=True)
+        for name in ("checkpoint", "measures", "sampling", "seed_scheme"):
             del told[name]  # the weights' hash is there; measures come with each name
         self._identity = told | self.identity
 
@@ -140,7 +141,7 @@ class Evaluator:
 
         A shard has a name for each measure; that of the ranking one unless given.
         """
-        batch = self._recipe.options.batch
+        batch = self._recipe.sampling.options.batch
         identity = self._identity | {
             "b": schedule.b,
             "k": schedule.k,
@@ -234,7 +235,7 @@ class Evaluator:
         if not missing:
             if names[0] not in self._counted and names[0] not in self._under_way:
                 self._counted.add(names[0])
-                self.meter.reuse(self._recipe.options.batch)
+                self.meter.reuse(self._recipe.sampling.options.batch)
             return [future for future in found if future is not None]
         kept: dict[int, Future[Array]] = {place: Future() for place in missing}
 

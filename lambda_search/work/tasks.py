@@ -35,8 +35,7 @@ from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import references_folder
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
-from lambda_search.setting import Site
+from lambda_search.setting import Sampling
 from lambda_search.work.timing import DeviceTimer
 
 __all__ = [
@@ -166,7 +165,7 @@ class Recipe:
     Arguments:
         framework, checkpoint, config: the model, as `load_model` takes it.
         weights, definition: SHA-256 of its weights and of their configuration.
-        sampler, steps, options, site, guidance: how it is sampled; options resolved.
+        sampling: how it is sampled, resolved.
         seed: of the noise.
         measures: the distance that ranks, then those that are told beside it.
     """
@@ -176,11 +175,7 @@ class Recipe:
     config: dict[str, Any] | str | None
     weights: str
     definition: str
-    sampler: str
-    steps: int
-    options: SamplerOptions
-    site: Site
-    guidance: float | None
+    sampling: Sampling
     seed: int
     measures: tuple[Measure, ...]
 
@@ -189,18 +184,14 @@ class Recipe:
     ) -> torch.Tensor:
         """The batch that starts at index `start`, uint8 [B, c, h, w]; `timer` times the net."""
         model = bench.model(self)
-        indices = range(start, start + self.options.batch)
+        indices = range(start, start + self.sampling.options.batch)
         states = sample_batch(
             model,
-            self.sampler,
-            self.steps,
+            self.sampling,
             schedule,
             counter_noise(model, self.seed, indices),
-            self.options,
-            self.site,
-            self.guidance,
             default_labels(model, indices),
-            timer,
+            watch=timer,
         )
         with timer():
             images = model.decode(states)
