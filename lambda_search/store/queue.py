@@ -37,9 +37,6 @@ from lambda_search.store.tables import StudyRow
 
 __all__ = ["Claim", "Queue"]
 
-_AT_ONCE = 50
-"""Waiting studies that are looked at when one is taken."""
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -66,6 +63,16 @@ class Queue:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def check(self, name: str, spec: str) -> None:
+        """Raises UsageError if a living driver is at work on the study with another file."""
+
+        def query(session: Session) -> None:
+            study = session.scalar(select(StudyRow).where(StudyRow.name == name))
+            if study is not None:
+                _check_free(study, spec, database_seconds(session.connection()))
+
+        self._store.read(query)
+
     def submit(
         self, name: str, spec: str, base: str = "", files: Mapping[str, bytes] | None = None
     ) -> Study:
@@ -86,18 +93,10 @@ class Queue:
             study = session.execute(
                 select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
             ).scalar_one()
-            clock = database_seconds(session.connection())
-            if study.state == "running" and not leases.is_abandoned(study, clock):
-                if study.spec != spec:
-                    raise UsageError(
-                        f"The study '{name}' is running with another file.",
-                        f"Stop it first, with: lambda-search stop {name}",
-                    )
+            if _check_free(study, spec, database_seconds(session.connection())):
                 return study_of(study)
             study.spec, study.base = spec, base
-            if study.state != "running":  # of a lost driver: it stays to be taken over
-                study.state, study.message, study.queued = "queued", "", now()
-            study.stop_wanted, study.updated = False, now()
+            _queue(study)
             session.execute(delete(FileRow).where(FileRow.study_id == study.id))
             session.add_all(
                 FileRow(study_id=study.id, name=file, content=content)
@@ -105,6 +104,19 @@ class Queue:
             )
             session.flush()
             session.expire(study)
+            return study_of(study)
+
+        return self._store.write(change)
+
+    def requeue(self, name: str) -> Study:
+        """Queues a study again as it is."""
+
+        def change(session: Session) -> Study:
+            study = session.execute(
+                select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
+            ).scalar_one()
+            _queue(study)
+            session.flush()
             return study_of(study)
 
         return self._store.write(change)
@@ -265,6 +277,29 @@ class Queue:
                     study.progress = snapshot.to_json()
 
         self._store.write(change)
+
+
+def _check_free(study: StudyRow, spec: str, clock: float) -> bool:
+    """Whether a living driver is at work on it, with this file.
+
+    Raises:
+        UsageError: if one is, with another file.
+    """
+    if study.state != "running" or leases.is_abandoned(study, clock):
+        return False
+    if study.spec != spec:
+        raise UsageError(
+            f"The study '{study.name}' is running with another file.",
+            f"Stop it first, with: lambda-search stop {study.name}",
+        )
+    return True
+
+
+def _queue(study: StudyRow) -> None:
+    """Lets a study wait; that of a lost driver stays to be taken over."""
+    if study.state != "running":
+        study.state, study.message, study.queued = "queued", "", now()
+    study.stop_wanted, study.updated = False, now()
 
 
 def _check_identity(name: str, begun: dict[str, Any] | None, identity: Identity) -> None:

@@ -1,37 +1,27 @@
-"""Study files: what to search, in YAML.
-
-A file describes one study, or several: where `sampler.steps` is a list, or `matrix` names fields
-with lists, there is one study per combination, named after the values (`name-20`, `name-50`, …).
-"""
+"""What a study file says: the fields, their defaults, and what they may be."""
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable
-from collections.abc import Mapping
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 from typing import Literal
 from typing import Self
 from typing import TypeVar
-from typing import get_args
 
 import yaml
 from pydantic import Field
-from pydantic import ValidationError
 from pydantic import field_validator
 from pydantic import model_validator
 
-from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import FrozenModel
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 
 __all__ = [
+    "CONFIG_PATHS",
     "CONFIRM_FROM",
+    "EXTRACTOR_FILES",
     "ConfirmSpec",
     "MeasureSpec",
     "MetricSpec",
@@ -41,8 +31,6 @@ __all__ = [
     "SearchSpec",
     "SourceSpec",
     "StudySpec",
-    "load_specs",
-    "parse_specs",
 ]
 
 Range = tuple[float, float]
@@ -276,184 +264,3 @@ class StudySpec(FrozenModel):
     def to_yaml(self) -> str:
         """The study as a file that `parse_specs` reads back to an equal study."""
         return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
-
-
-def load_specs(path: Path) -> list[StudySpec]:
-    """The studies of a file, or of all `.yaml` and `.yml` files of a folder.
-
-    Paths inside a file become absolute, relative to the file's folder.
-
-    Raises:
-        UsageError: for a missing or unreadable file, and for anything in it that makes no sense.
-    """
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
-        if not files:
-            raise UsageError(f"There is no study file in {path}.", "Study files end in .yaml.")
-        specs = [spec for file in files for spec in load_specs(file)]
-    else:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = (
-                "does not exist"
-                if isinstance(error, FileNotFoundError)
-                else f"is unreadable ({error})"
-            )
-            raise UsageError(
-                f"The study file {path} {reason}.", "Name a .yaml file or a folder."
-            ) from error
-        specs = parse_specs(text, source=str(path), base=path.parent)
-    repeated = sorted({a.name for a, b in itertools.combinations(specs, 2) if a.name == b.name})
-    if repeated:
-        raise UsageError(
-            f"Several studies are named {', '.join(repeated)}.", "Give each its own name."
-        )
-    return specs
-
-
-def parse_specs(text: str, source: str = "study", base: Path | None = None) -> list[StudySpec]:
-    """The studies that `text` (YAML) describes; errors name `source`."""
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(
-            f"{source} is not YAML: {error}", "Check its indentation and quotes."
-        ) from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
-    return [_validate(one, source, base) for one in _expand(document, source)]
-
-
-def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
-    """One document per combination of the listed values."""
-    matrix = document.pop("matrix", None) or {}
-    if not isinstance(matrix, Mapping) or not all(
-        isinstance(field, str) and isinstance(v, list) and v for field, v in matrix.items()
-    ):
-        raise UsageError(
-            f"{source}: matrix must map fields to lists.",
-            "For example: {sampler.steps: [20, 50]}.",
-        )
-    axes = dict(matrix)
-    sampler = document.get("sampler")
-    if isinstance(sampler, dict) and isinstance(sampler.get("steps"), list):
-        if "sampler.steps" in axes or not sampler["steps"]:
-            raise UsageError(
-                f"{source}: sampler.steps is an empty list, or stands in matrix too.",
-                "Give it once, with one value or more.",
-            )
-        axes["sampler.steps"] = sampler["steps"]
-    expanded = []
-    for values in itertools.product(*axes.values()):
-        one = _copy(document)
-        for field, value in zip(axes, values, strict=True):
-            *parents, leaf = field.split(".")
-            target = one
-            for parent in parents:
-                target = target.setdefault(parent, {})
-                if not isinstance(target, dict):
-                    raise UsageError(
-                        f"{source}: matrix names {field}, which is no field.", "Check it."
-                    )
-            target[leaf] = value
-        varying = [
-            (field, _slug(value))
-            for (field, options), value in zip(axes.items(), values, strict=True)
-            if len(options) > 1
-        ]
-        model = one.get("model")
-        if isinstance(model, dict):
-            own = [slug for field, slug in varying if field.startswith("model.")]
-            model.setdefault("name", "-".join([str(one.get("name", "")), *own]))
-        if "name" in one:
-            one["name"] = "-".join([str(one["name"]), *(slug for _, slug in varying)])
-        expanded.append(one)
-    return expanded
-
-
-def _validate(document: dict[str, Any], source: str, base: Path | None) -> StudySpec:
-    try:
-        spec = StudySpec.model_validate(document)
-    except ValidationError as error:
-        problems = "\n".join(f"  {problem}" for problem in _problems(error))
-        raise UsageError(
-            f"{source} is not a valid study:\n{problems}", "Mend the file and launch again."
-        ) from error
-    return spec if base is None else _with_absolute_paths(spec, base.resolve())
-
-
-def _with_absolute_paths(spec: StudySpec, base: Path) -> StudySpec:
-    """Paths that exist beside the study file, made absolute; hub names and the like stay."""
-
-    def absolute(name: str) -> str:
-        if name.startswith("images:"):
-            return f"images:{absolute(name.removeprefix('images:'))}"
-        path = base / Path(name).expanduser()
-        return str(path) if path.exists() or name.startswith(("./", "../", "~")) else name
-
-    def within(config: dict[str, Any]) -> dict[str, Any]:
-        """A framework's own options, with the paths among them made absolute."""
-        return {
-            name: within(value)
-            if isinstance(value, dict)
-            else absolute(value)
-            if name in CONFIG_PATHS and isinstance(value, str)
-            else value
-            for name, value in config.items()
-        }
-
-    def measured(one: Measured) -> Measured:
-        named, colon, place = one.extractor.partition(":")
-        if place:
-            named = f"{named}:{absolute(place)}"
-        elif colon:
-            named = one.extractor
-        elif "/" in named or named.endswith(EXTRACTOR_FILES):  # else a registered name
-            named = absolute(named)
-        return one.model_copy(update={"extractor": named, "reference": absolute(one.reference)})
-
-    checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
-    if config is not None:
-        config = absolute(config) if isinstance(config, str) else within(config)
-    model = spec.model.model_copy(update={"checkpoint": checkpoint, "config": config})
-    also = spec.metric.also and tuple(measured(one) for one in spec.metric.also)
-    metric = measured(spec.metric).model_copy(update={"also": also})
-    return spec.model_copy(update={"model": model, "metric": metric})
-
-
-def _problems(error: ValidationError) -> Iterable[str]:
-    """One line per problem, in the words of the study file."""
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "the study"
-        message = item["msg"].removeprefix("Value error, ")
-        match item["type"]:
-            case "extra_forbidden":
-                known = _fields_beside(item["loc"])
-                close = get_close_matches(str(item["loc"][-1]), known, n=1)
-                advice = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-                yield f"{place}: there is no such field; {advice}"
-            case "missing":
-                yield f"{place}: is missing"
-            case _:
-                shown = "" if isinstance(item["input"], dict) else f" (it is {item['input']!r})"
-                yield f"{place}: {message[0].lower()}{message[1:]}{shown}"
-
-
-def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = StudySpec
-    for part in location[:-1]:
-        if isinstance(part, str):
-            model = model.model_fields[part].annotation
-            while get_args(model):  # of X | None and tuple[X, ...], X
-                model = get_args(model)[0]
-    return list(model.model_fields)
-
-
-def _copy(value: Any) -> Any:
-    return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _slug(value: object) -> str:
-    text = Path(value).stem if isinstance(value, str) else f"{value}"
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
