@@ -20,44 +20,29 @@ from pathlib import Path
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Listener
+from lambda_search.paths import features_folder
+from lambda_search.records import Driven
 from lambda_search.records import Event
-from lambda_search.records import Row
+from lambda_search.records import Progress
 from lambda_search.search.plan import Plan
-from lambda_search.search.progress import Tracker
 from lambda_search.search.run import Run
 from lambda_search.search.run import Shared
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
+from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import Pool
+from lambda_search.work.shards import Shards
 
-__all__ = ["Driven", "PATIENCE_SECONDS", "Watcher", "drive"]
+__all__ = ["Watcher", "drive"]
 
-Watcher = Callable[[Sequence[Tracker]], None]
+Watcher = Callable[[Sequence[Progress]], None]
 """Called several times a second with all studies' progress."""
-
-PATIENCE_SECONDS = 120.0
-"""For how long a driver waits for a store that is away."""
 
 _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 15.0
 _LOOK_SECONDS = 2.0
 _WRITE_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Driven:
-    """What became of the studies that a driver took.
-
-    Arguments:
-        rows: of those that are done, by name.
-        errors: why others are not.
-        unable: what others lack here; they wait on.
-    """
-
-    rows: Mapping[str, Row]
-    errors: Mapping[str, Exception]
-    unable: Mapping[str, str]
 
 
 def drive(
@@ -89,9 +74,11 @@ def drive(
     Raises:
         Interrupted: on Ctrl-C, with the leases given back.
     """
-    return _Drive(
-        store, Shared(store, pool, folders, plans or {}), names, at_once, leave, watch, listeners
-    ).run(until_empty)
+    with Shards(pool, FeatureFiles(features_folder())) as shards:
+        shared = Shared(store, pool, shards, folders, plans or {})
+        driven = _Drive(store, shared, names, at_once, leave, watch, listeners).run(until_empty)
+        shared.sweep()
+    return driven
 
 
 @dataclass
@@ -168,13 +155,13 @@ class _Drive:
         if at_end or self._due("write", _WRITE_SECONDS):
             self._write(self.runs if at_end else active)
         if self.watch is not None:
-            self.watch([run.tracker for run in self.runs])
+            self.watch([run.tracker.snapshot() for run in self.runs])
 
     def _write(self, runs: Sequence[Run]) -> None:
         with self._lock:
             events, self._events = self._events, []
         if events:
-            self.store.say(*events)
+            self.store.say_all(events)
         if runs:
             self._queue.report({run.lease: run.tracker.snapshot() for run in runs})
 

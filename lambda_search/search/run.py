@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import Literal
+from typing import TypeAlias
 
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
@@ -19,8 +21,6 @@ from lambda_search.paths import home
 from lambda_search.paths import studies_folder
 from lambda_search.records import Row
 from lambda_search.search.driver import Driver
-from lambda_search.search.missing import MissingWeights
-from lambda_search.search.missing import model_of
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.search.progress import Tracker
@@ -29,6 +29,7 @@ from lambda_search.spec import located
 from lambda_search.spec import parse_specs
 from lambda_search.spec import unpacked
 from lambda_search.store.leases import LeaseLost
+from lambda_search.store.leases import this_driver
 from lambda_search.store.queue import Claim
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
@@ -38,6 +39,8 @@ from lambda_search.work.pool import Pool
 from lambda_search.work.shards import Shards
 
 __all__ = ["Run", "Shared"]
+
+Outcome: TypeAlias = Literal["stopped", "failed", "unable"]
 
 
 @dataclass
@@ -71,6 +74,15 @@ class Shared:
         [spec] = parse_specs(claim.study.spec, f"the study '{claim.study.name}'")
         with self._loading:
             return resolve(self._located(spec, claim))
+
+    def sweep(self) -> None:
+        """Removes features that no unfinished study may need."""
+        with suppress(OSError, LambdaSearchError):
+            self.shards.sweep(
+                family_of(study.setting, parse_specs(study.spec)[0].search.seed)
+                for study in self.store.studies()
+                if study.state != "done" and study.setting is not None
+            )
 
     def _located(self, spec: StudySpec, claim: Claim) -> StudySpec:
         files = unpacked(claim.files, studies_folder())
@@ -129,22 +141,22 @@ class Run:
             self.row = self._drive()
         except MissingFile as error:  # another driver may have it
             self.lacks = error.cause
-            self._end("queued", "unable", f"{self.lease.driver} lacks it: {error.cause}", error)
+            self._end("queued", "unable", f"{this_driver()} lacks something: {error.cause}")
         except LeaseLost as error:
             self.error = error
             self.tracker.phase = "failed"
         except Interrupted as error:
             self.error = error
-            self._end("stopped", "stopped", error.cause, error)
+            self._end("stopped", "stopped", error.cause)
         except Exception as error:
             self.error = _own(error)
-            self._end("failed", "failed", str(self.error), error)
+            self._end("failed", "failed", str(self.error))
         else:
             self.tracker.phase = "done"
             self._events.say("done", self.row.verdict)
 
     def _drive(self) -> Row:
-        self._events.say("began", f"taken by {self.lease.driver}")
+        self._events.say("began", f"taken by {this_driver()}")
         plan = self._shared.plan(self._claim)
         self.tracker.expect(plan)
         evaluator = Evaluator(
@@ -161,7 +173,9 @@ class Run:
         )
         rows = self._shared.store.rows(study.id)
         if rows and self.study.decisive == decisive and self.study.finished:
-            self._queue.end(self.lease, "done", "done", "nothing that decides a number has changed")
+            self._queue.end(
+                self.lease, "done", "done", "nothing that decides a number has changed"
+            )
             return rows[-1]
         driver = Driver(
             plan,
@@ -174,12 +188,13 @@ class Run:
         )
         return driver.run()
 
-    def _end(self, state: str, outcome: str, message: str, error: Exception) -> None:
+    def _end(self, state: str, outcome: Outcome, message: str) -> None:
         self.tracker.phase = "stopped" if outcome == "stopped" else "failed"
         with suppress(LambdaSearchError):
             if self._queue.end(self.lease, state, outcome, message):
-                kind = "warning" if outcome == "unable" else outcome
-                self._events.say(kind, message.splitlines()[0])
+                self._events.say(
+                    "warning" if outcome == "unable" else outcome, message.splitlines()[0]
+                )
 
 
 def _own(error: Exception) -> Exception:

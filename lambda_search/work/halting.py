@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED
 from concurrent.futures import Future
+from concurrent.futures import InvalidStateError
 from concurrent.futures import wait
 from contextlib import suppress
-from concurrent.futures import InvalidStateError
 from typing import TypeVar
 
 __all__ = ["Halt"]
