@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from lambda_search.errors import LambdaSearchError
     from lambda_search.errors import NoScheduleFound
     from lambda_search.errors import UsageError
-    from lambda_search.evaluation import evaluate
     from lambda_search.metrics.frechet import frechet_distance
     from lambda_search.metrics.moments import Moments
     from lambda_search.models.registry import load_model
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from lambda_search.schedule import LambdaSchedule
     from lambda_search.store.lookup import BestSchedule
     from lambda_search.store.lookup import best
+    from lambda_search.work.evaluate import evaluate
 
 __all__ = [
     "BestSchedule",
@@ -49,7 +49,7 @@ _HOMES = {
     "NoScheduleFound": "errors",
     "UsageError": "errors",
     "best": "store.lookup",
-    "evaluate": "evaluation",
+    "evaluate": "work.evaluate",
     "frechet_distance": "metrics.frechet",
     "launch": "drive",
     "load_model": "models.registry",

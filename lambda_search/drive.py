@@ -32,7 +32,6 @@ from lambda_search.search.progress import Progress
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.spec import load_specs
-from lambda_search.store.features import FeatureFiles
 from lambda_search.store.leases import Lease
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import as_best
@@ -40,6 +39,7 @@ from lambda_search.store.mirror import mirror
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import Pool
 
 __all__ = [

@@ -41,9 +41,9 @@ from lambda_search.metrics.moments import Moments
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import load_specs
-from lambda_search.store.features import FeatureFiles
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Meter
+from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import SerialPool
 
 ROOT = Path(__file__).parent.parent

@@ -29,7 +29,6 @@ from rich.console import Console
 from lambda_search.drive import launch
 from lambda_search.drive import plans_of
 from lambda_search.drive import worker_pool
-from lambda_search.evaluation import scores_of
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
@@ -39,10 +38,11 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.plan import confirm_start
 from lambda_search.search.progress import Progress
 from lambda_search.spec import load_specs
-from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import best
+from lambda_search.work.evaluate import scores_of
 from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.features import FeatureFiles
 
 CHOOSE_FROM = 3_000_000
 """Sample indices that choose the checkpoint; nothing else uses them."""

@@ -16,7 +16,6 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import settle
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import confirm_start
 from lambda_search.search.progress import Progress
 from lambda_search.search.proposals import Told
 from lambda_search.search.proposals import propose
@@ -33,6 +32,7 @@ from lambda_search.store.tables import Study
 from lambda_search.store.tables import Trial
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Scored
+from lambda_search.work.recipe import confirm_start
 
 __all__ = ["Driver"]
 

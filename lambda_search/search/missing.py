@@ -20,7 +20,7 @@ from lambda_search.search.plan import assemble
 from lambda_search.spec import MeasureSpec
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
-from lambda_search.work.tasks import Measure
+from lambda_search.work.recipe import Measure
 
 __all__ = ["Missing", "MissingWeights", "missing_metric", "model_of", "outline"]
 

@@ -7,23 +7,18 @@ from math import ceil
 
 import torch
 
-from lambda_search.metrics.extractors.registry import Extractor
-from lambda_search.metrics.extractors.registry import load_extractor
-from lambda_search.metrics.references.load import Reference
-from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import check_site
-from lambda_search.paths import references_folder
 from lambda_search.search.space import Space
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
-from lambda_search.spec import CONFIRM_FROM
 from lambda_search.spec import StudySpec
-from lambda_search.work.tasks import Measure
-from lambda_search.work.tasks import Recipe
+from lambda_search.work.context import resolve_measure
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import Recipe
 
-__all__ = ["Plan", "assemble", "confirm_start", "resolve", "resolve_measure"]
+__all__ = ["Plan", "assemble", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -71,11 +66,6 @@ class Plan:
         """What their float32 features take on disk."""
         ranking, *others = self.widths
         return 4 * (self.most_images() * ranking + self.confirm_images() * sum(others))
-
-
-def confirm_start(batch: int) -> int:
-    """The first index of confirmation: the first whole batch from 10⁶ on."""
-    return ceil(CONFIRM_FROM / batch) * batch
 
 
 def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
@@ -154,17 +144,3 @@ def assemble(
         measures=measures,
     )
     return Plan(spec, setting, recipe, Space.of(spec, steps), widths)
-
-
-def resolve_measure(
-    extractor: str, reference: str, device: torch.device
-) -> tuple[Measure, Extractor, Reference]:
-    """A measure with what its names stand for, the extractor on `device`.
-
-    Raises:
-        UsageError: if either is missing, unreadable, or does not belong to the other.
-    """
-    extract = load_extractor(extractor, device)
-    target = load_reference(reference, extract, cache=references_folder())
-    measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint)
-    return measure, extract, target

@@ -30,9 +30,9 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SEED_SCHEME
 from lambda_search.setting import fingerprint
 from lambda_search.work.pool import Pool
-from lambda_search.work.tasks import Measure
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import Recipe
 from lambda_search.work.tasks import Preview
-from lambda_search.work.tasks import Recipe
 from lambda_search.work.tasks import Rehearse
 from lambda_search.work.tasks import SampleShard
 from lambda_search.work.tasks import ScoreFeatures
@@ -114,7 +114,7 @@ class Evaluator:
     def __init__(
         self, recipe: Recipe, pool: Pool, files: FeatureStore, meter: Meter | None = None
     ) -> None:
-        self._recipe = recipe
+        self.recipe = recipe
         self._pool = pool
         self._files = files
         self._counted: set[str] = set()
@@ -140,11 +140,11 @@ class Evaluator:
 
         A shard has a name for each measure; that of the ranking one unless given.
         """
-        batch = self._recipe.options.batch
+        batch = self.recipe.options.batch
         identity = self._identity | {
             "b": schedule.b,
             "k": schedule.k,
-            "extractor": (measure or self._recipe.measures[0]).extractor_fingerprint,
+            "extractor": (measure or self.recipe.measures[0]).extractor_fingerprint,
         }
         return {
             start: fingerprint(identity | {"start": start})
@@ -153,7 +153,7 @@ class Evaluator:
 
     def all_shards(self, schedule: LambdaSchedule, first: int, n: int) -> Iterator[str]:
         """The names of those shards, for every measure."""
-        for measure in self._recipe.measures:
+        for measure in self.recipe.measures:
             yield from self.shard_names(schedule, first, n, measure).values()
 
     def name(self, schedule: LambdaSchedule, first: int, n: int) -> str:
@@ -166,7 +166,7 @@ class Evaluator:
         Raises:
             UsageError: for one that turns out to be broken, before anything is sampled.
         """
-        self._pool.submit(Rehearse(self._recipe)).result()
+        self._pool.submit(Rehearse(self.recipe)).result()
 
     def scores(
         self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
@@ -176,7 +176,7 @@ class Evaluator:
         All their shards are queued at once; each schedule is scored as soon as its images are
         there. With `whole`, every measure is scored on them, with FID∞ and KID beside.
         """
-        measures = self._recipe.measures if whole else self._recipe.measures[:1]
+        measures = self.recipe.measures if whole else self.recipe.measures[:1]
         pending = [self._features(schedule, first, n, measures) for schedule in schedules]
         scoring = []
         for collect in pending:
@@ -197,7 +197,7 @@ class Evaluator:
     ) -> list[NDArray[np.uint8]]:
         """Images of each schedule from `first` on, uint8 [count, c, h, w]; at most a batch."""
         futures = [
-            self._pool.submit(Preview(self._recipe, schedule, first, count))
+            self._pool.submit(Preview(self.recipe, schedule, first, count))
             for schedule in schedules
         ]
         return [future.result() for future in futures]
@@ -234,7 +234,7 @@ class Evaluator:
         if not missing:
             if names[0] not in self._counted and names[0] not in self._under_way:
                 self._counted.add(names[0])
-                self.meter.reuse(self._recipe.options.batch)
+                self.meter.reuse(self.recipe.options.batch)
             return [future for future in found if future is not None]
         kept: dict[int, Future[Array]] = {place: Future() for place in missing}
 
@@ -258,7 +258,7 @@ class Evaluator:
         for place, future in kept.items():
             self._under_way[names[place]] = future
         wanted = tuple(measures[place] for place in missing)
-        task = SampleShard(self._recipe, schedule, start, wanted)
+        task = SampleShard(self.recipe, schedule, start, wanted)
         self._pool.submit(task).add_done_callback(keep)
         return [kept[place] if known is None else known for place, known in enumerate(found)]
 

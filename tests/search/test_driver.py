@@ -167,7 +167,7 @@ def test_a_full_disk_is_said_before_anything_runs(study_text, tmp_path, monkeypa
 def test_a_disk_that_fills_stops_the_study_and_loses_nothing(study_text, whole, monkeypatch):
     import errno
 
-    from lambda_search.store.features import FeatureFiles
+    from lambda_search.work.features import FeatureFiles
 
     store, put, left = Store(), FeatureFiles.put, [12]
 

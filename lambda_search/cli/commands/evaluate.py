@@ -42,11 +42,11 @@ def evaluate(
     from lambda_search.drive import check_disk
     from lambda_search.drive import plans_of
     from lambda_search.drive import worker_pool
-    from lambda_search.evaluation import evaluate_plan
     from lambda_search.paths import features_folder
     from lambda_search.paths import home
-    from lambda_search.store.features import FeatureFiles
+    from lambda_search.work.evaluate import evaluate_on
     from lambda_search.work.evaluator import Evaluator
+    from lambda_search.work.features import FeatureFiles
 
     with working("reading models"):
         plans = plans_of(study)
@@ -57,7 +57,7 @@ def evaluate(
     check_disk(plans, home())
     with working("sampling"), worker_pool(workers, ray_address, gpus) as pool:
         evaluator = Evaluator(plan.recipe, pool, FeatureFiles(features_folder()))
-        evidence = evaluate_plan(plan, schedule, n, evaluator)
+        evidence = evaluate_on(evaluator, schedule, n)
     if as_json:
         print_json(asdict(evidence))
     else:

@@ -22,15 +22,14 @@ from lambda_search.models.sampling import sampler_options
 from lambda_search.models.sampling import to_uint8
 from lambda_search.records import Evidence
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.plan import Plan
-from lambda_search.search.plan import confirm_start
-from lambda_search.search.plan import resolve_measure
 from lambda_search.setting import Site
+from lambda_search.work.context import resolve_measure
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Scored
-from lambda_search.work.tasks import Measure
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import confirm_start
 
-__all__ = ["evaluate", "evaluate_plan", "scores_of"]
+__all__ = ["evaluate", "evaluate_on", "scores_of"]
 
 
 def evaluate(
@@ -106,13 +105,16 @@ def _scored(
     return Scored(found, features.numpy())
 
 
-def evaluate_plan(plan: Plan, schedule: LambdaSchedule, n: int, evaluator: Evaluator) -> Evidence:
-    """The same for a study's setting, on a pool of workers."""
+def evaluate_on(evaluator: Evaluator, schedule: LambdaSchedule, n: int) -> Evidence:
+    """The same by a study's recipe, on a pool of workers."""
     check_count(n)
     evaluator.prepare()
+    recipe = evaluator.recipe
     schedules = [schedule, LambdaSchedule()]
-    found, baseline = evaluator.scores(schedules, confirm_start(plan.batch), n, whole=True)
-    return evidence_of(schedule, plan.recipe.measures, found, baseline)
+    found, baseline = evaluator.scores(
+        schedules, confirm_start(recipe.options.batch), n, whole=True
+    )
+    return evidence_of(schedule, recipe.measures, found, baseline)
 
 
 def scores_of(

@@ -1,0 +1,79 @@
+"""All that decides a study's images and features but the schedule and the indices, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from lambda_search.metrics.references.load import CLEAN_FID
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Site
+from lambda_search.spec import CONFIRM_FROM
+
+__all__ = ["Measure", "Recipe", "confirm_start"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A Fréchet distance: names, and the fingerprints that every worker checks.
+
+    Arguments:
+        extractor, reference: names, as a study file says them.
+        extractor_fingerprint, reference_fingerprint: what they named on the driver; "" where that
+            is not known.
+    """
+
+    extractor: str
+    extractor_fingerprint: str
+    reference: str
+    reference_fingerprint: str
+
+    @property
+    def extractor_label(self) -> str:
+        """The extractor as a setting names it: without its folder, with its fingerprint."""
+        name, _, _ = self.extractor.partition(":")
+        return _label(Path(name).name, self.extractor_fingerprint)
+
+    @property
+    def reference_label(self) -> str:
+        """The reference as a setting names it."""
+        published = self.reference.startswith(CLEAN_FID)
+        name = self.reference if published else Path(self.reference).name
+        return _label(name, self.reference_fingerprint)
+
+
+def _label(name: str, fingerprint: str) -> str:
+    return f"{name}@{fingerprint[:16]}" if fingerprint else name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a worker needs to make and measure a study's images, but the schedule and indices.
+
+    Arguments:
+        framework, checkpoint, config: the model, as `load_model` takes it.
+        weights, definition: SHA-256 of its weights and of their configuration.
+        sampler, steps, options, site, guidance: how it is sampled; options resolved.
+        seed: of the noise.
+        measures: the distance that ranks, then those that are told beside it.
+    """
+
+    framework: str
+    checkpoint: str
+    config: dict[str, Any] | str | None
+    weights: str
+    definition: str
+    sampler: str
+    steps: int
+    options: SamplerOptions
+    site: Site
+    guidance: float | None
+    seed: int
+    measures: tuple[Measure, ...]
+
+
+def confirm_start(batch: int) -> int:
+    """The first index of confirmation: the first whole batch from 10⁶ on."""
+    return ceil(CONFIRM_FROM / batch) * batch
