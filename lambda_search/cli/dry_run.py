@@ -124,9 +124,10 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
 
 def _too_few(plan: Plan) -> str:
     """A word of warning about rungs on which no score ranks well."""
-    if not plan.widths or plan.spec.metric.rungs[0] >= plan.widths[0]:
+    width = plan.recipe.measures[0].width
+    if plan.spec.metric.rungs[0] >= width:
         return ""
-    return f" (below {plan.widths[0]:,} images, the features' width, trials are hard to rank)"
+    return f" (below {width:,} images, the features' width, trials are hard to rank)"
 
 
 def _sampler(plan: Plan) -> str:
@@ -148,18 +149,18 @@ def _estimate(plan: Plan, evaluations: int, helpful: int, workers: int | None) -
 
 def _forwards_per_second(plan: Plan) -> float:
     """Network evaluations per second on one thread of this machine's CPU, by trying one batch."""
-    recipe = plan.recipe
+    recipe, sampling = plan.recipe, plan.recipe.sampling
     model = load_model(recipe.framework, recipe.checkpoint, recipe.config)
-    grid = model.grid(recipe.sampler, recipe.steps, recipe.options)
+    grid = model.grid(sampling.sampler, sampling.steps, sampling.options)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    x = torch.zeros(recipe.options.batch, *model.shape, dtype=model.dtype)
+    x = torch.zeros(recipe.batch, *model.shape, dtype=model.dtype)
     labels = default_labels(model, range(len(x)))
     few = None if labels is None else labels[:2]
-    with torch.inference_mode(), model.autocast(recipe.options.precision):
-        model.predict(x[:2], grid.times[-1], few, recipe.guidance, recipe.options)
+    with torch.inference_mode(), model.autocast(sampling.options.precision):
+        model.predict(x[:2], grid.times[-1], few, sampling.guidance, sampling.options)
         start = time.perf_counter()
-        model.predict(x, grid.times[-1], labels, recipe.guidance, recipe.options)
+        model.predict(x, grid.times[-1], labels, sampling.guidance, sampling.options)
         seconds = time.perf_counter() - start
     torch.set_num_threads(threads)
     return len(x) / seconds

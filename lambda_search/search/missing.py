@@ -95,7 +95,7 @@ def outline(spec: StudySpec, model: Model | None) -> Plan:
         steps = len(model.grid(sampler.name, steps, options))
     weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)
     measures = tuple(Measure(m.extractor, "", m.reference, "") for m in spec.metric.measures)
-    return assemble(spec, options, steps, weights, measures, widths=())
+    return assemble(spec, options, steps, weights, measures)
 
 
 def _advice(spec: ModelSpec) -> str:

@@ -30,19 +30,17 @@ class Plan:
         setting: what its rows hold for.
         recipe: what workers need.
         space: where λ is looked for; `space.steps` is the real length of the grid.
-        widths: d, the width of each measure's features.
     """
 
     spec: StudySpec
     setting: Setting
     recipe: Recipe
     space: Space
-    widths: tuple[int, ...]
 
     @property
     def batch(self) -> int:
         """B, the images of a shard."""
-        return self.recipe.options.batch
+        return self.recipe.batch
 
     def shards(self, n: int) -> int:
         """How many shards hold n images."""
@@ -64,7 +62,7 @@ class Plan:
 
     def most_feature_bytes(self) -> int:
         """What their float32 features take on disk."""
-        ranking, *others = self.widths
+        ranking, *others = (measure.width for measure in self.recipe.measures)
         return 4 * (self.most_images() * ranking + self.confirm_images() * sum(others))
 
 
@@ -89,8 +87,7 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     cpu = torch.device("cpu")
     used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
     measures = tuple(measure for measure, _, _ in used)
-    widths = tuple(extractor.dim for _, extractor, _ in used)
-    return assemble(spec, options, steps, (model.sha256, model.definition), measures, widths)
+    return assemble(spec, options, steps, (model.sha256, model.definition), measures)
 
 
 def assemble(
@@ -99,7 +96,6 @@ def assemble(
     steps: int,
     model: tuple[str, str],
     measures: tuple[Measure, ...],
-    widths: tuple[int, ...],
 ) -> Plan:
     """The plan of a study.
 
@@ -109,7 +105,6 @@ def assemble(
         steps: the real length of its grid.
         model: SHA-256 of its weights and of their definition.
         measures: what its metric names.
-        widths: d, the width of each one's features.
 
     Raises:
         UsageError: if λ reaches zero in the ranges that are searched.
@@ -135,12 +130,8 @@ def assemble(
         config=spec.model.config,
         weights=model[0],
         definition=model[1],
-        sampler=sampler.name,
-        steps=sampler.steps,
-        options=options,
-        site=sampler.site,
-        guidance=sampler.guidance,
+        sampling=setting.sampling,
         seed=spec.search.seed,
         measures=measures,
     )
-    return Plan(spec, setting, recipe, Space.of(spec, steps), widths)
+    return Plan(spec, setting, recipe, Space.of(spec, steps))

@@ -101,5 +101,5 @@ def resolve_measure(
     """
     extract = load_extractor(extractor, device)
     target = load_reference(reference, extract, cache=references_folder())
-    measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint)
+    measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint, extract.dim)
     return measure, extract, target

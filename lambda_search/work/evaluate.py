@@ -111,9 +111,7 @@ def evaluate_on(evaluator: Evaluator, schedule: LambdaSchedule, n: int) -> Evide
     evaluator.prepare()
     recipe = evaluator.recipe
     schedules = [schedule, LambdaSchedule()]
-    found, baseline = evaluator.scores(
-        schedules, confirm_start(recipe.options.batch), n, whole=True
-    )
+    found, baseline = evaluator.scores(schedules, confirm_start(recipe.batch), n, whole=True)
     return evidence_of(schedule, recipe.measures, found, baseline)
 
 

@@ -128,7 +128,7 @@ class Evaluator:
         }
         self._under_way: dict[str, Future[Array]] = {}
         self.meter = meter or Meter()
-        told = asdict(recipe) | {"options": recipe.options.model_dump(exclude_none=True)}
+        told = asdict(recipe) | {"sampling": recipe.sampling.model_dump(exclude_none=True)}
         for name in ("checkpoint", "measures"):
             del told[name]  # the weights' hash is there; measures come with each name
         self._identity = told | self.identity
@@ -140,7 +140,7 @@ class Evaluator:
 
         A shard has a name for each measure; that of the ranking one unless given.
         """
-        batch = self.recipe.options.batch
+        batch = self.recipe.batch
         identity = self._identity | {
             "b": schedule.b,
             "k": schedule.k,
@@ -234,7 +234,7 @@ class Evaluator:
         if not missing:
             if names[0] not in self._counted and names[0] not in self._under_way:
                 self._counted.add(names[0])
-                self.meter.reuse(self.recipe.options.batch)
+                self.meter.reuse(self.recipe.batch)
             return [future for future in found if future is not None]
         kept: dict[int, Future[Array]] = {place: Future() for place in missing}
 

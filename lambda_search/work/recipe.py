@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_search.metrics.references.load import CLEAN_FID
-from lambda_search.setting import SamplerOptions
-from lambda_search.setting import Site
+from lambda_search.setting import Sampling
 from lambda_search.spec import CONFIRM_FROM
 
 __all__ = ["Measure", "Recipe", "confirm_start"]
@@ -23,12 +22,14 @@ class Measure:
         extractor, reference: names, as a study file says them.
         extractor_fingerprint, reference_fingerprint: what they named on the driver; "" where that
             is not known.
+        width: d, of the features; 0 where it is not known.
     """
 
     extractor: str
     extractor_fingerprint: str
     reference: str
     reference_fingerprint: str
+    width: int = 0
 
     @property
     def extractor_label(self) -> str:
@@ -55,7 +56,7 @@ class Recipe:
     Arguments:
         framework, checkpoint, config: the model, as `load_model` takes it.
         weights, definition: SHA-256 of its weights and of their configuration.
-        sampler, steps, options, site, guidance: how it is sampled; options resolved.
+        sampling: how it is sampled, options resolved.
         seed: of the noise.
         measures: the distance that ranks, then those that are told beside it.
     """
@@ -65,13 +66,14 @@ class Recipe:
     config: dict[str, Any] | str | None
     weights: str
     definition: str
-    sampler: str
-    steps: int
-    options: SamplerOptions
-    site: Site
-    guidance: float | None
+    sampling: Sampling
     seed: int
     measures: tuple[Measure, ...]
+
+    @property
+    def batch(self) -> int:
+        """B, the images of a shard."""
+        return self.sampling.options.batch
 
 
 def confirm_start(batch: int) -> int:

@@ -172,17 +172,17 @@ def images_of(
     timer: DeviceTimer,
 ) -> torch.Tensor:
     """The batch that starts at index `start`, uint8 [B, c, h, w]; `timer` times the network."""
-    model = context.model(recipe)
-    indices = range(start, start + recipe.options.batch)
+    model, sampling = context.model(recipe), recipe.sampling
+    indices = range(start, start + recipe.batch)
     states = sample_batch(
         model,
-        recipe.sampler,
-        recipe.steps,
+        sampling.sampler,
+        sampling.steps,
         schedule,
         counter_noise(model, recipe.seed, indices),
-        recipe.options,
-        recipe.site,
-        recipe.guidance,
+        sampling.options,
+        sampling.site,
+        sampling.guidance,
         default_labels(model, indices),
         timer,
     )

@@ -626,7 +626,7 @@ def test_an_extractor_beside_the_study_file_is_used(study_text, own, tmp_path, m
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     [plan] = plans_of(tmp_path / "a.yaml")
-    assert plan.widths == (128, 6)
+    assert [measure.width for measure in plan.recipe.measures] == [128, 6]
     _, there = plan.recipe.measures
     [here] = plan_of(
         with_also(study_text, (own / "f.pt", f"images:{own / 'real.npz'}"))
