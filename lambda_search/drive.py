@@ -29,9 +29,11 @@ from lambda_search.search.missing import model_of
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.search.progress import Progress
+from lambda_search.setting import Setting
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.spec import load_specs
+from lambda_search.spec import parse_specs
 from lambda_search.store.leases import Lease
 from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import as_best
@@ -41,6 +43,8 @@ from lambda_search.store.tables import ScheduleRow
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import Pool
+from lambda_search.work.recipe import family_of
+from lambda_search.work.shards import Shards
 
 __all__ = [
     "Watcher",
@@ -170,7 +174,11 @@ def run_studies(
         Interrupted: on Ctrl-C, with the leases given back.
     """
     check_disk(plans, home())
-    runs = [_Run(plan, store, pool) for plan in plans]
+    with Shards(pool, FeatureFiles(features_folder())) as shards:
+        return _run([_Run(plan, store, shards) for plan in plans], store, watch)
+
+
+def _run(runs: Sequence[_Run], store: Store, watch: Watcher | None) -> list[ScheduleRow]:
     active = [run for run in runs if run.row is None]
     try:
         for run in active:
@@ -276,7 +284,7 @@ class _Run:
 
     plan: Plan
     store: Store
-    pool: Pool
+    shards: Shards
     row: ScheduleRow | None = None
     error: Exception | None = None
     lease: Lease | None = None
@@ -294,14 +302,12 @@ class _Run:
         if self.study.state == "done" and self.study.spec == spec.to_yaml():
             self.row = self.store.rows(self.study.id)[-1]
         else:
-            self.evaluator = Evaluator(
-                self.plan.recipe, self.pool, FeatureFiles(features_folder()), self.progress.meter
-            )
+            self.evaluator = Evaluator(self.plan.recipe, self.shards, self.progress.meter)
 
     def acquire(self) -> None:
         """Takes the study's lease."""
         self.lease = self.store.acquire(
-            self.study, self.plan.spec.to_yaml(), self.evaluator.identity
+            self.study, self.plan.spec.to_yaml(), self.evaluator.identity.to_json()
         )
 
     def renew(self) -> None:
@@ -335,7 +341,16 @@ class _Run:
                 self.store.release(self.lease, state, str(self.error))
         else:
             with suppress(OSError, LambdaSearchError):
-                FeatureFiles(features_folder()).remove(driver.used_shards())
+                FeatureFiles(features_folder()).sweep(_needed(self.store))
+
+
+def _needed(store: Store) -> set[str]:
+    """The families of features that unfinished studies may need."""
+    return {
+        family_of(Setting.from_key(study.setting.key), parse_specs(study.spec)[0].search.seed)
+        for study in store.studies()
+        if study.state != "done"
+    }
 
 
 def _own(error: Exception) -> Exception:

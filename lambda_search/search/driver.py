@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from lambda_search.errors import Diverged
 from lambda_search.paths import previews_folder
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.confirm import Contender
@@ -31,7 +32,7 @@ from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import Study
 from lambda_search.store.tables import Trial
 from lambda_search.work.evaluator import Evaluator
-from lambda_search.work.evaluator import Scored
+from lambda_search.work.evaluator import Result
 from lambda_search.work.recipe import confirm_start
 
 __all__ = ["Driver"]
@@ -67,7 +68,6 @@ class Driver:
         self._store = store
         self._evaluator = evaluator
         self._progress = progress
-        self._baselines: dict[int, Scored] = {}
         self._known = {e.fingerprint: e for e in store.evaluations(study.id)}
 
     def run(self) -> ScheduleRow:
@@ -78,15 +78,6 @@ class Driver:
         row = self._confirm(trials)
         self._progress.phase = "done"
         return row
-
-    def used_shards(self) -> Iterable[str]:
-        """The names of all shards that the study may have kept."""
-        rungs = self._plan.spec.metric.rungs
-        for trial in self._store.trials(self._study.id):
-            schedule = LambdaSchedule(trial.b, trial.k)
-            yield from self._evaluator.shard_names(schedule, 0, rungs[-1]).values()
-            yield from self._evaluator.all_shards(schedule, *self._confirm_range())
-        yield from self._evaluator.all_shards(_BASELINE, *self._confirm_range())
 
     # Search
 
@@ -167,22 +158,17 @@ class Driver:
         first, n = self._confirm_range()
         confirmed = [trials[0], *self._candidates(trials)]
         schedules = [LambdaSchedule(trial.b, trial.k) for trial in confirmed]
-        scored = self._evaluator.scores([_BASELINE, *schedules[1:]], first, n, whole=True)
+        scored = self._results([_BASELINE, *schedules[1:]], first, n, whole=True)
         baseline = scored[0]
-        against = [result.against(baseline) for result in scored]
         contenders = [
-            Contender(trial.number, schedule, result.score, comparison)
-            for trial, schedule, result, comparison in zip(
-                confirmed, schedules, scored, against, strict=True
-            )
+            Contender(trial.number, schedule, result.score, result.against)
+            for trial, schedule, result in zip(confirmed, schedules, scored, strict=True)
         ][1:]
         outcome = settle(baseline.score, contenders)
         preview = self._preview(outcome.best.schedule, first, n)
         evaluations = self._fresh(
-            as_evaluation(
-                trial, "confirm", first, result.score, comparison, self._name(trial, first, n)
-            )
-            for trial, result, comparison in zip(confirmed, scored, against, strict=True)
+            as_evaluation(trial, "confirm", first, result, self._name(trial, first, n))
+            for trial, result in zip(confirmed, scored, strict=True)
         )
         row = as_row(
             outcome,
@@ -191,7 +177,7 @@ class Driver:
             self._plan,
             self._study,
             first,
-            self._evaluator.identity,
+            self._evaluator.identity.to_json(),
             preview,
         )
         return self._store.publish(self._lease, row, evaluations)
@@ -226,23 +212,20 @@ class Driver:
         if not missing:
             return []
         schedules = [LambdaSchedule(trial.b, trial.k) for trial in missing]
-        if n not in self._baselines:
-            schedules.insert(0, _BASELINE)
-        scored = self._evaluator.scores(schedules, 0, n)
-        if n not in self._baselines:
-            self._baselines[n] = scored.pop(0)
-        baseline = self._baselines[n]
         return self._fresh(
-            as_evaluation(
-                trial,
-                "search",
-                0,
-                result.score,
-                result.against(baseline),
-                self._name(trial, 0, n),
-            )
-            for trial, result in zip(missing, scored, strict=True)
+            as_evaluation(trial, "search", 0, result, self._name(trial, 0, n))
+            for trial, result in zip(missing, self._results(schedules, 0, n), strict=True)
         )
+
+    def _results(
+        self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
+    ) -> list[Result]:
+        found = []
+        for result in self._evaluator.results(schedules, first, n, whole):
+            if isinstance(result, Diverged):
+                raise result
+            found.append(result)
+        return found
 
     def _fresh(self, evaluations: Iterable[Evaluation]) -> list[Evaluation]:
         """Those of `evaluations` that the record does not have; from now on they are known."""

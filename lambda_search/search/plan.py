@@ -14,6 +14,7 @@ from lambda_search.search.space import Space
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
 from lambda_search.spec import StudySpec
+from lambda_search.work.contents import libraries_of
 from lambda_search.work.context import resolve_measure
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
@@ -87,7 +88,8 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     cpu = torch.device("cpu")
     used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
     measures = tuple(measure for measure, _, _ in used)
-    return assemble(spec, options, steps, (model.sha256, model.definition), measures)
+    libraries = libraries_of(model, *(extractor for _, extractor, _ in used))
+    return assemble(spec, options, steps, (model.sha256, model.definition), measures, libraries)
 
 
 def assemble(
@@ -96,6 +98,7 @@ def assemble(
     steps: int,
     model: tuple[str, str],
     measures: tuple[Measure, ...],
+    libraries: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of a study.
 
@@ -105,6 +108,7 @@ def assemble(
         steps: the real length of its grid.
         model: SHA-256 of its weights and of their definition.
         measures: what its metric names.
+        libraries: whose code the model and the extractors run.
 
     Raises:
         UsageError: if λ reaches zero in the ranges that are searched.
@@ -133,5 +137,6 @@ def assemble(
         sampling=setting.sampling,
         seed=spec.search.seed,
         measures=measures,
+        libraries=libraries,
     )
     return Plan(spec, setting, recipe, Space.of(spec, steps))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.store.tables import Trial
-from lambda_search.work.evaluator import Meter
+from lambda_search.work.meter import Meter
 
 __all__ = ["Progress", "describe", "rank"]
 

@@ -9,8 +9,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from lambda_search.metrics.evidence import Comparison
-from lambda_search.metrics.evidence import Score
 from lambda_search.search.confirm import Confirmation
 from lambda_search.search.confirm import Contender
 from lambda_search.search.plan import Plan
@@ -18,15 +16,14 @@ from lambda_search.store.tables import Evaluation
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import Study
 from lambda_search.store.tables import Trial
-from lambda_search.work.evaluator import Scored
+from lambda_search.work.evaluator import Result
 
 __all__ = ["as_evaluation", "as_row"]
 
 
-def as_evaluation(
-    trial: Trial, phase: str, first: int, score: Score, against: Comparison, name: str
-) -> Evaluation:
+def as_evaluation(trial: Trial, phase: str, first: int, result: Result, name: str) -> Evaluation:
     """What is kept of one scored schedule."""
+    score, against = result.score, result.against
     return Evaluation(
         study_id=trial.study_id,
         fingerprint=name,
@@ -46,7 +43,7 @@ def as_evaluation(
 
 def as_row(
     outcome: Confirmation,
-    scored: Sequence[Scored],
+    scored: Sequence[Result],
     contenders: Sequence[Contender],
     plan: Plan,
     study: Study,
@@ -91,7 +88,7 @@ def as_row(
 
 
 def _provenance(
-    scored: Sequence[Scored],
+    scored: Sequence[Result],
     contenders: Sequence[Contender],
     plan: Plan,
     first: int,
@@ -108,7 +105,7 @@ def _provenance(
         "confirm_indices": [first, first + plan.spec.confirm.samples],
         "baseline": _figures(baseline),
         "candidates": [
-            {"trial": c.trial, "b": c.schedule.b, "k": c.schedule.k} | _figures(one, baseline)
+            {"trial": c.trial, "b": c.schedule.b, "k": c.schedule.k} | _figures(one, True)
             for c, one in zip(contenders, candidates, strict=True)
         ],
         "also": [
@@ -117,7 +114,7 @@ def _provenance(
                 "reference": measure.reference_label,
                 "baseline": _figures(at_one),
                 "candidates": [
-                    {"trial": c.trial} | _figures(one.also[place], at_one)
+                    {"trial": c.trial} | _figures(one.also[place], True)
                     for c, one in zip(contenders, candidates, strict=True)
                 ],
             }
@@ -136,14 +133,14 @@ def _provenance(
     }
 
 
-def _figures(found: Scored, baseline: Scored | None = None) -> dict[str, Any]:
-    """A score in numbers; against λ = 1 where that is given."""
+def _figures(found: Result, compared: bool = False) -> dict[str, Any]:
+    """A score in numbers; against λ = 1 where that is wanted."""
     score = found.score
     figures: dict[str, Any] = {"fid": score.fid, "corrected": score.corrected}
     if score.extras is not None:
         figures |= asdict(score.extras)
-    if baseline is not None:
-        against = found.against(baseline)
+    if compared:
+        against = found.against
         figures |= {
             "gain": against.gain,
             "raw_gain": against.raw_gain,

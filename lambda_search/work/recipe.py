@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 from lambda_search.metrics.references.load import CLEAN_FID
+from lambda_search.records import Identity
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Sampling
+from lambda_search.setting import fingerprint
 from lambda_search.spec import CONFIRM_FROM
 
-__all__ = ["Measure", "Recipe", "confirm_start"]
+__all__ = ["Measure", "Recipe", "confirm_start", "family_of", "shard_name"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Recipe:
         sampling: how it is sampled, options resolved.
         seed: of the noise.
         measures: the distance that ranks, then those that are told beside it.
+        libraries: whose versions decide bits beside those of torch and numpy.
     """
 
     framework: str
@@ -69,11 +74,62 @@ class Recipe:
     sampling: Sampling
     seed: int
     measures: tuple[Measure, ...]
+    libraries: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int:
         """B, the images of a shard."""
         return self.sampling.options.batch
+
+    @property
+    def family(self) -> str:
+        """Names the images of this model, sampling and seed together (see `family_of`)."""
+        return family_of(self, self.seed)
+
+
+class _Sampled(Protocol):
+    """A recipe, or a setting."""
+
+    @property
+    def framework(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def definition(self) -> str: ...
+    @property
+    def sampling(self) -> Sampling: ...
+
+
+def family_of(sampled: _Sampled, seed: int) -> str:
+    """Names all images that one model makes with one sampling and one seed, by whatever schedule.
+
+    Where the weights and their configuration lie is no part of it.
+    """
+    return fingerprint(
+        {
+            "framework": sampled.framework,
+            "weights": sampled.weights,
+            "definition": sampled.definition,
+            "sampling": sampled.sampling.model_dump(mode="json", exclude_none=True),
+            "seed": seed,
+        }
+    )
+
+
+def shard_name(
+    recipe: Recipe, identity: Identity, schedule: LambdaSchedule, start: int, measure: Measure
+) -> str:
+    """Names the features of the batch at index `start` by all that decides their bits."""
+    return fingerprint(
+        {
+            "family": recipe.family,
+            "identity": identity.to_json(),
+            "b": schedule.b,
+            "k": schedule.k,
+            "start": start,
+            "extractor": measure.extractor_fingerprint,
+        }
+    )
 
 
 def confirm_start(batch: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import Score
@@ -84,6 +85,11 @@ class SampleShard:
         images = images_of(context, self.recipe, self.schedule, self.start, network)
         with features():
             extracted = tuple(extract(images).numpy() for extract in extractors)
+        if not all(np.isfinite(one).all() for one in extracted):
+            raise Diverged(
+                "The features of sampled images are NaN or infinite.",
+                "Take an extractor that computes in fp32, or λ nearer to 1.",
+            )
         return ShardResult(extracted, len(images), network.seconds(), features.seconds())
 
 
