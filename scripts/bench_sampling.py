@@ -31,9 +31,9 @@ from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
+from lambda_search.models.sampling import sampling_of
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
 from lambda_search.work.timing import DeviceTimer
 
 
@@ -53,7 +53,7 @@ def main(
         shares_of_the_network(torch.device(device), json_file)
         return
     model = load_model("diffusers", "bundled:fashion-mnist", device=device)
-    options = model.resolve("ancestral", steps, SamplerOptions(batch=batch))
+    sampling = model.resolve(sampling_of("ancestral", steps, options={"batch": batch}))
     network, wall = DeviceTimer(model.device), 0.0
 
     def ours(turn: int) -> None:
@@ -61,9 +61,7 @@ def main(
         begin = time.perf_counter()
         draw = counter_noise(model, 0, range(turn * batch, (turn + 1) * batch))
         schedule = LambdaSchedule(1.01, 0.001)
-        to_uint8(
-            sample_batch(model, "ancestral", steps, schedule, draw, options, watch=network)
-        ).cpu()
+        to_uint8(sample_batch(model, sampling, schedule, draw, watch=network)).cpu()
         wall += time.perf_counter() - begin
 
     pipeline = DDPMPipeline.from_pretrained(bundled_folder("fashion-mnist")).to(device)
@@ -118,7 +116,7 @@ def shares_of_the_network(device: torch.device, json_file: Path | None) -> None:
     for name, (make, sampler, parameters) in FULL_SIZE.items():
         model = make(device)
         batch = 4 if model.shape[1] == 32 and model.shape[0] == 3 else 1
-        options = model.resolve(sampler, 4, SamplerOptions(batch=batch))
+        sampling = model.resolve(sampling_of(sampler, 4, options={"batch": batch}))
         for turn in range(2):
             network = DeviceTimer(device)
             begin = time.perf_counter()
@@ -127,12 +125,10 @@ def shares_of_the_network(device: torch.device, json_file: Path | None) -> None:
             labels = default_labels(model, indices)
             states = sample_batch(
                 model,
-                sampler,
-                4,
+                sampling,
                 LambdaSchedule(1.01, 0.001),
                 draw,
-                options,
-                labels=labels,
+                labels,
                 watch=network,
             )
             to_uint8(states.clamp(-1, 1)).cpu()

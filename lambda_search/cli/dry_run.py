@@ -151,16 +151,16 @@ def _forwards_per_second(plan: Plan) -> float:
     """Network evaluations per second on one thread of this machine's CPU, by trying one batch."""
     recipe, sampling = plan.recipe, plan.recipe.sampling
     model = load_model(recipe.framework, recipe.checkpoint, recipe.config)
-    grid = model.grid(sampling.sampler, sampling.steps, sampling.options)
+    noisiest = model.grid(sampling).level(plan.space.steps - 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     x = torch.zeros(recipe.batch, *model.shape, dtype=model.dtype)
     labels = default_labels(model, range(len(x)))
     few = None if labels is None else labels[:2]
     with torch.inference_mode(), model.autocast(sampling.options.precision):
-        model.predict(x[:2], grid.times[-1], few, sampling.guidance, sampling.options)
+        model.predict(x[:2], noisiest, few, sampling)
         start = time.perf_counter()
-        model.predict(x, grid.times[-1], labels, sampling.guidance, sampling.options)
+        model.predict(x, noisiest, labels, sampling)
         seconds = time.perf_counter() - start
     torch.set_num_threads(threads)
     return len(x) / seconds

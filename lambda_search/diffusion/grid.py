@@ -10,7 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "Level"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where the network is called.
+
+    Arguments:
+        index: i of the λ(i) that divides its ε.
+        alpha, sigma: α ≥ 0 and σ > 0 of the state x = α·x0 + σ·ε that it is given.
+        timestep: what it is told: a timestep (between two of them, where the framework has it
+            so), or σ itself.
+    """
+
+    index: int
+    alpha: float
+    sigma: float
+    timestep: float
 
 
 @dataclass(frozen=True)
@@ -18,34 +35,38 @@ class Grid:
     """T′ steps, index 0 = least noisy.
 
     Arguments:
-        times: what the network is told at each step (a timestep, or σ).
+        timesteps: what the network is told at each step, as in `Level`.
         alpha, sigma: the levels αᵢ ≥ 0 and σᵢ > 0 at which the network is called.
         alpha_next, sigma_next: the levels α'ᵢ > 0 and σ'ᵢ ≥ 0 that the step leads to.
     """
 
-    times: tuple[float, ...]
+    timesteps: tuple[float, ...]
     alpha: tuple[float, ...]
     sigma: tuple[float, ...]
     alpha_next: tuple[float, ...]
     sigma_next: tuple[float, ...]
 
     def __len__(self) -> int:
-        return len(self.times)
+        return len(self.timesteps)
+
+    def level(self, i: int) -> Level:
+        """Where step i calls the network first."""
+        return Level(i, self.alpha[i], self.sigma[i], self.timesteps[i])
 
     @classmethod
     def variance_preserving(
-        cls, times: Sequence[float], alpha_bar: Sequence[float], alpha_bar_end: float = 1.0
+        cls, timesteps: Sequence[float], alpha_bar: Sequence[float], alpha_bar_end: float = 1.0
     ) -> Grid:
         """α = √ᾱ, σ = √(1 − ᾱ); step i leads to step i − 1, and step 0 to ᾱ = `alpha_bar_end`.
 
         Arguments:
-            times: T′ timesteps, least noisy first.
+            timesteps: T′ of them, least noisy first.
             alpha_bar: ᾱ at these timesteps, 0 ≤ ᾱ < 1, falling.
             alpha_bar_end: ᾱ after the last step; 1 is clean.
         """
         after = (alpha_bar_end, *alpha_bar[:-1])
         return cls(
-            times=tuple(float(t) for t in times),
+            timesteps=tuple(float(t) for t in timesteps),
             alpha=tuple(a**0.5 for a in alpha_bar),
             sigma=tuple((1 - a) ** 0.5 for a in alpha_bar),
             alpha_next=tuple(a**0.5 for a in after),

@@ -28,16 +28,21 @@ from typing import TypeAlias
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
-from lambda_search.diffusion.scaling import scale_epsilon
+from lambda_search.diffusion.grid import Level
+from lambda_search.diffusion.scaling import divided
 from lambda_search.setting import Site
 
 __all__ = [
     "SAMPLER_REVISION",
     "Ancestral",
     "Ddim",
+    "Observer",
     "Prediction",
+    "Step",
     "StepRule",
+    "Variance",
     "integrate",
+    "unobserved",
 ]
 
 SAMPLER_REVISION = 1
@@ -61,6 +66,29 @@ class Prediction:
     variance_logit: Tensor | None = None
     score: Tensor | None = None
     x0: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of the network on the way; Heun's method has two in a step.
+
+    Arguments:
+        level: where it was called.
+        state: what it was given, [n, c, h, w].
+        prediction: what it said, its ε not divided by λ yet.
+    """
+
+    level: Level
+    state: Tensor
+    prediction: Prediction
+
+
+Observer: TypeAlias = Callable[[Step], object]
+"""Sees every call of the network, noisy to clean; what it returns is ignored."""
+
+
+def unobserved(step: Step) -> None:
+    """Nobody looks on."""
 
 
 class StepRule(Protocol):
@@ -122,7 +150,7 @@ class Ancestral:
 
 
 def integrate(
-    predict: Callable[[Tensor, float], Prediction],
+    predict: Callable[[Tensor, Level], Prediction],
     grid: Grid,
     rule: StepRule,
     lambdas: tuple[float, ...],
@@ -131,11 +159,12 @@ def integrate(
     *,
     site: Site = "full",
     clip: bool = False,
+    observe: Observer = unobserved,
 ) -> Tensor:
     """Walks the grid from noise to sample.
 
     Arguments:
-        predict: (state, time) → Prediction, guidance included.
+        predict: (state, its level) → Prediction, guidance included.
         grid: T′ steps.
         rule: which sampler.
         lambdas: λ(0), …, λ(T′ − 1).
@@ -144,15 +173,18 @@ def integrate(
             only.
         site: `full` divides ε wherever it is used, `x0_only` only in the estimate of x0.
         clip: whether x0 is clipped to [−1, 1].
+        observe: told of every call of the network.
 
     Returns:
         The state after the last step, like `start`, not clamped.
     """
     x = start
     for j, i in enumerate(reversed(range(len(grid))), start=1):
-        alpha, sigma = grid.alpha[i], grid.sigma[i]
-        prediction = predict(x, grid.times[i])
-        scaled = scale_epsilon(prediction.epsilon, lambdas[i])
+        level = grid.level(i)
+        alpha, sigma = level.alpha, level.sigma
+        prediction = predict(x, level)
+        observe(Step(level, x, prediction))
+        scaled = divided(prediction.epsilon, lambdas[i])
         direction = scaled if site == "full" else prediction.epsilon
         if prediction.x0 is None:
             x0 = (x - sigma * scaled) / alpha

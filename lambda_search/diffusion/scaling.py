@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["scale_epsilon"]
+__all__ = ["divided"]
 
 
-def scale_epsilon(epsilon: Tensor, value: float) -> Tensor:
+def divided(epsilon: Tensor, value: float) -> Tensor:
     """ε/λ. After classifier-free guidance, before clipping; λ = 1 changes no bit.
 
     Arguments:

@@ -8,7 +8,6 @@ only the grid is taken, without the points that lie between two steps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,6 @@ __all__ = [
     "check_scheduler",
     "pure_noise",
     "spacing",
-    "walks_sigmas",
 ]
 
 SCHEDULERS = (
@@ -55,20 +53,13 @@ _SPACINGS = ("leading", "linspace", "trailing")
 
 @dataclass(frozen=True)
 class LibraryGrid(Grid):
-    """A grid with what diffusers tells the network, and the scale that it starts from.
+    """A grid with the scale that it starts from.
 
     Arguments:
-        timesteps: what the network is told at each step; `times` may be σ instead.
         start_scale: what the prior's normal noise is multiplied by to be the first state.
     """
 
-    timesteps: tuple[float, ...] = ()
     start_scale: float = 1.0
-
-
-def walks_sigmas(scheduler: Any) -> bool:
-    """Whether the scheduler has a list of σ."""
-    return hasattr(scheduler, "sigmas")
 
 
 def spacing(scheduler: Any, asked: str | None) -> str:
@@ -97,9 +88,7 @@ def build_grid(scheduler: Any, sampler: str, steps: int, grid: str) -> LibraryGr
     Raises:
         UsageError: for a number of steps that it cannot have.
     """
-    if steps < 1:
-        raise UsageError(f"{steps} steps cannot be taken.", "Take 1 step or more.")
-    walk = _by_sigmas if walks_sigmas(scheduler) else _by_table
+    walk = _by_sigmas if hasattr(scheduler, "sigmas") else _by_table
     try:
         times, alpha_bar, end, scale = walk(scheduler, steps, grid)
     except (ValueError, LookupError, ArithmeticError) as error:
@@ -120,30 +109,18 @@ def build_grid(scheduler: Any, sampler: str, steps: int, grid: str) -> LibraryGr
             "The sampler 'euler' cannot start from pure noise (zero terminal SNR).",
             "Choose ddim, which takes the same steps.",
         )
-    sigmas = tuple(
-        s / a if a else math.inf for s, a in zip(preserving.sigma, preserving.alpha, strict=True)
-    )
     if sampler == "euler":
+        sigmas = [s / a for s, a in zip(preserving.sigma, preserving.alpha, strict=True)]
         ones = (1.0,) * len(times)
-        sigma_end = ((1 - end) / end) ** 0.5
         return LibraryGrid(
-            times=sigmas,
+            timesteps=preserving.timesteps,
             alpha=ones,
-            sigma=sigmas,
+            sigma=tuple(sigmas),
             alpha_next=ones,
-            sigma_next=(sigma_end, *sigmas[:-1]),
-            timesteps=preserving.times,
+            sigma_next=(((1 - end) / end) ** 0.5, *sigmas[:-1]),
             start_scale=scale / preserving.alpha[-1],
         )
-    return LibraryGrid(
-        times=sigmas if walks_sigmas(scheduler) else preserving.times,
-        alpha=preserving.alpha,
-        sigma=preserving.sigma,
-        alpha_next=preserving.alpha_next,
-        sigma_next=preserving.sigma_next,
-        timesteps=preserving.times,
-        start_scale=scale,
-    )
+    return LibraryGrid(**vars(preserving), start_scale=scale)
 
 
 def check_scheduler(scheduler: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from abc import abstractmethod
+from collections.abc import Collection
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
@@ -13,12 +14,17 @@ import torch
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.noise import normal
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 
-__all__ = ["Model", "refuse_options"]
+__all__ = ["ON_SIGMA", "Model", "check_sampler", "check_site"]
+
+ON_SIGMA = ("euler", "heun")
+"""Samplers that walk σ in variance-exploding coordinates (`diffusion/ode`)."""
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -60,17 +66,31 @@ class Model(ABC):
         self.classes = classes
         self.null_label = null_label
 
-    @abstractmethod
-    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
-        """`options` with every open field that `sampler` uses set to the authors' own default.
+    def resolve(self, sampling: Sampling) -> Sampling:
+        """`sampling` with every open option that its sampler uses set to the authors' own default.
 
         Raises:
-            UsageError: for a sampler or an option that this model cannot do.
+            UsageError: for what this model cannot do: a sampler, an option, a site, a guidance
+                scale, or a step count that the framework's grid cannot have.
+        """
+        check_sampler(self.framework, self.samplers, sampling.sampler)
+        check_site(sampling)
+        self.check_conditions(None, sampling.guidance)
+        resolved = sampling.model_copy(update={"options": self.filled(sampling)})
+        self.grid(resolved)
+        return resolved
+
+    @abstractmethod
+    def filled(self, sampling: Sampling) -> SamplerOptions:
+        """The options of `sampling`, every open one that its sampler uses set to its default.
+
+        Raises:
+            UsageError: for an option that this model cannot do.
         """
 
     @abstractmethod
-    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
-        """The noise grid for `steps` steps, `options` resolved.
+    def grid(self, sampling: Sampling) -> Grid:
+        """The noise grid of `sampling`, its options filled.
 
         Raises:
             UsageError: for a step count that the framework's grid cannot have.
@@ -78,14 +98,16 @@ class Model(ABC):
 
     @abstractmethod
     def predict(
-        self,
-        x: Tensor,
-        time: float,
-        labels: Tensor | None,
-        guidance: float | None,
-        options: SamplerOptions,
+        self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
-        """The network at state `x` [n, c, h, w] and `time`, guidance included; ε like `x`."""
+        """The network at state `x` [n, c, h, w], guidance included; ε like `x`.
+
+        Arguments:
+            x: the state, on the model's device.
+            level: where it is.
+            labels: int64 [n] of a conditional model, else None.
+            sampling: resolved; its guidance and classifier_scale matter here.
+        """
 
     def rounded(self, sigma: float) -> float:
         """The noise level nearest to `sigma` that the network knows, where it knows but some."""
@@ -136,24 +158,20 @@ class Model(ABC):
                 f"This model has the labels 0 to {most}.",
             )
 
-    def check_sampler(self, sampler: str) -> None:
-        """Raises UsageError unless this model can be sampled with `sampler`."""
-        if sampler not in self.samplers:
-            raise UsageError(
-                f"A {self.framework} model cannot be sampled with '{sampler}'.",
-                f"Choose one of: {', '.join(self.samplers)}.",
-            )
+
+def check_sampler(framework: str, samplers: Collection[str], sampler: str) -> None:
+    """Raises UsageError unless models of `framework`, which have `samplers`, have `sampler`."""
+    if sampler not in samplers:
+        raise UsageError(
+            f"A {framework} model cannot be sampled with '{sampler}'.",
+            f"Choose one of: {', '.join(samplers)}.",
+        )
 
 
-_EVERYWHERE = {"precision", "batch"}
-
-
-def refuse_options(sampler: str, options: SamplerOptions, *used: str) -> None:
-    """Raises UsageError if `options` sets a field that is not among `used`."""
-    for name, value in options:
-        if value is not None and name not in _EVERYWHERE and name not in used:
-            known = ", ".join(sorted({*used, *_EVERYWHERE}))
-            raise UsageError(
-                f"The sampler '{sampler}' has no option '{name}' here.",
-                f"Remove {name}; its options are {known}.",
-            )
+def check_site(sampling: Sampling) -> None:
+    """Raises UsageError unless λ can act at the site of `sampling`."""
+    if sampling.site == "x0_only" and sampling.sampler in ON_SIGMA:
+        raise UsageError(
+            f"The sampler '{sampling.sampler}' has no site x0_only.",
+            "Use full, or the sampler ddim.",
+        )

@@ -55,11 +55,6 @@ class DiscreteSchedule:
             [t * self.time_scale for t in retained], [self.alpha_bar[t] for t in retained]
         )
 
-    def level(self, time: float) -> tuple[float, float]:
-        """(α, σ) = (√ᾱ, √(1 − ᾱ)) where the network is told `time`."""
-        alpha_bar = self.alpha_bar[round(time / self.time_scale)]
-        return alpha_bar**0.5, (1 - alpha_bar) ** 0.5
-
 
 def beta_table(name: str, total: int) -> tuple[float, ...]:
     """β of each of `total` timesteps, in double precision.
@@ -97,8 +92,6 @@ def respacing_word(word: str | None, steps: int) -> str:
     Raises:
         UsageError: for what is no word, or a word for another number of steps.
     """
-    if steps < 1:
-        raise UsageError(f"{steps} steps cannot be taken.", "Take 1 step or more.")
     spelled = str(steps) if word is None else re.sub(r"\s", "", word)
     spelled = f"ddim{steps}" if spelled == "ddim" else spelled
     if not re.fullmatch(r"(ddim)?[1-9]\d*|[1-9]\d*(,[1-9]\d*)+", spelled, re.ASCII):

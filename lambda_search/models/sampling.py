@@ -11,36 +11,39 @@ from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from typing import Any
 from typing import TypeAlias
-from typing import get_args
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.noise import balanced_labels
 from lambda_search.diffusion.noise import normal
 from lambda_search.diffusion.ode import Churn
 from lambda_search.diffusion.ode import solve_ode
 from lambda_search.diffusion.samplers import Ancestral
 from lambda_search.diffusion.samplers import Ddim
+from lambda_search.diffusion.samplers import Observer
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.diffusion.samplers import StepRule
 from lambda_search.diffusion.samplers import integrate
+from lambda_search.diffusion.samplers import unobserved
 from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
+from lambda_search.models.base import ON_SIGMA
 from lambda_search.models.base import Model
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 from lambda_search.setting import Site
 
 __all__ = [
     "Draw",
-    "check_site",
     "counter_noise",
     "default_labels",
     "sample",
     "sample_batch",
-    "sampler_options",
+    "sampling_of",
     "to_uint8",
 ]
 
@@ -62,6 +65,8 @@ def sample(
     step_noise: Sequence[Tensor] | None = None,
     options: Mapping[str, Any] | None = None,
     decode: bool = True,
+    *,
+    observe: Observer = unobserved,
 ) -> Tensor:
     """Samples of `model`, float32 [n, c, h, w]: the state after the last step, not clamped.
 
@@ -85,17 +90,17 @@ def sample(
             ones.
         options: `SamplerOptions` by name.
         decode: images if true; otherwise the model's own states.
+        observe: told of every call of the network, batch by batch (padded ones).
 
     Raises:
         UsageError: for anything that the model cannot do, before the network is called.
     """
-    resolved = model.resolve(sampler, steps, sampler_options(options))
+    sampling = model.resolve(sampling_of(sampler, steps, guidance, site, options))
     chosen = None if labels is None else torch.as_tensor(labels)
     model.check_conditions(chosen, guidance)
-    check_site(sampler, site)
     if decode:
         model.check_decoder()
-    steps_taken = len(model.grid(sampler, steps, resolved))
+    steps_taken = len(model.grid(sampling))
     schedule.values(steps_taken)
     if indices is None:
         indices = range(16)
@@ -108,9 +113,7 @@ def sample(
         )
 
     def images_of(batch: Sequence[int], draw: Draw, labels: Tensor | None) -> Tensor:
-        states = sample_batch(
-            model, sampler, steps, schedule, draw, resolved, site, guidance, labels
-        )
+        states = sample_batch(model, sampling, schedule, draw, labels, observe=observe)
         return (model.decode(states) if decode else states).float()
 
     if not len(indices):
@@ -124,7 +127,7 @@ def sample(
     for row, index in enumerate(indices):
         rows_of[index].append(row)
     out: Tensor | None = None
-    for batch in _padded_batches(indices, resolved.batch):
+    for batch in _padded_batches(indices, sampling.options.batch):
         own = _labels_of_batch(model, batch, rows_of, chosen)
         images = images_of(batch, counter_noise(model, seed, batch), own)
         out = images.new_empty((len(indices), *images.shape[1:])) if out is None else out
@@ -138,55 +141,62 @@ def sample(
 @torch.inference_mode()
 def sample_batch(
     model: Model,
-    sampler: str,
-    steps: int,
+    sampling: Sampling,
     schedule: LambdaSchedule,
     draw: Draw,
-    options: SamplerOptions,
-    site: Site = "full",
-    guidance: float | None = None,
     labels: Tensor | None = None,
+    *,
+    observe: Observer = unobserved,
     watch: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Tensor:
-    """One batch with the noise of `draw` and resolved `options`; the rest as in `sample`.
+    """The states after the last step of one batch, [n, c, h, w].
 
-    `watch()` surrounds every call of the network, for timing.
+    Arguments:
+        model: which network.
+        sampling: what `model.resolve` made of it.
+        schedule: λ(i).
+        draw: its noise.
+        labels: class indices [n] of a conditional model.
+        observe: told of every call of the network.
+        watch: `watch()` surrounds every call of the network, for timing.
     """
-    grid = model.grid(sampler, steps, options)
+    options, grid = sampling.options, model.grid(sampling)
     labels = None if labels is None else labels.to(model.device)
 
-    def predict(x: Tensor, time: float) -> Prediction:
+    def predict(x: Tensor, level: Level) -> Prediction:
         with watch(), model.autocast(options.precision):
-            return model.predict(x, time, labels, guidance, options)
+            return model.predict(x, level, labels, sampling)
 
     def draw_here(j: int) -> Tensor:
         return draw(j).to(model.device, model.dtype)
 
     start = model.start(draw_here(0), grid)
     lambdas = schedule.values(len(grid))
-    if sampler in ("euler", "heun"):
-        churn = Churn(
-            options.s_churn or 0.0,
-            options.s_min or 0.0,
-            math.inf if options.s_max is None else options.s_max,
-            1.0 if options.s_noise is None else options.s_noise,
-        )
-        second_order = sampler == "heun"
+    if sampling.sampler in ON_SIGMA:
         return solve_ode(
             predict,
             grid,
             lambdas,
             start,
             draw_here,
-            second_order=second_order,
-            churn=churn,
+            second_order=sampling.sampler == "heun",
+            churn=Churn.of(options),
             rounded=model.rounded,
+            observe=observe,
         )
-    rule: StepRule = (
-        Ddim(options.eta or 0.0) if sampler == "ddim" else Ancestral(options.variance or "small")
+    ddim = sampling.sampler == "ddim"
+    rule: StepRule = Ddim(options.eta or 0.0) if ddim else Ancestral(options.variance or "small")
+    return integrate(
+        predict,
+        grid,
+        rule,
+        lambdas,
+        start,
+        draw_here,
+        site=sampling.site,
+        clip=bool(options.clip),
+        observe=observe,
     )
-    clip = bool(options.clip)
-    return integrate(predict, grid, rule, lambdas, start, draw_here, site=site, clip=clip)
 
 
 def counter_noise(model: Model, seed: int, indices: Sequence[int]) -> Draw:
@@ -203,16 +213,6 @@ def default_labels(model: Model, indices: Sequence[int]) -> Tensor | None:
     return None if model.classes is None else balanced_labels(indices, model.classes)
 
 
-def check_site(sampler: str, site: str) -> None:
-    """Raises UsageError unless `sampler` can scale at `site`."""
-    if site not in get_args(Site):
-        raise UsageError(f"There is no site '{site}'.", f"Choose {' or '.join(get_args(Site))}.")
-    if site == "x0_only" and sampler in ("euler", "heun"):
-        raise UsageError(
-            f"The sampler '{sampler}' has no site x0_only.", "Use full, or the sampler ddim."
-        )
-
-
 def to_uint8(images: Tensor) -> Tensor:
     """Images in [−1, 1] as bytes, quantised as the field does: (127.5x + 128) clipped to 0…255.
 
@@ -227,15 +227,26 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images * 127.5 + 128).clip(0, 255).to(torch.uint8)
 
 
-def sampler_options(options: Mapping[str, Any] | None) -> SamplerOptions:
-    """`SamplerOptions` by name; a name or value that is none raises UsageError."""
+def sampling_of(
+    sampler: str,
+    steps: int,
+    guidance: float | None = None,
+    site: Site = "full",
+    options: Mapping[str, Any] | None = None,
+) -> Sampling:
+    """A `Sampling` of what a caller says; what cannot be one raises UsageError."""
+    if guidance is not None and not math.isfinite(guidance):
+        raise UsageError(f"A guidance scale of {guidance:g} is impossible.", "Take 0 or more.")
+    told = {"sampler": sampler, "steps": steps, "guidance": guidance, "site": site}
     try:
-        return SamplerOptions(**(options or {}))
+        return Sampling(**told, options=options or {})  # type: ignore[arg-type]
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
         known = ", ".join(SamplerOptions.model_fields)
-        raise UsageError(f"options: {field}: {problem['msg']}.", f"Options: {known}.") from error
+        hint = f"Options: {known}." if field.startswith("options") else f"Mend {field}."
+        said = f"{field} = {problem['input']!r}: {problem['msg']}."
+        raise UsageError(said, hint) from error
 
 
 def _injected(initial: Tensor, step_noise: Sequence[Tensor] | None, drawn: Draw) -> Draw:

@@ -24,6 +24,7 @@ from lambda_search.records.studies import Attempt
 from lambda_search.records.studies import Evaluation
 from lambda_search.records.studies import Event
 from lambda_search.records.studies import EventKind
+from lambda_search.records.studies import Image
 from lambda_search.records.studies import Phase
 from lambda_search.records.studies import Progress
 from lambda_search.records.studies import Study
@@ -41,6 +42,7 @@ __all__ = [
     "Extras",
     "Figures",
     "Identity",
+    "Image",
     "Interval",
     "Origin",
     "OtherCandidate",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from typing import Literal
 from typing import TypeAlias
 
@@ -15,6 +18,7 @@ __all__ = [
     "Evaluation",
     "Event",
     "EventKind",
+    "Image",
     "Phase",
     "Progress",
     "Study",
@@ -96,13 +100,27 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Image:
+    """A picture of a few samples, for people.
+
+    Arguments:
+        caption: what it shows.
+        content: a PNG file of at most 100 kB.
+    """
+
+    caption: str
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One driver's go at a study.
 
     Arguments:
         driver: who: process and host.
         began, ended: UTC; `ended` is None while it runs.
-        outcome: `done`, `failed`, `stopped` or `lost` (its lease ran out); "" while it runs.
+        outcome: `done`, `failed`, `stopped`, `unable` (something was missing there) or `lost` (its
+            lease ran out); "" while it runs.
         reason: why it ended so.
     """
 
@@ -121,13 +139,15 @@ class Study:
         id: its number in this store.
         name: unique in a store.
         spec: its file (YAML).
+        base: the folder that relative names in it start from, on the host that submitted it.
         state: `queued`, `running`, `done`, `failed` or `stopped`.
         message: why it is in this state.
         setting: what its rows hold for; None until a driver has resolved it.
         steps: the real length of its grid; None until then.
-        files: names of the config and prompt files that are stored with it.
+        decisive: digest of all in its file that decides numbers; None until then.
         attempts: oldest first.
         stop_wanted: whether somebody asked its driver to stop.
+        progress: how far it is, at most a few seconds old while it runs.
         fence: the highest fencing number of its leases.
         driver: who drives it, "" if nobody does.
         created, updated: UTC.
@@ -136,13 +156,15 @@ class Study:
     id: int
     name: str
     spec: str
+    base: str
     state: StudyState
     message: str
     setting: Setting | None
     steps: int | None
-    files: tuple[str, ...]
+    decisive: str | None
     attempts: tuple[Attempt, ...]
     stop_wanted: bool
+    progress: Progress | None
     fence: int
     driver: str
     created: datetime
@@ -158,7 +180,8 @@ class Progress:
         trials_done, trials_total: ended trials, and the budget.
         images, images_expected: made or known from before, and about how many there will be.
         images_per_second: made by this study's tasks, over wall time.
-        best: the ended trial with the largest gain so far, λ = 1 apart.
+        best: the schedule of the ended trial with the largest gain so far, λ = 1 apart.
+        best_gain, best_n: its gain, on how many images.
         at: UTC.
     """
 
@@ -168,8 +191,20 @@ class Progress:
     images: int
     images_expected: int
     images_per_second: float
-    best: Trial | None
+    best: LambdaSchedule | None
+    best_gain: float | None
+    best_n: int | None
     at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"at": self.at.isoformat()}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Progress:
+        """What `to_json` wrote."""
+        best = told["best"] and LambdaSchedule(**told["best"])
+        return cls(**{**told, "best": best, "at": datetime.fromisoformat(told["at"])})
 
 
 EventKind: TypeAlias = Literal[

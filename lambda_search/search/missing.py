@@ -89,13 +89,13 @@ def outline(spec: StudySpec, model: Model | None) -> Plan:
         spec: the study.
         model: its model, where the weights are here.
     """
-    sampler, options, steps = spec.sampler, spec.sampler.options, spec.sampler.steps
+    sampling, steps = spec.sampler.sampling, spec.sampler.steps
     if model is not None:
-        options = model.resolve(sampler.name, steps, options)
-        steps = len(model.grid(sampler.name, steps, options))
+        sampling = model.resolve(sampling)
+        steps = len(model.grid(sampling))
     weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)
     measures = tuple(Measure(m.extractor, "", m.reference, "") for m in spec.metric.measures)
-    return assemble(spec, options, steps, weights, measures)
+    return assemble(spec, sampling, steps, weights, measures)
 
 
 def _advice(spec: ModelSpec) -> str:

@@ -9,9 +9,8 @@ import torch
 
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
-from lambda_search.models.sampling import check_site
 from lambda_search.search.space import Space
-from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 from lambda_search.setting import Setting
 from lambda_search.spec import StudySpec
 from lambda_search.work.contents import libraries_of
@@ -79,22 +78,19 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     """
     if model is None:
         model = load_model(spec.model.framework, spec.model.checkpoint, spec.model.config)
-    sampler = spec.sampler
-    model.check_conditions(None, sampler.guidance)
-    check_site(sampler.name, sampler.site)
     model.check_decoder()
-    options = model.resolve(sampler.name, sampler.steps, sampler.options)
-    steps = len(model.grid(sampler.name, sampler.steps, options))
+    sampling = model.resolve(spec.sampler.sampling)
+    steps = len(model.grid(sampling))
     cpu = torch.device("cpu")
     used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
     measures = tuple(measure for measure, _, _ in used)
     libraries = libraries_of(model, *(extractor for _, extractor, _ in used))
-    return assemble(spec, options, steps, (model.sha256, model.definition), measures, libraries)
+    return assemble(spec, sampling, steps, (model.sha256, model.definition), measures, libraries)
 
 
 def assemble(
     spec: StudySpec,
-    options: SamplerOptions,
+    sampling: Sampling,
     steps: int,
     model: tuple[str, str],
     measures: tuple[Measure, ...],
@@ -104,7 +100,7 @@ def assemble(
 
     Arguments:
         spec: the study.
-        options: the sampler's, as far as they are resolved.
+        sampling: how its images are sampled, as far as it is resolved.
         steps: the real length of its grid.
         model: SHA-256 of its weights and of their definition.
         measures: what its metric names.
@@ -113,17 +109,12 @@ def assemble(
     Raises:
         UsageError: if λ reaches zero in the ranges that are searched.
     """
-    sampler = spec.sampler
     setting = Setting(
+        **dict(sampling),
         model=spec.model.name or spec.name,
         weights=model[0],
         framework=spec.model.framework,
         definition=model[1],
-        sampler=sampler.name,
-        options=options,
-        steps=sampler.steps,
-        guidance=sampler.guidance,
-        site=sampler.site,
         metric=spec.metric.name,
         extractor=measures[0].extractor_label,
         reference=measures[0].reference_label,
@@ -134,7 +125,7 @@ def assemble(
         config=spec.model.config,
         weights=model[0],
         definition=model[1],
-        sampling=setting.sampling,
+        sampling=sampling,
         seed=spec.search.seed,
         measures=measures,
         libraries=libraries,

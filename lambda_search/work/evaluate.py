@@ -19,7 +19,7 @@ from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
 from lambda_search.models.base import Model
 from lambda_search.models.sampling import sample
-from lambda_search.models.sampling import sampler_options
+from lambda_search.models.sampling import sampling_of
 from lambda_search.models.sampling import to_uint8
 from lambda_search.records import Evidence
 from lambda_search.schedule import LambdaSchedule
@@ -69,7 +69,8 @@ def evaluate(
     used = [resolve_measure(*pair, model.device) for pair in ((extractor, reference), *also)]
     targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
     extractors = {measure.extractor_fingerprint: extract for measure, extract, _ in used}
-    batch = model.resolve(sampler, steps, sampler_options(options)).batch
+    asked = sampling_of(sampler, steps, guidance, site, options)
+    batch = model.resolve(asked).options.batch
     start = confirm_start(batch) if first is None else first
 
     def features(candidate: LambdaSchedule) -> dict[str, torch.Tensor]:

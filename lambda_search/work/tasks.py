@@ -178,19 +178,15 @@ def images_of(
     timer: DeviceTimer,
 ) -> torch.Tensor:
     """The batch that starts at index `start`, uint8 [B, c, h, w]; `timer` times the network."""
-    model, sampling = context.model(recipe), recipe.sampling
+    model = context.model(recipe)
     indices = range(start, start + recipe.batch)
     states = sample_batch(
         model,
-        sampling.sampler,
-        sampling.steps,
+        recipe.sampling,
         schedule,
         counter_noise(model, recipe.seed, indices),
-        sampling.options,
-        sampling.site,
-        sampling.guidance,
         default_labels(model, indices),
-        timer,
+        watch=timer,
     )
     with timer():
         images = model.decode(states)

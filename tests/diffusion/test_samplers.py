@@ -13,6 +13,7 @@ from lambda_search.diffusion.samplers import Ddim
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.diffusion.samplers import integrate
 from lambda_search.schedule import LambdaSchedule
+from tests.asking import at
 
 SHAPE = (4, 3, 8, 8)
 TILTED = LambdaSchedule(1.01, 0.004)
@@ -28,9 +29,9 @@ RULES = {
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
-def network(x, time):
+def network(x, level):
     """A deterministic ε and v of about the size of a trained network's."""
-    shift = math.sin(time / 150)
+    shift = math.sin(level.timestep / 150)
     return Prediction(
         epsilon=1.1 * torch.tanh(1.3 * x + 0.3 * shift),
         variance_logit=torch.cos(2 * x + shift),
@@ -76,7 +77,7 @@ def test_a_variance_preserving_grid_leads_each_step_to_the_one_below():
     grid = make_grid([3, 500, 900], alpha_bar_end=0.75)
     alpha_bar = linear_alpha_bar()[[3, 500, 900]].tolist()
     assert len(grid) == 3
-    assert grid.times == (3.0, 500.0, 900.0)
+    assert grid.timesteps == (3.0, 500.0, 900.0)
     assert grid.alpha == pytest.approx([a**0.5 for a in alpha_bar])
     assert grid.sigma == pytest.approx([(1 - a) ** 0.5 for a in alpha_bar])
     assert grid.alpha_next == pytest.approx([0.75**0.5, *grid.alpha[:2]])
@@ -103,7 +104,7 @@ def test_the_full_grids_variances_are_those_of_training():
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 def test_lambda_one_changes_no_bit(monkeypatch, dtype, rule, site, clip):
     scaled = walk(rule, LambdaSchedule(), dtype=dtype, site=site, clip=clip)
-    monkeypatch.setattr(samplers, "scale_epsilon", lambda epsilon, value: epsilon)
+    monkeypatch.setattr(samplers, "divided", lambda epsilon, value: epsilon)
     assert torch.equal(walk(rule, LambdaSchedule(), dtype=dtype, site=site, clip=clip), scaled)
     # and the comparison is able to fail
     assert torch.equal(walk(rule, TILTED, dtype=dtype, site=site, clip=clip), scaled)
@@ -158,7 +159,7 @@ def test_ancestral_is_the_ddpm_scheduler(
     lambdas = TILTED.values(steps)
     for j, t in enumerate(reference.timesteps.tolist()):
         monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, z=later[j], **__: z)
-        said = network(x, t)
+        said = network(x, at(t))
         output = said.epsilon / lambdas[steps - 1 - j]
         if variance == "learned":
             output = torch.cat([output, said.variance_logit], dim=1)
@@ -186,7 +187,7 @@ def test_ddim_is_the_ddim_scheduler(dtype, eta, steps, to_one, clip):
     lambdas = TILTED.values(steps)
     for j, t in enumerate(reference.timesteps.tolist()):
         x = reference.step(
-            network(x, t).epsilon / lambdas[steps - 1 - j],
+            network(x, at(t)).epsilon / lambdas[steps - 1 - j],
             t,
             x,
             eta=eta,
@@ -213,7 +214,7 @@ def test_ancestral_steps_have_the_posteriors_mean_and_variance():
     alpha_bar_t, alpha_bar_s = 0.3, 0.7
     grid = Grid.variance_preserving([0, 1], [alpha_bar_s, alpha_bar_t])
     x, z = noises(2)
-    prediction = network(x, 1.0)
+    prediction = network(x, at(1.0))
     x0 = (x - (1 - alpha_bar_t) ** 0.5 * prediction.epsilon) / alpha_bar_t**0.5
     alpha = alpha_bar_t / alpha_bar_s
     beta = 1 - alpha
@@ -228,13 +229,16 @@ def test_ancestral_steps_have_the_posteriors_mean_and_variance():
     }
     for variance, state in expected.items():
         seen = []
-
-        def watched(x, time, seen=seen):
-            seen.append(x)
-            return network(x, time)
-
-        integrate(watched, grid, Ancestral(variance), (1.0, 1.0), x, lambda j: z)
-        assert torch.allclose(seen[1], state, rtol=0, atol=1e-12)
+        integrate(
+            network,
+            grid,
+            Ancestral(variance),
+            (1.0, 1.0),
+            x,
+            lambda j, z=z: z,
+            observe=seen.append,
+        )
+        assert torch.allclose(seen[1].state, state, rtol=0, atol=1e-12)
 
 
 def test_ddim_without_noise_is_eulers_method_in_sigma():
@@ -242,7 +246,7 @@ def test_ddim_without_noise_is_eulers_method_in_sigma():
     x = noises(1)[0]
     lambdas = TILTED.values(len(GRID))
     for i in reversed(range(len(GRID))):
-        epsilon = network(x, GRID.times[i]).epsilon / lambdas[i]
+        epsilon = network(x, GRID.level(i)).epsilon / lambdas[i]
         now = GRID.sigma[i] / GRID.alpha[i]
         then = GRID.sigma_next[i] / GRID.alpha_next[i]
         x = GRID.alpha_next[i] * (x / GRID.alpha[i] + (then - now) * epsilon)
@@ -255,14 +259,18 @@ def test_ddim_without_noise_is_eulers_method_in_sigma():
 def test_lambda_enters_at_its_own_index_zero_the_least_noisy(touched, site, rule):
     def states(lambdas):
         seen = []
-
-        def watched(x, time):
-            seen.append((time, x))
-            return network(x, time)
-
         start, *later = noises(len(GRID) + 1)
-        out = integrate(watched, GRID, rule, lambdas, start, lambda j: later[j - 1], site=site)
-        return [*seen, ("end", out)]
+        out = integrate(
+            network,
+            GRID,
+            rule,
+            lambdas,
+            start,
+            lambda j: later[j - 1],
+            site=site,
+            observe=seen.append,
+        )
+        return [*((step.level, step.state) for step in seen), ("end", out)]
 
     plain = states((1.0,) * len(GRID))
     other = states(tuple(1.05 if i == touched else 1.0 for i in range(len(GRID))))
@@ -270,7 +278,7 @@ def test_lambda_enters_at_its_own_index_zero_the_least_noisy(touched, site, rule
     # the state entering step i is unchanged for i ≥ touched, and changed ever after
     calls = len(GRID) - touched
     assert equal == [True] * calls + [False] * (len(GRID) + 1 - calls)
-    assert [time for time, _ in other[:-1]] == list(reversed(GRID.times))
+    assert [level for level, _ in other[:-1]] == [GRID.level(i) for i in (5, 4, 3, 2, 1, 0)]
 
 
 @pytest.mark.parametrize("rule", ["small", "eta 0", "eta 0.5", "eta 1"])
@@ -280,7 +288,13 @@ def test_the_two_sites_convert_into_each_other(i, rule):
     one_step = Grid(
         *(
             (values[i],)
-            for values in (GRID.times, GRID.alpha, GRID.sigma, GRID.alpha_next, GRID.sigma_next)
+            for values in (
+                GRID.timesteps,
+                GRID.alpha,
+                GRID.sigma,
+                GRID.alpha_next,
+                GRID.sigma_next,
+            )
         )
     )
     target, _ = RULES[rule].levels(one_step, 0, Prediction(torch.zeros(())))
@@ -306,7 +320,7 @@ def test_the_step_to_a_clean_image_has_one_lambda_for_both_sites():
 def test_lambda_above_one_takes_less_noise_away(rule):
     grid = make_grid([300])
     x = noises(1)[0]
-    epsilon = network(x, 300.0).epsilon
+    epsilon = network(x, at(300.0)).epsilon
     expected = (x - grid.sigma[0] * epsilon / 1.02) / grid.alpha[0]
     assert torch.allclose(walk(rule, LambdaSchedule(1.02), grid), expected, atol=1e-12)
 
@@ -375,9 +389,8 @@ def test_the_start_is_left_as_it_was():
 def test_a_perfect_network_finds_the_image_from_any_noise():
     image = torch.tanh(noises(2)[1])
 
-    def oracle(x, time):
-        i = GRID.times.index(time)
-        epsilon = (x - GRID.alpha[i] * image) / GRID.sigma[i]
+    def oracle(x, level):
+        epsilon = (x - level.alpha * image) / level.sigma
         return Prediction(epsilon, torch.zeros_like(x))
 
     for rule in RULES.values():

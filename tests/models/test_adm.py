@@ -17,7 +17,8 @@ from lambda_search.models.networks.unet import UNet
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
+from tests.asking import asked
+from tests.asking import at
 from tests.golden import distance as off
 from tests.golden import folder_of
 from tests.models import adm_variants
@@ -96,18 +97,11 @@ def load_case(**flags):
     return load(PATH, {**FLAGS, **flags}, torch.device("cpu"))
 
 
-def states_of(model, monkeypatch, *arguments, **options):
+def states_of(model, *arguments, **options):
     """The states after each step of a run, as the network and the caller see them."""
     seen = []
-    predict = model.predict
-
-    def watched(x, *rest):
-        seen.append(x)
-        return predict(x, *rest)
-
-    monkeypatch.setattr(model, "predict", watched)
-    final = sample(model, *arguments, **options)
-    return [*seen[1:], final]
+    final = sample(model, *arguments, **options, observe=seen.append)
+    return [*(step.state for step in seen[1:]), final]
 
 
 def refused(call):
@@ -123,7 +117,7 @@ def refused(call):
 def test_forward(golden):
     model = load_case()
     for x, t, out in zip(golden["fwd_x"], golden["fwd_t"], golden["fwd_out"], strict=True):
-        prediction = model.predict(x, float(t), None, None, SamplerOptions())
+        prediction = model.predict(x, at(t), None, asked())
         assert off(prediction.epsilon, out[:, :3]) < 1e-5
         assert off(prediction.variance_logit, out[:, 3:]) < 1e-5
         assert prediction.score is None
@@ -147,13 +141,12 @@ def test_samples(golden, run, setting):
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_state_and_estimate_of_a_run(golden, run, monkeypatch):
+def test_every_state_and_estimate_of_a_run(golden, run):
     sampler, options = RUNS[run]
     b, k = golden["lambda_bk"][3].tolist()
     model = load_case()
     states = states_of(
         model,
-        monkeypatch,
         sampler,
         10,
         LambdaSchedule(b, k),
@@ -164,24 +157,23 @@ def test_every_state_and_estimate_of_a_run(golden, run, monkeypatch):
     expected = golden[f"{run}__L3__x_steps"]
     for state, after in zip(states, expected, strict=True):
         assert off(state, after) < 1e-4
-    resolved = model.resolve(sampler, 10, SamplerOptions(**options))
-    grid = model.grid(sampler, 10, resolved)
-    assert list(grid.times) == golden[f"{run}__timestep_map"].tolist()
+    resolved = model.resolve(asked(sampler, 10, **options))
+    grid = model.grid(resolved)
+    assert list(grid.timesteps) == golden[f"{run}__timestep_map"].tolist()
     before = [golden["x_T"], *expected]
     for j, x0 in enumerate(golden.get(f"{run}__L3__x0_steps", [])):
         i = 9 - j
-        epsilon = model.predict(before[j], grid.times[i], None, None, resolved).epsilon
+        epsilon = model.predict(before[j], grid.level(i), None, resolved).epsilon
         found = (before[j] - grid.sigma[i] * epsilon / (b + k * i)) / grid.alpha[i]
         assert off(found.clamp(-1, 1), x0) < 1e-4
 
 
 @pytest.mark.parametrize("run", VARIANTS)
-def test_other_kinds_of_models_and_guidance(run, small, monkeypatch):
+def test_other_kinds_of_models_and_guidance(run, small):
     """x0-prediction, rescaled times, fixed variances, labels, a classifier: all states."""
     sampler, flags, options, b = VARIANTS[run]
     states = states_of(
         small(guided=run.startswith("guided"), **flags),
-        monkeypatch,
         sampler,
         5,
         LambdaSchedule(b, 0.0),
@@ -224,7 +216,7 @@ def test_the_scale_multiplies_the_score_and_zero_leaves_it_out(small):
     model = small(guided=True)
     x, labels = normal("x", 2, 3, 16, 16), torch.tensor([1, 4])
     one, three, none = (
-        model.predict(x, 400.0, labels, None, SamplerOptions(classifier_scale=scale)).score
+        model.predict(x, at(400.0), labels, asked(classifier_scale=scale)).score
         for scale in (1.0, 3.0, 0.0)
     )
     assert none is None
@@ -235,7 +227,6 @@ def test_guidance_in_half_precision_is_near_single(small, monkeypatch):
     model = small(guided=True, learn_sigma=True)
     states = states_of(
         model,
-        monkeypatch,
         "ancestral",
         5,
         LambdaSchedule(1.017, 0.0),
@@ -285,31 +276,31 @@ def test_both_spellings_of_a_classifier_are_one():
 def test_defaults_are_the_scripts():
     learned = load_case()
     assert learned.classes is None and learned.shape == (3, 16, 16)
-    ancestral = learned.resolve("ancestral", 20, SamplerOptions())
+    ancestral = learned.resolve(asked("ancestral", 20)).options
     assert (ancestral.grid, ancestral.clip, ancestral.variance) == ("20", True, "learned")
     assert ancestral.eta is ancestral.classifier_scale is None
-    ddim = learned.resolve("ddim", 20, SamplerOptions(grid="ddim"))
+    ddim = learned.resolve(asked("ddim", 20, grid="ddim")).options
     assert (ddim.grid, ddim.clip, ddim.eta, ddim.variance) == ("ddim20", True, 0.0, None)
     respaced = load_case(timestep_respacing=20, clip_denoised="False")
-    assert respaced.resolve("ancestral", 20, SamplerOptions()).grid == "20"
-    assert respaced.resolve("ancestral", 20, SamplerOptions()).clip is False
-    assert respaced.resolve("ancestral", 10, SamplerOptions()).grid == "10"
+    assert respaced.resolve(asked("ancestral", 20)).options.grid == "20"
+    assert respaced.resolve(asked("ancestral", 20)).options.clip is False
+    assert respaced.resolve(asked("ancestral", 10)).options.grid == "10"
     sections = load_case(timestep_respacing="4,3,5")
-    assert sections.resolve("ancestral", 12, SamplerOptions()).grid == "4,3,5"
+    assert sections.resolve(asked("ancestral", 12)).options.grid == "4,3,5"
     assert "does not have 10 steps" in refused(
-        lambda: respaced.resolve("ancestral", 10, SamplerOptions(grid="20"))
+        lambda: respaced.resolve(asked("ancestral", 10, grid="20"))
     )
 
 
 def test_defaults_of_networks_without_learned_variance(small):
     model = small()
     assert model.classes == 5
-    assert model.resolve("ancestral", 5, SamplerOptions()).variance == "large"
+    assert model.resolve(asked("ancestral", 5)).options.variance == "large"
     model = small(sigma_small=True, guided=True, classifier_scale=0.5)
-    resolved = model.resolve("ancestral", 5, SamplerOptions())
+    resolved = model.resolve(asked("ancestral", 5)).options
     assert (resolved.variance, resolved.classifier_scale) == ("small", 0.5)
-    learned = SamplerOptions(variance="learned")
-    assert "has not learned" in refused(lambda: model.resolve("ancestral", 5, learned))
+    learned = asked("ancestral", 5, variance="learned")
+    assert "has not learned" in refused(lambda: model.resolve(learned))
 
 
 @pytest.mark.parametrize(
@@ -325,7 +316,7 @@ def test_defaults_of_networks_without_learned_variance(small):
 )
 def test_options_that_it_cannot_do(sampler, options, cause):
     model = load_case()
-    assert cause in refused(lambda: model.resolve(sampler, 10, SamplerOptions(**options)))
+    assert cause in refused(lambda: model.resolve(asked(sampler, 10, **options)))
 
 
 def test_flags_that_contradict_the_weights():
@@ -403,7 +394,7 @@ def test_files_of_both_kinds_hold_the_same(tmp_path, golden):
     (tmp_path / "flags.json").write_text(json.dumps(FLAGS))
     other = load(str(tmp_path / "model.safetensors"), tmp_path / "flags.json", torch.device("cpu"))
     x = golden["fwd_x"][0]
-    said = [m.predict(x, 5.0, None, None, SamplerOptions()).epsilon for m in (load_case(), other)]
+    said = [m.predict(x, at(5.0), None, asked()).epsilon for m in (load_case(), other)]
     assert torch.equal(*said)
     assert other.sha256 != load_case().sha256
 

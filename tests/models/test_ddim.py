@@ -14,7 +14,8 @@ from lambda_search.models.ddim.network import DDIMNetwork
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
+from tests.asking import asked
+from tests.asking import at
 from tests.golden import folder_of
 
 DATA = folder_of("DDIM")
@@ -74,7 +75,7 @@ def refused(call):
 def test_forward(case):
     model, data = load_case(case), golden(case)
     for x, t, out in zip(data["fwd_x"], data["fwd_t"], data["fwd_out"], strict=True):
-        prediction = model.predict(x, float(t), None, None, SamplerOptions())
+        prediction = model.predict(x, at(t), None, asked())
         assert off(prediction.epsilon, out) < 1e-5
         assert prediction.variance_logit is None
 
@@ -97,20 +98,12 @@ def test_samples(case, run, setting):
 
 
 @pytest.mark.parametrize(("case", "run"), CASES)
-def test_every_state_and_estimate_of_a_run(case, run, monkeypatch):
+def test_every_state_and_estimate_of_a_run(case, run):
     """The states that the network sees are the golden run's, and so is x0 where it is recorded."""
     data = golden(case)
     model = load_case(case)
     sampler, options = RUNS[run]
-    seen, said = [], []
-    predict = model.predict
-
-    def watched(x, time, *rest):
-        seen.append((x, time))
-        said.append(predict(x, time, *rest).epsilon)
-        return predict(x, time, *rest)
-
-    monkeypatch.setattr(model, "predict", watched)
+    seen = []
     final = sample(
         model,
         sampler,
@@ -119,17 +112,17 @@ def test_every_state_and_estimate_of_a_run(case, run, monkeypatch):
         initial=data["x_T"],
         step_noise=list(data["noise"]),
         options=options,
+        observe=seen.append,
     )
-    times = [time for _, time in seen]
+    times = [step.level.timestep for step in seen]
     assert times == data[f"{run}__seq"].flip(0).tolist()
-    states = [x for x, _ in seen[1:]] + [final]
+    states = [step.state for step in seen[1:]] + [final]
     for state, expected in zip(states, data[f"{run}__L3__x_steps"], strict=True):
         assert off(state, expected) < 1e-4
-    grid = model.grid(sampler, 10, model.resolve(sampler, 10, SamplerOptions(**options)))
     for j, expected in enumerate(data.get(f"{run}__L3__x0_steps", [])):
-        i = 9 - j
-        epsilon = said[j] / float(data[f"{run}__lambda"][3, i])
-        assert off((seen[j][0] - grid.sigma[i] * epsilon) / grid.alpha[i], expected) < 1e-4
+        level, said = seen[j].level, seen[j].prediction
+        epsilon = said.epsilon / float(data[f"{run}__lambda"][3, level.index])
+        assert off((seen[j].state - level.sigma * epsilon) / level.alpha, expected) < 1e-4
 
 
 def test_the_training_list_holds_two_sets_of_weights():
@@ -142,14 +135,14 @@ def test_the_training_list_holds_two_sets_of_weights():
     assert ema.sha256 == raw.sha256
     assert ema.definition != raw.definition
     x, t, out = data["fwd_x"][1], float(data["fwd_t"][1]), data["fwd_out"][1]
-    assert off(ema.predict(x, t, None, None, SamplerOptions()).epsilon, out) < 1e-5
-    assert off(raw.predict(x, t, None, None, SamplerOptions()).epsilon, out) > 0.02
+    assert off(ema.predict(x, at(t), None, asked()).epsilon, out) < 1e-5
+    assert off(raw.predict(x, at(t), None, asked()).epsilon, out) > 0.02
 
 
 def test_noise_levels():
     """ᾱ is the float32 product of the golden β."""
     model, betas = load_case(), golden("cifar_like")["betas"]
-    grid = model.grid("ddim", 1000, model.resolve("ddim", 1000, SamplerOptions()))
+    grid = model.grid(model.resolve(asked("ddim", 1000)))
     alpha_bar = (1 - betas).cumprod(0).tolist()
     assert grid.alpha == tuple(a**0.5 for a in alpha_bar)
     assert grid.alpha_next == (1.0, *grid.alpha[:-1])
@@ -275,7 +268,7 @@ def test_resampling_without_convolutions():
 
 
 def times_of(model, word, steps):
-    return list(model.grid("ddim", steps, SamplerOptions(grid=word)).times)
+    return list(model.grid(asked("ddim", steps, grid=word)).timesteps)
 
 
 def test_a_uniform_grid_may_have_more_steps_than_asked_for():
@@ -300,21 +293,21 @@ def test_a_quadratic_grid_repeats_its_lowest_timesteps():
     assert all(run.isfinite().all() for run in runs)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 1001])
+@pytest.mark.parametrize("steps", [1, 1001])
 @pytest.mark.parametrize("word", ["uniform", "quad"])
 def test_impossible_steps(word, steps):
     model = load_case()
-    cause = refused(lambda: model.grid("ddim", steps, SamplerOptions(grid=word)))
+    cause = refused(lambda: model.grid(asked("ddim", steps, grid=word)))
     assert cause == f"A DDIM grid cannot have {steps} steps."
 
 
 def test_a_grid_that_starts_in_pure_noise_is_refused():
     """`jsd` has β = 1/(1000 − t), so that ᾱ = (999 − t)/1000, which is 0 at the end."""
     model = load_case(config=config_of(diffusion__beta_schedule="jsd"))
-    grid = model.grid("ddim", 10, SamplerOptions(grid="uniform"))
+    grid = model.grid(asked("ddim", 10, grid="uniform"))
     alpha_bar = [(999 - t) / 1000 for t in range(0, 1000, 100)]
     assert [a**2 for a in grid.alpha] == pytest.approx(alpha_bar, rel=1e-4)
-    cause = refused(lambda: model.grid("ddim", 1000, SamplerOptions(grid="uniform")))
+    cause = refused(lambda: model.grid(asked("ddim", 1000, grid="uniform")))
     assert cause == "1000 steps start at timestep 999, which is pure noise."
 
 
@@ -336,7 +329,7 @@ def test_beta_schedules(name, first, middle, last):
     """β of the first, middle and last of 999 timesteps, read off a full grid's ᾱ."""
     config = config_of(diffusion__beta_schedule=name, diffusion__num_diffusion_timesteps=999)
     model = load_case(config=config)
-    grid = model.grid("ddim", 999, SamplerOptions(grid="uniform"))
+    grid = model.grid(asked("ddim", 999, grid="uniform"))
     betas = [1 - (a / b) ** 2 for a, b in zip(grid.alpha, grid.alpha_next, strict=True)]
     assert [betas[0], betas[499], betas[998]] == pytest.approx([first, middle, last], rel=1e-3)
 
@@ -352,10 +345,10 @@ def test_beta_schedules(name, first, middle, last):
 )
 def test_open_options_are_the_authors_own(sampler, given, expected):
     model = load_case()
-    found = model.resolve(sampler, 10, SamplerOptions(**given))
-    said = found.model_dump(exclude_none=True)
+    found = model.resolve(asked(sampler, 10, **given))
+    said = found.options.model_dump(exclude_none=True)
     assert said == {"precision": "fp32", "batch": 64} | given | expected
-    assert model.resolve(sampler, 10, found) == found
+    assert model.resolve(found) == found
 
 
 @pytest.mark.parametrize(
@@ -371,7 +364,7 @@ def test_open_options_are_the_authors_own(sampler, given, expected):
 )
 def test_options_that_it_does_not_have(sampler, options, said):
     model = load_case()
-    assert said in refused(lambda: model.resolve(sampler, 10, SamplerOptions(**options)))
+    assert said in refused(lambda: model.resolve(asked(sampler, 10, **options)))
 
 
 # -- images
@@ -403,7 +396,7 @@ def test_safetensors_hold_the_same_model(tmp_path):
     )
     model = load(str(tmp_path / "m.safetensors"), config_of(), torch.device("cpu"))
     x = golden("cifar_like")["fwd_x"][0]
-    said = [m.predict(x, 5.0, None, None, SamplerOptions()).epsilon for m in (model, load_case())]
+    said = [m.predict(x, at(5.0), None, asked()).epsilon for m in (model, load_case())]
     assert torch.equal(*said)
     assert model.sha256 != load_case().sha256
 

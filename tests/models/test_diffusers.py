@@ -17,7 +17,8 @@ from lambda_search.models.registry import frameworks
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
+from tests.asking import asked
+from tests.asking import at
 
 N = 4
 
@@ -112,13 +113,13 @@ def test_a_ddim_folder_samples_as_the_library_does(make_pipeline, prediction_typ
 @torch.no_grad()
 def test_every_prediction_type_becomes_epsilon(make_pipeline, kind, time):
     x = normal(0, range(N), 0, (1, 8, 8))
+    alpha_bar = float(kind().alphas_cumprod[time])
+    alpha, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
     said = {}
     for name in ("epsilon", "v_prediction", "sample"):
         model = load(make_pipeline(kind(prediction_type=name)))
-        said[name] = model.predict(x, float(time), None, None, SamplerOptions())
+        said[name] = model.predict(x, at(time, alpha, sigma), None, asked())
     out = said["epsilon"].epsilon  # the network's own words: the weights are the same
-    alpha_bar = float(kind().alphas_cumprod[time])
-    alpha, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
     assert torch.allclose(said["v_prediction"].epsilon, alpha * out + sigma * x, atol=1e-5)
     assert torch.allclose(said["sample"].epsilon, (x - alpha * out) / sigma, rtol=1e-4, atol=1e-5)
     assert all(prediction.variance_logit is None for prediction in said.values())
@@ -130,7 +131,7 @@ def test_a_learned_variance_is_the_second_half_of_the_channels(make_pipeline):
     model = load(folder)
     x = normal(0, range(N), 0, model.shape)
     out = UNet2DModel.from_pretrained(folder / "unet")(x, 300).sample
-    prediction = model.predict(x, 300.0, None, None, SamplerOptions())
+    prediction = model.predict(x, at(300.0), None, asked())
     assert model.shape == (2, 8, 8)
     assert torch.allclose(prediction.epsilon, out[:, :2], atol=1e-6)
     assert torch.allclose(prediction.variance_logit, out[:, 2:], atol=1e-6)
@@ -197,15 +198,16 @@ def test_open_options_are_the_folders_own(
     make_pipeline, scheduler, learned, sampler, given, expected
 ):
     model = load(make_pipeline(scheduler, learned=learned))
-    found = model.resolve(sampler, 4, SamplerOptions(batch=5, **given))
+    resolved = model.resolve(asked(sampler, 4, batch=5, **given))
+    found = resolved.options
     assert (found.grid, found.clip, found.eta, found.variance) == expected
     assert (found.batch, found.precision) == (5, "fp32")
-    assert model.resolve(sampler, 4, found) == found
+    assert model.resolve(resolved) == resolved
 
 
 def test_a_variance_that_was_never_learned_is_refused(make_pipeline):
     model = load(make_pipeline(DDPMScheduler(variance_type="learned_range")))
-    cause, hint = refused(lambda: model.resolve("ancestral", 4, SamplerOptions()))
+    cause, hint = refused(lambda: model.resolve(asked("ancestral", 4)))
     assert "not learned its variance" in cause
     assert "small or large" in hint
 
@@ -219,9 +221,9 @@ def test_the_grid_is_the_schedulers_with_index_zero_least_noisy(ddpm_folder, spa
     model = load(ddpm_folder)
     scheduler = DDPMScheduler(timestep_spacing=spacing)
     scheduler.set_timesteps(steps)
-    grid = model.grid("ancestral", steps, SamplerOptions(grid=spacing))
-    assert list(grid.times) == scheduler.timesteps.tolist()[::-1]
-    assert list(grid.times) == sorted(grid.times)
+    grid = model.grid(asked("ancestral", steps, grid=spacing))
+    assert list(grid.timesteps) == scheduler.timesteps.tolist()[::-1]
+    assert list(grid.timesteps) == sorted(grid.timesteps)
     alpha_bar = scheduler.alphas_cumprod[scheduler.timesteps.flip(0)].tolist()
     assert grid.alpha == pytest.approx([a**0.5 for a in alpha_bar])
     assert grid.alpha_next == pytest.approx([1.0, *grid.alpha[:-1]])
@@ -231,16 +233,16 @@ def test_the_grid_is_the_schedulers_with_index_zero_least_noisy(ddpm_folder, spa
 @pytest.mark.parametrize("steps", [61, 103, 999])
 def test_a_trailing_grid_has_its_steps_and_no_timestep_below_zero(ddpm_folder, steps):
     """The library's own list has one step more here, at t = −1, by rounding."""
-    grid = load(ddpm_folder).grid("ancestral", steps, SamplerOptions(grid="trailing"))
+    grid = load(ddpm_folder).grid(asked("ancestral", steps, grid="trailing"))
     assert len(grid) == steps
-    assert min(grid.times) >= 0
+    assert min(grid.timesteps) >= 0
     assert list(grid.alpha) == sorted(grid.alpha, reverse=True)
 
 
 def test_a_grid_beyond_the_last_timestep_is_refused(make_pipeline):
     model = load(make_pipeline(DDIMScheduler(steps_offset=1)))
-    assert model.grid("ddim", 500, SamplerOptions(grid="leading")).times[-1] == 999
-    refused(lambda: model.grid("ddim", 1000, SamplerOptions(grid="leading")))
+    assert model.grid(asked("ddim", 500, grid="leading")).timesteps[-1] == 999
+    refused(lambda: model.grid(asked("ddim", 1000, grid="leading")))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_a_grid_beyond_the_last_timestep_is_refused(make_pipeline):
 )
 def test_ddim_ends_where_the_folder_says(make_pipeline, sampler, to_one, ends_clean):
     model = load(make_pipeline(DDIMScheduler(set_alpha_to_one=to_one)))
-    end = model.grid(sampler, 5, SamplerOptions(grid="leading")).alpha_next[0]
+    end = model.grid(asked(sampler, 5, grid="leading")).alpha_next[0]
     first = float(DDIMScheduler().alphas_cumprod[0]) ** 0.5
     assert end == pytest.approx(1.0 if ends_clean else first, abs=1e-9)
 

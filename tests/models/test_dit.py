@@ -19,7 +19,8 @@ from lambda_search.models.dit.network import sin_cos_positions
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
+from tests.asking import asked
+from tests.asking import at
 from tests.golden import folder_of
 
 DATA = folder_of("DiT/tiny")
@@ -70,7 +71,7 @@ def test_forward(golden, file, kind):
     labels = torch.full((3,), 10) if kind == "fwd_out_null" else golden["labels"]
     guidance = 1.5 if kind == "fwd_out_cfg" else None
     for x, t, out in zip(golden["fwd_x"], golden["fwd_t"], golden[kind], strict=True):
-        said = model.predict(x, float(t), labels, guidance, SamplerOptions())
+        said = model.predict(x, at(t), labels, asked(guidance=guidance))
         assert off(torch.cat([said.epsilon, said.variance_logit], dim=1), out) < 1e-5
 
 
@@ -93,17 +94,9 @@ def test_samples(golden, run, setting, file):
 
 
 @pytest.mark.parametrize("run", GUIDANCE)
-def test_every_state_and_estimate_of_a_run(golden, run, monkeypatch):
+def test_every_state_and_estimate_of_a_run(golden, run):
     model = load_file()
     seen = []
-    predict = model.predict
-
-    def watched(x, time, *rest):
-        said = predict(x, time, *rest)
-        seen.append((x, time, said.epsilon))
-        return said
-
-    monkeypatch.setattr(model, "predict", watched)
     final = sample(
         model,
         "ancestral",
@@ -114,16 +107,20 @@ def test_every_state_and_estimate_of_a_run(golden, run, monkeypatch):
         initial=golden["x_T"],
         step_noise=list(golden["noise"]),
         decode=False,
+        observe=seen.append,
     )
-    assert [time for _, time, _ in seen] == golden[f"{run}__timestep_map"].flip(0).tolist()
-    states = [x for x, _, _ in seen[1:]] + [final]
-    grid = model.grid("ancestral", 10, SamplerOptions())
+    assert [step.level.timestep for step in seen] == golden[f"{run}__timestep_map"].flip(
+        0
+    ).tolist()
+    states = [step.state for step in seen[1:]] + [final]
+    grid = model.grid(asked("ancestral", 10))
     assert [1 - (a / b) ** 2 for a, b in zip(grid.alpha, grid.alpha_next, strict=True)] == (
         pytest.approx(golden[f"{run}__betas"].tolist(), rel=1e-9)
     )
-    for j, (x, _, epsilon) in enumerate(seen):
-        i = 9 - j
-        x0 = (x - grid.sigma[i] * epsilon / float(golden[f"{run}__lambda"][3, i])) / grid.alpha[i]
+    for j, step in enumerate(seen):
+        level = step.level
+        epsilon = step.prediction.epsilon / float(golden[f"{run}__lambda"][3, level.index])
+        x0 = (step.state - level.sigma * epsilon) / level.alpha
         assert off(x0, golden[f"{run}__L3__x0_steps"][j]) < 1e-4
         assert off(states[j], golden[f"{run}__L3__x_steps"][j]) < 1e-4
 
@@ -133,7 +130,7 @@ def test_the_ema_is_taken_from_a_training_checkpoint(golden):
     raw = load_file()
     raw._network.load_state_dict(content["model"])
     x, t, out = golden["fwd_x"][1], float(golden["fwd_t"][1]), golden["fwd_out"][1, :, :4]
-    said = raw.predict(x, t, golden["labels"], None, SamplerOptions()).epsilon
+    said = raw.predict(x, at(t), golden["labels"], asked()).epsilon
     assert off(said, out) > 0.02
     assert raw.sha256 != load_file(TRAINED).sha256
 
@@ -154,7 +151,7 @@ def test_a_file_without_positions_has_the_same_model(golden, tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     model = load_file(tmp_path / "model.safetensors")
     x, t, out = golden["fwd_x"][1], float(golden["fwd_t"][1]), golden["fwd_out"][1, :, :4]
-    said = model.predict(x, t, golden["labels"], None, SamplerOptions()).epsilon
+    said = model.predict(x, at(t), golden["labels"], asked()).epsilon
     assert 0 < off(said, out) < 5e-3
 
 
@@ -286,10 +283,10 @@ def test_a_config_that_cannot_be(changes, said):
 )
 def test_open_options_are_the_authors_own(sampler, given, expected):
     model = load_file()
-    found = model.resolve(sampler, 20, SamplerOptions(**given))
-    said = found.model_dump(exclude_none=True)
+    found = model.resolve(asked(sampler, 20, **given))
+    said = found.options.model_dump(exclude_none=True)
     assert said == {"precision": "fp32", "batch": 64} | given | expected
-    assert model.resolve(sampler, 20, found) == found
+    assert model.resolve(found) == found
 
 
 @pytest.mark.parametrize(
@@ -303,7 +300,7 @@ def test_open_options_are_the_authors_own(sampler, given, expected):
 )
 def test_options_that_it_does_not_have(sampler, options, said):
     model = load_file()
-    assert said in refused(lambda: model.resolve(sampler, 10, SamplerOptions(**options)))
+    assert said in refused(lambda: model.resolve(asked(sampler, 10, **options)))
 
 
 @pytest.fixture(scope="module")
@@ -323,12 +320,12 @@ def test_fixed_variance_and_no_null_label(golden, unguided, tmp_path):
     torch.save(unguided, path)
     model = load_file(path, learn_sigma=False, class_dropout_prob=0.0)
     assert (model.classes, model.null_label) == (10, None)
-    assert model.resolve("ancestral", 10, SamplerOptions()).variance == "large"
-    asked = SamplerOptions(variance="learned")
-    assert "has not learned" in refused(lambda: model.resolve("ancestral", 10, asked))
+    assert model.resolve(asked("ancestral", 10)).options.variance == "large"
+    learned = asked("ancestral", variance="learned")
+    assert "has not learned" in refused(lambda: model.resolve(learned))
     assert "no classifier-free guidance" in refused(lambda: model.check_conditions(None, 1.5))
     x, t, out = golden["fwd_x"][1], float(golden["fwd_t"][1]), golden["fwd_out"][1, :, :4]
-    said = model.predict(x, t, golden["labels"], None, SamplerOptions())
+    said = model.predict(x, at(t), golden["labels"], asked())
     assert said.variance_logit is None
     assert off(said.epsilon, out) < 1e-5
 
@@ -352,7 +349,7 @@ def test_ddim_on_the_even_grid(golden):
     x = golden["x_T"].double()
     for i in reversed(range(10)):
         now, after = table[times[i]], table[times[i - 1]] if i else torch.tensor(1.0).double()
-        said = model.predict(x.float(), float(times[i]), labels, None, SamplerOptions())
+        said = model.predict(x.float(), at(times[i]), labels, asked())
         epsilon = said.epsilon.double() / (1.01 + 0.001 * i)
         x0 = (x - (1 - now).sqrt() * epsilon) / now.sqrt()
         x = after.sqrt() * x0 + (1 - after).sqrt() * epsilon

@@ -14,7 +14,8 @@ from lambda_search.models.edm.preconditioning import Vp
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
+from tests.asking import asked
+from tests.asking import at
 from tests.golden import FINAL
 from tests.golden import FORWARD
 from tests.golden import distance
@@ -41,7 +42,7 @@ def test_the_denoiser_is_the_authors_own(name):
     case = CASES[name]
     for j, sigma in enumerate(case.arrays["fwd_sigma"]):
         x = case.tensor("fwd_x")[j].double()
-        epsilon = MODELS[name].predict(x, float(sigma), None, None, SamplerOptions()).epsilon
+        epsilon = MODELS[name].predict(x, at(sigma, 1.0, float(sigma)), None, asked()).epsilon
         assert distance(x - float(sigma) * epsilon, case.tensor("fwd_D")[j]) < FORWARD
 
 
@@ -60,27 +61,23 @@ def test_samples_are_the_authors_own(name, sampler, level):
 
 
 @pytest.mark.parametrize(("name", "sampler"), RUNS)
-def test_every_evaluation_is_the_authors_own(name, sampler, monkeypatch):
+def test_every_evaluation_is_the_authors_own(name, sampler):
     """State, σ and D at each call of the network, at the tilted λ."""
     case, model = CASES[name], MODELS[name]
     calls = []
-    predict = type(model).predict
-
-    def watched(self, x, time, *rest):
-        prediction = predict(self, x, time, *rest)
-        calls.append((x, time, x - time * prediction.epsilon))
-        return prediction
-
-    monkeypatch.setattr(type(model), "predict", watched)
     sample(
         model,
         sampler,
         steps_of(case, sampler),
         case.schedules["L3"],
         initial=case.tensor("x_T"),
+        observe=calls.append,
     )
     assert len(calls) == len(case.arrays[f"{sampler}__eval_lambda_index"])
-    for j, (x, sigma, denoised) in enumerate(calls):
+    for j, step in enumerate(calls):
+        x, sigma = step.state, step.level.sigma
+        denoised = x - sigma * step.prediction.epsilon
+        assert step.level.index == case.arrays[f"{sampler}__eval_lambda_index"][j]
         assert math.isclose(sigma, case.arrays[f"{sampler}__L3__eval_sigma"][j], rel_tol=1e-12)
         assert distance(x, case.tensor(f"{sampler}__L3__eval_x")[j]) < FINAL
         assert distance(denoised, case.tensor(f"{sampler}__L3__eval_D")[j]) < FINAL

@@ -10,6 +10,7 @@ from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
+from tests.asking import asked
 
 TILTED = LambdaSchedule(1.01, 0.004)
 STEPS = 4
@@ -73,17 +74,22 @@ def test_the_batch_changes_the_rounding_only(model, forty, batch):
     assert torch.allclose(found, forty[str(RUNS[0])][:10], rtol=0, atol=1e-4)
 
 
-def test_whole_batches_go_through_the_network_whatever_is_asked_for(model, monkeypatch):
-    sizes = []
-    predict = model.predict
+def test_whole_batches_go_through_the_network_whatever_is_asked_for(model):
+    seen = []
+    draw_samples(model, [3, 30], steps=2, observe=seen.append)
+    assert [len(step.state) for step in seen] == [8] * 4
+    assert [step.level.index for step in seen] == [1, 0] * 2
 
-    def watched(x, *rest):
-        sizes.append(len(x))
-        return predict(x, *rest)
 
-    monkeypatch.setattr(model, "predict", watched)
-    draw_samples(model, [3, 30], steps=2)
-    assert sizes == [8] * 4
+def test_an_observer_sees_each_call_as_it_was_made_and_changes_nothing(model, forty):
+    seen = []
+    found = draw_samples(model, range(8), observe=seen.append)
+    assert torch.equal(found, forty[str(RUNS[0])][:8])
+    assert torch.equal(seen[0].state, normal(0, range(8), 0, model.shape))
+    for step in seen:
+        with torch.inference_mode():
+            again = model.predict(step.state, step.level, None, asked("ancestral", STEPS))
+        assert torch.equal(step.prediction.epsilon, again.epsilon)
 
 
 def test_another_seed_makes_other_images(model, forty):

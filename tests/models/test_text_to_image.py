@@ -14,8 +14,8 @@ from lambda_search.errors import UsageError
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
 from lambda_search.spec import parse_specs
+from tests.asking import asked
 from tests.models import tiny_pipelines as tiny
 
 ONE = LambdaSchedule()
@@ -433,5 +433,5 @@ def test_a_size_that_is_not_known_must_be_given(tmp_path):
 
 def test_latents_have_the_options_of_the_scheduler(folder):
     model = load(folder)
-    found = model.resolve("ddim", 4, SamplerOptions())
+    found = model.resolve(asked("ddim", 4)).options
     assert (found.grid, found.clip, found.eta) == ("leading", False, 0.0)

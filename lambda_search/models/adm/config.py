@@ -17,6 +17,7 @@ from pydantic import BeforeValidator
 from pydantic import Field
 from pydantic import model_validator
 
+from lambda_search.diffusion.samplers import Variance
 from lambda_search.errors import UsageError
 from lambda_search.models.adm.presets import PRESETS
 from lambda_search.models.inputs import refuse_misspelt
@@ -97,6 +98,12 @@ class ADMFlags(FrozenModel):
     def _halves_evenly(self) -> Self:
         _multipliers(self.image_size, self.channel_mult)
         return self
+
+    @property
+    def variance(self) -> Variance:
+        """The default of the option variance."""
+        fixed: Variance = "small" if self.sigma_small else "large"
+        return "learned" if self.learn_sigma else fixed
 
     def grid(self, steps: int) -> str | None:
         """timestep_respacing, unless it names another number of steps than are asked for."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch import nn
 
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
@@ -23,7 +24,6 @@ from lambda_search.models.adm.config import read_flags
 from lambda_search.models.adm.encoder import Encoder
 from lambda_search.models.adm.presets import PRESETS
 from lambda_search.models.base import Model
-from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import locate
@@ -31,11 +31,13 @@ from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import tensors
 from lambda_search.models.networks.unet import UNet
+from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import respacing_word
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "ADMModel", "load"]
@@ -83,55 +85,38 @@ class ADMModel(Model):
             flags.noise_schedule, flags.diffusion_steps, flags.rescale_timesteps
         )
 
-    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
-        self.check_sampler(sampler)
+    def filled(self, sampling: Sampling) -> SamplerOptions:
         flags = self._flags
-        noise = "eta" if sampler == "ddim" else "variance"
-        guides = () if self._classifier is None else ("classifier_scale",)
-        refuse_options(sampler, options, "grid", "clip", noise, *guides)
-        resolved: dict[str, object] = {
-            "grid": respacing_word(options.grid or flags.grid(steps), steps),
-            "clip": flags.clip_denoised if options.clip is None else options.clip,
-        }
-        if self._classifier is not None and options.classifier_scale is None:
-            resolved["classifier_scale"] = flags.classifier_scale
-        if sampler == "ddim":
-            resolved["eta"] = options.eta or 0.0
-        else:
-            fixed = "small" if flags.sigma_small else "large"
-            resolved["variance"] = options.variance or ("learned" if flags.learn_sigma else fixed)
-            if resolved["variance"] == "learned" and not flags.learn_sigma:
-                raise UsageError(
-                    "This network has not learned its variance.",
-                    "Choose variance: small or large.",
-                )
-        return options.model_copy(update=resolved)
+        guides = {"classifier_scale": flags.classifier_scale}
+        return filled(
+            sampling,
+            grid=respacing_word(
+                sampling.options.grid or flags.grid(sampling.steps), sampling.steps
+            ),
+            clip=flags.clip_denoised,
+            variance=flags.variance,
+            learned=flags.learn_sigma,
+            beside=None if self._classifier is None else guides,
+        )
 
-    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
-        return self._schedule.grid(options.grid, steps)
+    def grid(self, sampling: Sampling) -> Grid:
+        return self._schedule.grid(sampling.options.grid, sampling.steps)
 
     def predict(
-        self,
-        x: Tensor,
-        time: float,
-        labels: Tensor | None,
-        guidance: float | None,
-        options: SamplerOptions,
+        self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
-        times = torch.full((len(x),), time, device=x.device)
+        times = torch.full((len(x),), level.timestep, device=x.device)
         seen = x.float()
         out = self._network(seen, times, labels).to(x.dtype)
         variance_logit = None
         if self._flags.learn_sigma:
             out, variance_logit = out.chunk(2, dim=1)
         if self._flags.predict_xstart:
-            alpha, sigma = self._schedule.level(time)
-            out = (x - alpha * out) / sigma
-        score = None
-        if self._classifier is not None and options.classifier_scale:
+            out = (x - level.alpha * out) / level.sigma
+        score, scale = None, sampling.options.classifier_scale
+        if self._classifier is not None and scale:
             assert labels is not None
-            gradient = class_score(self._classifier, seen, times, labels)
-            score = options.classifier_scale * gradient.to(x.dtype)
+            score = scale * class_score(self._classifier, seen, times, labels).to(x.dtype)
         return Prediction(out, variance_logit, score)
 
 

@@ -18,11 +18,11 @@ from pydantic import model_validator
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
-from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
@@ -31,9 +31,11 @@ from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
+from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "DDIMConfig", "DDIMModel", "load"]
@@ -104,36 +106,21 @@ class DDIMModel(Model):
         betas = torch.from_numpy(_betas(config.diffusion)).float()
         self._alpha_bar: list[float] = (1 - betas).cumprod(0).tolist()
 
-    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
-        self.check_sampler(sampler)
-        resolved: dict[str, object] = {"grid": options.grid or "uniform"}
-        if resolved["grid"] not in ("uniform", "quad"):
-            raise UsageError(
-                f"A DDIM model has no grid '{options.grid}'.", "Choose uniform or quad."
-            )
-        if sampler == "ddim":
-            refuse_options(sampler, options, "grid", "clip", "eta")
-            resolved["clip"] = bool(options.clip)
-            resolved["eta"] = options.eta or 0.0
-        else:
-            refuse_options(sampler, options, "grid", "clip", "variance")
-            resolved["clip"] = options.clip is not False
-            resolved["variance"] = options.variance or "large"
-            if resolved["variance"] == "learned":
-                raise UsageError(
-                    "A DDIM network has not learned its variance.",
-                    "Choose variance: small or large.",
-                )
-        return options.model_copy(update=resolved)
+    def filled(self, sampling: Sampling) -> SamplerOptions:
+        grid = sampling.options.grid or "uniform"
+        if grid not in ("uniform", "quad"):
+            raise UsageError(f"A DDIM model has no grid '{grid}'.", "Choose uniform or quad.")
+        ancestral = sampling.sampler == "ancestral"
+        return filled(sampling, grid=grid, clip=ancestral, variance="large")
 
-    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
-        total = len(self._alpha_bar)
+    def grid(self, sampling: Sampling) -> Grid:
+        total, steps = len(self._alpha_bar), sampling.steps
         if not 2 <= steps <= total:
             raise UsageError(
                 f"A DDIM grid cannot have {steps} steps.",
                 f"Take 2 to {total}: a grid of 1 step never sees noise.",
             )
-        if options.grid == "uniform":
+        if sampling.options.grid == "uniform":
             times = list(range(0, total, total // steps))
         else:  # many steps repeat the lowest timesteps, as the authors' own runs do
             times = [int(t) for t in np.linspace(0, np.sqrt(total * 0.8), steps) ** 2]
@@ -146,14 +133,9 @@ class DDIMModel(Model):
         return Grid.variance_preserving(times, alpha_bar)
 
     def predict(
-        self,
-        x: Tensor,
-        time: float,
-        labels: Tensor | None,
-        guidance: float | None,
-        options: SamplerOptions,
+        self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
-        times = torch.full((len(x),), time, device=x.device)
+        times = torch.full((len(x),), level.timestep, device=x.device)
         return Prediction(self._network(x, times).to(x.dtype))
 
     def decode(self, x: Tensor) -> Tensor:

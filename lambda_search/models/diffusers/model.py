@@ -8,7 +8,9 @@ grid. `euler` is η = 0 of `ddim` on the same grid, without clipping.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
+from functools import partial
 from typing import Any
 from typing import cast
 
@@ -16,21 +18,24 @@ import torch
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
+from lambda_search.diffusion.samplers import Variance
 from lambda_search.diffusion.schedulers import LibraryGrid
 from lambda_search.diffusion.schedulers import build_grid
 from lambda_search.diffusion.schedulers import check_scheduler
 from lambda_search.diffusion.schedulers import pure_noise
 from lambda_search.diffusion.schedulers import spacing
-from lambda_search.diffusion.schedulers import walks_sigmas
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
-from lambda_search.models.base import refuse_options
+from lambda_search.models.options import filled
+from lambda_search.models.options import refuse_options
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 
 __all__ = ["DiffusersModel"]
 
-_VARIANCES = {
+_VARIANCES: Mapping[str, Variance] = {
     "fixed_small": "small",
     "fixed_small_log": "small",
     "fixed_large": "large",
@@ -92,78 +97,56 @@ class DiffusersModel(Model):
         self._unet = unet.eval().requires_grad_(False).to(device, memory_format=memory_format)
         self._scheduler = scheduler
         self._decoder = decoder
-        self._alpha_bar = scheduler.alphas_cumprod.double().tolist()
         self._pure_noise = pure_noise(scheduler)
         self._learned = said == 2 * channels
-        self._grid = cache(self._build_grid)
-        self._told: dict[float, float] = {}  # σ of every grid so far → what the network is told
+        self._grid = cache(partial(build_grid, scheduler))
 
-    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
-        self.check_sampler(sampler)
-        grid = {"grid": spacing(self._scheduler, options.grid)}
-        if sampler == "euler":
-            refuse_options(sampler, options, "grid", "s_churn")
+    def filled(self, sampling: Sampling) -> SamplerOptions:
+        options = sampling.options
+        grid = spacing(self._scheduler, options.grid)
+        if sampling.sampler == "euler":
+            refuse_options(sampling, "grid", "s_churn")
             if options.s_churn:
                 raise UsageError("A diffusers model cannot be churned.", "Leave s_churn out.")
-            return options.model_copy(update=grid | {"s_churn": 0.0})
-        noise = "eta" if sampler == "ddim" else "variance"
-        refuse_options(sampler, options, "grid", "clip", noise)
-        clip = self._scheduler.config.get("clip_sample", False)
-        resolved = grid | {"clip": bool(clip) if options.clip is None else options.clip}
-        if sampler == "ddim":
-            return options.model_copy(update=resolved | {"eta": options.eta or 0.0})
+            return options.model_copy(update={"grid": grid, "s_churn": 0.0})
         told = self._scheduler.config.get("variance_type") or "fixed_small"
-        own = _VARIANCES.get(told)
-        if own is None and options.variance is None:
+        if sampling.sampler == "ancestral" and not (told in _VARIANCES or options.variance):
             raise UsageError(
                 f"The variance type '{told}' is not supported.",
                 "Choose variance: small, large, or learned for a learned-range network.",
             )
-        variance = options.variance or own
-        if variance == "learned" and not self._learned:
-            raise UsageError(
-                "This network has not learned its variance.", "Choose variance: small or large."
-            )
-        return options.model_copy(update=resolved | {"variance": variance})
+        return filled(
+            sampling,
+            grid=grid,
+            clip=bool(self._scheduler.config.get("clip_sample", False)),
+            variance=_VARIANCES.get(told, "small"),
+            learned=self._learned,
+        )
 
-    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
-        return self._grid(sampler, steps, spacing(self._scheduler, options.grid))
-
-    def _build_grid(self, sampler: str, steps: int, word: str) -> LibraryGrid:
-        grid = build_grid(self._scheduler, sampler, steps, word)
-        if sampler == "euler" or walks_sigmas(self._scheduler):
-            self._told.update(zip(grid.times, grid.timesteps, strict=True))
-        return grid
+    def grid(self, sampling: Sampling) -> Grid:
+        word = spacing(self._scheduler, sampling.options.grid)
+        return self._grid(sampling.sampler, sampling.steps, word)
 
     def start(self, x_T: Tensor, grid: Grid) -> Tensor:
         return x_T * cast(LibraryGrid, grid).start_scale
 
     def predict(
-        self,
-        x: Tensor,
-        time: float,
-        labels: Tensor | None,
-        guidance: float | None,
-        options: SamplerOptions,
+        self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
-        exploding = options.s_churn is not None  # euler: the state is x/α, and time σ/α
-        timestep: int | Tensor
-        if exploding or walks_sigmas(self._scheduler):
-            timestep = torch.tensor(self._told[time])  # of a float, a UNet2DModel takes the floor
-            alpha_bar = 1 / (1 + time**2)
-        else:
-            timestep = int(time)
-            alpha_bar = self._alpha_bar[timestep]
-        alpha, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
-        if exploding:
+        alpha, sigma = level.alpha, level.sigma
+        if sampling.sampler == "euler":  # whose state is x/α at σ/α
+            alpha_bar = 1 / (1 + sigma**2)
+            alpha, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
             x = x * alpha
-        out = self._output(x, timestep, labels, guidance).to(x.dtype)
+        # a tensor, since of a float a UNet2DModel takes the floor
+        timestep = torch.tensor(level.timestep)
+        out = self._output(x, timestep, labels, sampling.guidance).to(x.dtype)
         variance_logit = None
         if self._learned:
             out, variance_logit = out.chunk(2, dim=1)
         kind = self._scheduler.config.prediction_type
         x0 = None
-        if self._pure_noise is not None and alpha_bar <= self._pure_noise:
+        if self._pure_noise is not None and alpha**2 <= self._pure_noise:
             x0 = out if kind == "sample" else alpha * x - sigma * out
         match kind:
             case "v_prediction":
@@ -176,7 +159,7 @@ class DiffusersModel(Model):
         return x if self._decoder is None else self._decoder(x)
 
     def _output(
-        self, x: Tensor, timestep: int | Tensor, labels: Tensor | None, guidance: float | None
+        self, x: Tensor, timestep: Tensor, labels: Tensor | None, guidance: float | None
     ) -> Tensor:
         """What the network says of states `x`, guidance included."""
         return cast(Tensor, self._unet(x, timestep, class_labels=labels).sample)

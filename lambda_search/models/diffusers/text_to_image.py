@@ -84,11 +84,10 @@ class TextToImageModel(DiffusersModel):
         self._conditions = lru_cache(1)(self._gather)  # all steps of a batch have the same
 
     def _output(
-        self, x: Tensor, timestep: int | Tensor, labels: Tensor | None, guidance: float | None
+        self, x: Tensor, timestep: Tensor, labels: Tensor | None, guidance: float | None
     ) -> Tensor:
         assert labels is not None
-        guided = guidance is not None and guidance != 1
-        if guided:
+        if guidance is not None:
             x = torch.cat([x, x])
             labels = torch.cat([torch.full_like(labels, self.null_label or 0), labels])
         embeddings, pooled = self._conditions(tuple(labels.tolist()))
@@ -99,7 +98,7 @@ class TextToImageModel(DiffusersModel):
         out = self._unet(
             x, timestep, encoder_hidden_states=embeddings, added_cond_kwargs=added
         ).sample.to(x.dtype)
-        if not guided:
+        if guidance is None:
             return cast(Tensor, out)
         without, given = out.chunk(2)
         return cast(Tensor, without + guidance * (given - without))

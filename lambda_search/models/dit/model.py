@@ -18,11 +18,11 @@ from pydantic import model_validator
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
-from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
@@ -34,12 +34,14 @@ from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
+from lambda_search.models.options import filled
 from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import respacing_word
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "DiTConfig", "DiTModel", "load"]
@@ -137,41 +139,28 @@ class DiTModel(Model):
         self._decoder = decoder
         self._schedule = DiscreteSchedule.of(config.noise_schedule, config.diffusion_steps)
 
-    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
-        self.check_sampler(sampler)
-        clip = self._config.clip_denoised if options.clip is None else options.clip
-        resolved: dict[str, object] = {"grid": respacing_word(options.grid, steps), "clip": clip}
-        if sampler == "ddim":
-            refuse_options(sampler, options, "grid", "clip", "eta")
-            resolved["eta"] = options.eta or 0.0
-        else:
-            refuse_options(sampler, options, "grid", "clip", "variance")
-            learned = self._config.learn_sigma
-            resolved["variance"] = options.variance or ("learned" if learned else "large")
-            if resolved["variance"] == "learned" and not learned:
-                raise UsageError(
-                    "This network has not learned its variance.",
-                    "Choose variance: small or large.",
-                )
-        return options.model_copy(update=resolved)
+    def filled(self, sampling: Sampling) -> SamplerOptions:
+        learned = self._config.learn_sigma
+        return filled(
+            sampling,
+            grid=respacing_word(sampling.options.grid, sampling.steps),
+            clip=self._config.clip_denoised,
+            variance="learned" if learned else "large",
+            learned=learned,
+        )
 
-    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
-        return self._schedule.grid(options.grid, steps)
+    def grid(self, sampling: Sampling) -> Grid:
+        return self._schedule.grid(sampling.options.grid, sampling.steps)
 
     def predict(
-        self,
-        x: Tensor,
-        time: float,
-        labels: Tensor | None,
-        guidance: float | None,
-        options: SamplerOptions,
+        self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
         assert labels is not None
-        states = x
+        states, guidance = x, sampling.guidance
         if guidance is not None:
             states = torch.cat([x, x])
             labels = torch.cat([labels, torch.full_like(labels, self._config.num_classes)])
-        times = torch.full((len(states),), time, device=x.device)
+        times = torch.full((len(states),), level.timestep, device=x.device)
         out = self._network(states, times, labels).to(x.dtype)
         if guidance is not None:
             out, null = out.chunk(2)

@@ -18,11 +18,11 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
-from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.edm.checkpoint import PersistentNetwork
@@ -37,9 +37,11 @@ from lambda_search.models.edm.preconditioning import Preconditioned
 from lambda_search.models.edm.preconditioning import Preconditioning
 from lambda_search.models.edm.preconditioning import Ve
 from lambda_search.models.edm.preconditioning import Vp
+from lambda_search.models.options import refuse_options
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "EdmModel", "build", "load"]
@@ -90,21 +92,19 @@ class EdmModel(Model):
         self._known = network.preconditioning
         self.sigma_max = min(SIGMA_MAX, self._known.sigma_max)
 
-    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
-        self.check_sampler(sampler)
-        refuse_options(sampler, options, "s_churn", "s_min", "s_max", "s_noise")
+    def filled(self, sampling: Sampling) -> SamplerOptions:
+        refuse_options(sampling, "s_churn", "s_min", "s_max", "s_noise")
+        options = sampling.options
         if not options.s_churn:
             still = {"s_churn": 0.0, "s_min": None, "s_max": None, "s_noise": None}
             return options.model_copy(update=still)
         noise = 1.0 if options.s_noise is None else options.s_noise
         return options.model_copy(update={"s_min": options.s_min or 0.0, "s_noise": noise})
 
-    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
+    def grid(self, sampling: Sampling) -> Grid:
+        steps = sampling.steps
         if steps < 2:
-            raise UsageError(
-                f"EDM's grid has no {steps} step{'s' if steps != 1 else ''}.",
-                "Take 2 steps or more.",
-            )
+            raise UsageError(f"EDM's grid has no {steps} step.", "Take 2 steps or more.")
         low, high = max(SIGMA_MIN, self._known.sigma_min) ** (1 / RHO), self.sigma_max ** (1 / RHO)
         falling = [
             self._known.rounded((high + j / (steps - 1) * (low - high)) ** RHO)
@@ -121,18 +121,13 @@ class EdmModel(Model):
         return x_T * grid.sigma[-1]
 
     def predict(
-        self,
-        x: Tensor,
-        time: float,
-        labels: Tensor | None,
-        guidance: float | None,
-        options: SamplerOptions,
+        self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
         told = None
         if self.classes is not None and labels is not None:
             told = one_hot(labels, self.classes).to(torch.float32)
-        denoised = self._network(x.to(torch.float32), time, told)
-        return Prediction((x - denoised.to(x.dtype)) / time)
+        denoised = self._network(x.to(torch.float32), level.sigma, told)
+        return Prediction((x - denoised.to(x.dtype)) / level.sigma)
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> Model:

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch import nn
 
 from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
-from lambda_search.models.base import refuse_options
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
@@ -39,9 +39,11 @@ from lambda_search.models.ldm.config import read_params
 from lambda_search.models.ldm.first_stage import Decoder
 from lambda_search.models.ldm.first_stage import FirstStage
 from lambda_search.models.networks.unet import UNet
+from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "LDMModel", "build_first_stage", "build_unet", "load"]
@@ -97,26 +99,23 @@ class LDMModel(Model):
             if own:  # else the U-Net can be sampled, and decode says what is missing
                 _ready(self._first_stage, own, source, device)
 
-    def resolve(self, sampler: str, steps: int, options: SamplerOptions) -> SamplerOptions:
-        self.check_sampler(sampler)
-        refuse_options(sampler, options, "eta", "grid", "clip")
-        if options.clip:
+    def filled(self, sampling: Sampling) -> SamplerOptions:
+        if sampling.options.clip:
             raise UsageError("Latents have no range to be clipped to.", "Leave clip out.")
-        grid = options.grid or "uniform"
+        grid = sampling.options.grid or "uniform"
         if grid not in ("uniform", "quad"):
             raise UsageError(f"An LDM model has no grid '{grid}'.", "Choose uniform or quad.")
-        eta = 1.0 if options.eta is None else options.eta
-        return options.model_copy(update={"eta": eta, "grid": grid, "clip": False})
+        return filled(sampling, grid=grid, clip=False, eta=1.0)
 
-    def grid(self, sampler: str, steps: int, options: SamplerOptions) -> Grid:
-        table = self._alpha_bar
+    def grid(self, sampling: Sampling) -> Grid:
+        table, steps, word = self._alpha_bar, sampling.steps, sampling.options.grid
         total = len(table)
         if not 2 <= steps <= total:
             raise UsageError(
                 f"An LDM grid cannot have {steps} steps.",
                 f"Take 2 to {total}: a grid of 1 step never sees noise.",
             )
-        if options.grid == "quad":  # many steps repeat the lowest timesteps, as in authors' runs
+        if word == "quad":  # many steps repeat the lowest timesteps, as in authors' runs
             times = [int(t) + 1 for t in np.linspace(0, np.sqrt(total * 0.8), steps) ** 2]
         else:
             times = [t + 1 for t in range(0, total, total // steps)]
@@ -124,8 +123,7 @@ class LDMModel(Model):
             possible = [n for n in range(2, total) if (total - 1) % (total // n)]
             nearest = min(possible, key=lambda n: abs(n - steps))
             raise UsageError(
-                f"The {options.grid} grid of {steps} steps runs past the last of the {total} "
-                "timesteps.",
+                f"The {word} grid of {steps} steps runs past the last of the {total} timesteps.",
                 f"Take {nearest} steps.",
             )
         levels = [table[t] for t in times]
@@ -137,21 +135,17 @@ class LDMModel(Model):
         return Grid.variance_preserving(times, levels, alpha_bar_end=table[0])
 
     def predict(
-        self,
-        x: Tensor,
-        time: float,
-        labels: Tensor | None,
-        guidance: float | None,
-        options: SamplerOptions,
+        self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
         if self._embedding is None:
-            return Prediction(self._epsilon(x, time, None))
+            return Prediction(self._epsilon(x, level, None))
         assert labels is not None
-        if guidance is None or guidance == 1:
-            return Prediction(self._epsilon(x, time, labels))
+        guidance = sampling.guidance
+        if guidance is None:
+            return Prediction(self._epsilon(x, level, labels))
         assert self.null_label is not None
         both = torch.cat([torch.full_like(labels, self.null_label), labels])
-        without, given = self._epsilon(torch.cat([x, x]), time, both).chunk(2)
+        without, given = self._epsilon(torch.cat([x, x]), level, both).chunk(2)
         return Prediction(without + guidance * (given - without))
 
     def check_decoder(self) -> None:
@@ -173,19 +167,19 @@ class LDMModel(Model):
         with torch.inference_mode():
             return torch.cat([stage(z) for z in latents[:, None]])
 
-    def _epsilon(self, x: Tensor, time: float, labels: Tensor | None) -> Tensor:
+    def _epsilon(self, x: Tensor, level: Level, labels: Tensor | None) -> Tensor:
         """ε of the states, without guidance."""
         context = None
         if self._embedding is not None:
             context = self._embedding(labels)[:, None]
-        out = self._unet(x, x.new_full((len(x),), time), context=context).to(x.dtype)
+        times = x.new_full((len(x),), level.timestep)
+        out = self._unet(x, times, context=context).to(x.dtype)
         if self._parameterization == "eps":
             return cast(Tensor, out)
-        level = self._alpha_bar[int(time)]
-        alpha, sigma = level**0.5, (1 - level) ** 0.5
         if self._parameterization == "x0":
-            return cast(Tensor, (x - alpha * out) / sigma)
-        return cast(Tensor, alpha * out + sigma * x)  # v = αε − σx0 (arXiv:2202.00512, app. D)
+            return cast(Tensor, (x - level.alpha * out) / level.sigma)
+        # v = αε − σx0 (arXiv:2202.00512, app. D)
+        return cast(Tensor, level.alpha * out + level.sigma * x)
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
