@@ -94,7 +94,7 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
     spec, setting = plan.spec, plan.setting
     images = plan.most_images()
     evaluations = images * network_evaluations(setting.sampler, plan.space.steps)
-    helpful = spec.search.parallel * plan.shards(spec.metric.rungs[-1])
+    helpful = spec.search.parallel * plan.shards(plan.rungs[-1])
     without_weights = any(item.what == "weights" for item in missing)
     low, high = (
         LambdaSchedule.from_mean(mean, slope, plan.space.steps)
@@ -111,7 +111,7 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
-        "rungs": ", ".join(f"{n:,}" for n in spec.metric.rungs) + _too_few(plan),
+        "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _too_few(plan),
         "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
         f"{spec.confirm.samples:,} images each",
         "images": images,
@@ -125,7 +125,7 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
 def _too_few(plan: Plan) -> str:
     """A word of warning about rungs on which no score ranks well."""
     width = plan.recipe.measures[0].width
-    if plan.spec.metric.rungs[0] >= width:
+    if plan.rungs[0] >= width:
         return ""
     return f" (below {width:,} images, the features' width, trials are hard to rank)"
 

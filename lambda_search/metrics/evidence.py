@@ -62,6 +62,7 @@ class Score:
         corrected_error: its standard error.
         influence: ψᵢ of `corrected`, float64 [n], in index order.
         extras: what was computed beside it, on confirmation and by `evaluate`.
+        width: d, of the features; 0 where it is not known.
     """
 
     n: int
@@ -71,6 +72,7 @@ class Score:
     corrected_error: float
     influence: Tensor
     extras: Extras | None = None
+    width: int = 0
 
     def interval(self, level: float = 0.95) -> Interval:
         """The confidence interval of `fid` (sampling error only; it does not contain the bias)."""
@@ -119,7 +121,7 @@ def score(features: Features, reference: FrechetReference) -> Score:
         corrected -= half_fid / 2
         psi[parity::2] -= half_psi
     errors = [float(found.std()) / n**0.5 for found in (plain, psi)]
-    return Score(n, fid, errors[0], corrected, errors[1], psi)
+    return Score(n, fid, errors[0], corrected, errors[1], psi, width=reference.dim)
 
 
 def extras(

@@ -9,9 +9,13 @@ import torch
 
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
+from lambda_search.search.confirm import enough_images
+from lambda_search.search.proposals import check_candidates
+from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
 from lambda_search.setting import Sampling
 from lambda_search.setting import Setting
+from lambda_search.setting import fingerprint
 from lambda_search.spec import StudySpec
 from lambda_search.work.contents import libraries_of
 from lambda_search.work.context import resolve_measure
@@ -42,6 +46,56 @@ class Plan:
         """B, the images of a shard."""
         return self.recipe.batch
 
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Numbers of images at which trials are compared; from d where the file leaves it open."""
+        return self.spec.metric.rungs or default_rungs(self._width, self.batch)
+
+    @property
+    def _width(self) -> int:
+        return self.recipe.measures[0].width
+
+    def decides(self) -> str:
+        """Digest of all that decides the study's numbers, however its file says it.
+
+        Labels, the places of files and the spelling of equal values are no part of it.
+        """
+        search, confirm = self.spec.search, self.spec.confirm
+        return fingerprint(
+            {
+                "setting": self.setting.key,
+                "measures": [
+                    [one.extractor_fingerprint, one.reference_fingerprint]
+                    for one in self.recipe.measures
+                ],
+                "mean": self.space.mean,
+                "slope": self.space.slope,
+                "steps": self.space.steps,
+                "trials": search.trials,
+                "parallel": search.parallel,
+                "proposals": search.proposals,
+                "seed": search.seed,
+                "rungs": self.rungs,
+                "top": confirm.top,
+                "samples": confirm.samples,
+            }
+        )
+
+    def cautions(self) -> tuple[str, ...]:
+        """What will make the study's outcome weak, in words."""
+        found, enough = [], enough_images(self._width)
+        if self.rungs[0] < self._width:
+            found.append(
+                f"below {self._width:,} images, the features' width, trials are hard to rank; the "
+                f"first rung has {self.rungs[0]:,}"
+            )
+        if self.spec.confirm.samples < enough:
+            found.append(
+                f"confirm.samples is {self.spec.confirm.samples:,}; below {enough:,}, four times "
+                "the features' width, no gain can be confirmed"
+            )
+        return tuple(found)
+
     def shards(self, n: int) -> int:
         """How many shards hold n images."""
         return ceil(n / self.batch)
@@ -53,9 +107,8 @@ class Plan:
 
     def most_images(self) -> int:
         """Images that the search and the confirmation make if every second trial goes on."""
-        rungs = self.spec.metric.rungs
         alive, before, shards = self.spec.search.trials, 0, 0
-        for n in rungs:
+        for n in self.rungs:
             shards += alive * (self.shards(n) - self.shards(before))
             alive, before = alive // 2 + 1, n
         return shards * self.batch + self.confirm_images()
@@ -107,7 +160,7 @@ def assemble(
         libraries: whose code the model and the extractors run.
 
     Raises:
-        UsageError: if λ reaches zero in the ranges that are searched.
+        UsageError: if λ reaches zero in the ranges that are searched, or can only be 1.
     """
     setting = Setting(
         **dict(sampling),
@@ -130,4 +183,6 @@ def assemble(
         measures=measures,
         libraries=libraries,
     )
-    return Plan(spec, setting, recipe, Space.of(spec, steps))
+    search, space = spec.search, Space.of(spec, steps)
+    check_candidates(space, search.proposals, search.trials, search.seed)
+    return Plan(spec, setting, recipe, space)

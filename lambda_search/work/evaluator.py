@@ -12,9 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lambda_search.diffusion.samplers import SAMPLER_REVISION
 from lambda_search.errors import Diverged
@@ -134,10 +132,8 @@ class Evaluator:
             found[_BASELINE] = _result(at_one, at_one, _correlations(baseline, baseline))
         return [found[schedule] for schedule in schedules]
 
-    def preview(
-        self, schedules: Sequence[LambdaSchedule], first: int, count: int
-    ) -> list[NDArray[np.uint8]]:
-        """Images of each schedule from `first` on, uint8 [count, c, h, w]; at most a batch."""
+    def preview(self, schedules: Sequence[LambdaSchedule], first: int, count: int) -> list[bytes]:
+        """A picture (PNG) of each schedule's first `count` images from `first` on; one batch's."""
         futures = [
             self._pool.submit(Preview(self.recipe, schedule, first, count))
             for schedule in schedules

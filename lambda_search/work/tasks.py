@@ -24,6 +24,7 @@ from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.context import WorkerContext
+from lambda_search.work.pictures import contact_sheet
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.timing import DeviceTimer
@@ -156,18 +157,18 @@ class ScoreFeatures:
 
 @dataclass(frozen=True)
 class Preview:
-    """The first `count` images from index `start` on, for people."""
+    """A picture (PNG) of the first `count` images from index `start` on, for people."""
 
     recipe: Recipe
     schedule: LambdaSchedule
     start: int
     count: int
 
-    def run(self, context: WorkerContext) -> NDArray[np.uint8]:
+    def run(self, context: WorkerContext) -> bytes:
         images = images_of(
             context, self.recipe, self.schedule, self.start, DeviceTimer(context.device)
         )
-        return images[: self.count].cpu().numpy()
+        return contact_sheet(images[: self.count].cpu().numpy())
 
 
 def images_of(
