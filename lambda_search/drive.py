@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -24,6 +25,8 @@ from lambda_search.paths import features_folder
 from lambda_search.records import Driven
 from lambda_search.records import Event
 from lambda_search.records import Progress
+from lambda_search.search.leftovers import done_families
+from lambda_search.search.leftovers import needed_families
 from lambda_search.search.plan import Plan
 from lambda_search.search.run import Run
 from lambda_search.search.run import Shared
@@ -74,10 +77,13 @@ def drive(
     Raises:
         Interrupted: on Ctrl-C, with the leases given back.
     """
-    with Shards(pool, FeatureFiles(features_folder())) as shards:
-        shared = Shared(store, pool, shards, folders, plans or {})
+    files = FeatureFiles(features_folder())
+    with Shards(pool, files) as shards:
+        shared = Shared(store, shards, folders, plans or {})
         driven = _Drive(store, shared, names, at_once, leave, watch, listeners).run(until_empty)
-        shared.sweep()
+    with suppress(OSError, LambdaSearchError):
+        studies = store.studies()
+        files.sweep(needed_families(studies), done_families(studies))
     return driven
 
 

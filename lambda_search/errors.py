@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Interrupted", "LambdaSearchError", "MissingFile", "NoScheduleFound", "UsageError"]
+__all__ = [
+    "Diverged",
+    "Interrupted",
+    "LambdaSearchError",
+    "MissingFile",
+    "NoScheduleFound",
+    "UsageError",
+]
 
 
 class LambdaSearchError(Exception):
@@ -22,6 +29,10 @@ class LambdaSearchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.cause}\n{self.hint}" if self.hint else self.cause
+
+
+class Diverged(LambdaSearchError):
+    """A schedule's images or features are not finite."""
 
 
 class UsageError(LambdaSearchError):

@@ -25,7 +25,6 @@ from lambda_search.search.missing import model_of
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.spec import ModelSpec
-from lambda_search.spec import StudySpec
 from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.store.store import PATIENCE_SECONDS
@@ -205,15 +204,15 @@ def _is_finished(study: Study, plan: Plan) -> bool:
     return study.decisive == plan.decides()
 
 
-def plans_of(specs: Sequence[StudySpec]) -> list[Plan]:
-    """Resolves studies; nothing is computed. What several in a row share is read once.
+def plans_of(studies: Named) -> list[Plan]:
+    """Reads and resolves studies; nothing is computed. What several in a row share is read once.
 
     Raises:
         UsageError: for anything that is wrong with them or missing.
     """
     plans: list[Plan] = []
     known: tuple[ModelSpec, Model] | None = None
-    for spec in specs:
+    for spec in (located(one.spec, [one.base]) for one in written(studies)):
         named = spec.model.model_copy(update={"name": None, "dataset": None})
         if known is None or known[0] != named:
             known = named, model_of(named)

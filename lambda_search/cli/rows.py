@@ -52,9 +52,9 @@ def _measured(found: Row) -> Iterator[tuple[str, RenderableType]]:
         f"{found.gain:.3f}  [{gain.low:.3f}, {gain.high:.3f}] at {gain.level:.1%}, paired, "
         f"bias-corrected ({found.relative_gain:.1%})",
     )
-    told = [f"{name} {a:.4g} (λ = 1: {b:.4g})" for name, (a, b) in found.beside.items()]
-    if told:
-        yield "beside it" if found.status == "confirmed" else "of the best", "; ".join(told)
+    beside = [f"{name} {a:.4g} (λ = 1: {b:.4g})" for name, (a, b) in found.beside.items()]
+    if beside:
+        yield "beside it" if found.status == "confirmed" else "of the best", "; ".join(beside)
     yield "status", _status(found)
     told = found.provenance
     yield "from", f"study {told.study}, trial {told.trial}, seed {told.seed}, row {found.id[:12]}"

@@ -17,6 +17,7 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.events import Events
 from lambda_search.events import Listener
+from lambda_search.models.checkpoints import locate
 from lambda_search.paths import home
 from lambda_search.paths import studies_folder
 from lambda_search.records import Row
@@ -32,10 +33,10 @@ from lambda_search.store.leases import LeaseLost
 from lambda_search.store.leases import this_driver
 from lambda_search.store.queue import Claim
 from lambda_search.store.queue import Queue
+from lambda_search.store.settings import Origins
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.halting import Halt
-from lambda_search.work.pool import Pool
 from lambda_search.work.shards import Shards
 
 __all__ = ["Run", "Shared"]
@@ -49,14 +50,12 @@ class Shared:
 
     Arguments:
         store: the record.
-        pool: the workers.
         shards: features that are known or under way.
         folders: where the files that studies name are looked up.
         plans: of studies that are resolved already, by name.
     """
 
     store: Store
-    pool: Pool
     shards: Shards
     folders: Sequence[Path]
     plans: Mapping[str, Plan]
@@ -74,15 +73,6 @@ class Shared:
         [spec] = parse_specs(claim.study.spec, f"the study '{claim.study.name}'")
         with self._loading:
             return resolve(self._located(spec, claim))
-
-    def sweep(self) -> None:
-        """Removes features that no unfinished study may need."""
-        with suppress(OSError, LambdaSearchError):
-            self.shards.sweep(
-                family_of(study.setting, parse_specs(study.spec)[0].search.seed)
-                for study in self.store.studies()
-                if study.state != "done" and study.setting is not None
-            )
 
     def _located(self, spec: StudySpec, claim: Claim) -> StudySpec:
         files = unpacked(claim.files, studies_folder())
@@ -144,7 +134,7 @@ class Run:
             self._end("queued", "unable", f"{this_driver()} lacks something: {error.cause}")
         except LeaseLost as error:
             self.error = error
-            self.tracker.phase = "failed"
+            self.tracker.stage = "failed"
         except Interrupted as error:
             self.error = error
             self._end("stopped", "stopped", error.cause)
@@ -152,30 +142,20 @@ class Run:
             self.error = _own(error)
             self._end("failed", "failed", str(self.error))
         else:
-            self.tracker.phase = "done"
+            self.tracker.stage = "done"
             self._events.say("done", self.row.verdict)
 
     def _drive(self) -> Row:
         self._events.say("began", f"taken by {this_driver()}")
         plan = self._shared.plan(self._claim)
-        self.tracker.expect(plan)
-        evaluator = Evaluator(
-            plan.recipe, self._shared.pool, self._shared.shards, self.tracker.meter, self._halt
-        )
-        decisive = plan.decisive()
+        self.tracker.expect(plan.spec.search.trials, plan.most_images())
+        evaluator = Evaluator(plan.recipe, self._shared.shards, self.tracker.meter, self._halt)
         study = self._queue.bind(
-            self.lease,
-            plan.setting,
-            plan.space.steps,
-            evaluator.identity,
-            decisive,
-            plan.origins,
+            self.lease, plan.setting, plan.space.steps, evaluator.identity, _origins(plan)
         )
         rows = self._shared.store.rows(study.id)
-        if rows and self.study.decisive == decisive and self.study.finished:
-            self._queue.end(
-                self.lease, "done", "done", "nothing that decides a number has changed"
-            )
+        if rows and study.decisive == plan.decides():
+            self._queue.end(self.lease, "done", "done", "nothing that decides numbers has changed")
             return rows[-1]
         driver = Driver(
             plan,
@@ -189,12 +169,23 @@ class Run:
         return driver.run()
 
     def _end(self, state: str, outcome: Outcome, message: str) -> None:
-        self.tracker.phase = "stopped" if outcome == "stopped" else "failed"
+        self.tracker.stage = "stopped" if outcome == "stopped" else "failed"
         with suppress(LambdaSearchError):
             if self._queue.end(self.lease, state, outcome, message):
                 self._events.say(
                     "warning" if outcome == "unable" else outcome, message.splitlines()[0]
                 )
+
+
+def _origins(plan: Plan) -> Origins:
+    """Where a plan's model came from, as far as its file says it."""
+    told = plan.spec.model
+    local = locate(told.checkpoint) is not None
+    return Origins(
+        dataset=told.dataset,
+        hub=None if local else told.checkpoint,
+        file=Path(told.checkpoint).name if local else None,
+    )
 
 
 def _own(error: Exception) -> Exception:

@@ -189,12 +189,12 @@ class MetricSpec(MeasureSpec):
         extractor, reference: as in `MeasureSpec`.
         also: further distances, told of the same images on confirmation; they rank nothing.
         rungs: numbers of images at which trials are compared, rising; each is a prefix of the
-            next.
+            next. One, two and four times the features' width unless given.
     """
 
     name: Literal["fid"] = "fid"
     also: tuple[MeasureSpec, ...] | None = None
-    rungs: tuple[int, ...] = (500, 1000, 2000)
+    rungs: tuple[int, ...] | None = None
 
     @property
     def measures(self) -> tuple[MeasureSpec, ...]:
@@ -210,7 +210,9 @@ class MetricSpec(MeasureSpec):
 
     @field_validator("rungs")
     @classmethod
-    def _rise(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _rise(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
         if not value or list(value) != sorted(set(value)) or value[0] < 16:
             raise ValueError(
                 "rungs must rise and start at 16 images or more, like [500, 1000, 2000]"

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from concurrent.futures import InvalidStateError
 from concurrent.futures import wait
 from contextlib import suppress
+from typing import Any
 from typing import TypeVar
 
 __all__ = ["Halt"]
@@ -18,7 +19,7 @@ class Halt:
     """Ends all waiting of one study at once, from another thread."""
 
     def __init__(self) -> None:
-        self._reason: Future[None] = Future()
+        self._reason: Future[Any] = Future()
 
     def halt(self, error: Exception) -> None:
         """From now on all who wait raise `error`; the first reason counts."""
@@ -32,6 +33,8 @@ class Halt:
 
     def result(self, future: Future[T]) -> T:
         """The result of `future`, or the reason to wait no longer."""
-        wait((future, self._reason), return_when=FIRST_COMPLETED)
+        if not future.done():
+            both: set[Future[Any]] = {future, self._reason}
+            wait(both, return_when=FIRST_COMPLETED)
         self.check()
         return future.result()
