@@ -278,8 +278,8 @@ class Store:
         names = {event.study for event in events}
 
         def change(session: Session) -> None:
-            known = select(StudyRow.name, StudyRow.id).where(StudyRow.name.in_(names))
-            ids = dict(session.execute(known).tuples().all())
+            known = select(StudyRow).where(StudyRow.name.in_(names))
+            ids = {study.name: study.id for study in session.scalars(known)}
             session.add_all(
                 EventRow(study_id=ids[one.study], kind=one.kind, text=one.text, at=one.at)
                 for one in events
