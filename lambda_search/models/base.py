@@ -69,6 +69,10 @@ class Model(ABC):
     def resolve(self, sampling: Sampling) -> Sampling:
         """`sampling` with every open option that its sampler uses set to the authors' own default.
 
+        Samplings of equal effect resolve to one and the same, and `steps` becomes the real number
+        of them wherever asking for that number gives the same grid. Resolving twice changes
+        nothing.
+
         Raises:
             UsageError: for what this model cannot do: a sampler, an option, a site, a guidance
                 scale, or a step count that the framework's grid cannot have.
@@ -77,8 +81,7 @@ class Model(ABC):
         check_site(sampling)
         self.check_conditions(None, sampling.guidance)
         resolved = sampling.model_copy(update={"options": self.filled(sampling)})
-        self.grid(resolved)
-        return resolved
+        return self.spelled(resolved, self.grid(resolved))
 
     @abstractmethod
     def filled(self, sampling: Sampling) -> SamplerOptions:
@@ -87,6 +90,15 @@ class Model(ABC):
         Raises:
             UsageError: for an option that this model cannot do.
         """
+
+    def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        """The one spelling of all that have the effect of `sampling`.
+
+        Arguments:
+            sampling: its options filled.
+            grid: its grid.
+        """
+        return sampling
 
     @abstractmethod
     def grid(self, sampling: Sampling) -> Grid:
