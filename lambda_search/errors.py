@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Interrupted", "LambdaSearchError", "MissingFile", "NoScheduleFound", "UsageError"]
+__all__ = [
+    "Interrupted",
+    "LambdaSearchError",
+    "MissingFile",
+    "NoScheduleFound",
+    "UsageError",
+    "first_line",
+]
 
 
 class LambdaSearchError(Exception):
@@ -44,3 +51,8 @@ class Interrupted(LambdaSearchError):
     """The user stopped the work."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -97,7 +97,7 @@ def sample(
     """
     sampling = model.resolve(sampling_of(sampler, steps, guidance, site, options))
     chosen = None if labels is None else torch.as_tensor(labels)
-    model.check_conditions(chosen, guidance)
+    model.check_conditions(chosen, sampling.guidance)
     if decode:
         model.check_decoder()
     steps_taken = len(model.grid(sampling))

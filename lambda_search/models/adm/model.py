@@ -178,6 +178,7 @@ def _weights(content: Any) -> Mapping[str, Tensor] | None:
 
 FRAMEWORK = Framework(
     load,
+    ADMModel.samplers,
     _weights,
     needs="Pass the flags of its scripts, or a preset, as the config.",
     licence="MIT (openai/guided-diffusion, forever208/ADM-ES)",

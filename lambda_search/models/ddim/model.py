@@ -195,6 +195,7 @@ def _weights(content: Any) -> Mapping[str, Tensor] | None:
 
 FRAMEWORK = Framework(
     load,
+    DDIMModel.samplers,
     _weights,
     needs="Pass the YAML that it was trained with as the config.",
     licence="MIT (ermongroup/ddim)",

@@ -21,11 +21,11 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
-from lambda_search.models.diffusers.files import first_line
+from lambda_search.models.decoders import autoencoder
 from lambda_search.models.diffusers.files import read_part
 from lambda_search.models.diffusers.files import weights
-from lambda_search.models.diffusers.latents import PipelineDecoder
 from lambda_search.models.diffusers.model import DiffusersModel
 from lambda_search.models.diffusers.prompts import TextConfig
 from lambda_search.models.guidance import guided
@@ -71,7 +71,7 @@ class TextToImageModel(DiffusersModel):
             fingerprint([told, configs]),
             (channels, height // cells, width // cells),
             device,
-            decoder=PipelineDecoder(pipeline.vae, channels, device),
+            decoder=autoencoder(pipeline.vae, channels, device),
             classes=len(text.prompts),
             null_label=len(text.prompts),
         )

@@ -26,6 +26,7 @@ from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.decoders import LatentDecoder
+from lambda_search.models.decoders import read_autoencoder
 from lambda_search.models.dit.network import DiTNetwork
 from lambda_search.models.dit.network import sin_cos_positions
 from lambda_search.models.guidance import guided
@@ -227,7 +228,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
     load_weights(network, state, str(path))
     decoder = None
     if checked.vae is not None:
-        decoder = LatentDecoder(checked.vae, checked.in_channels, _SCALE_FACTOR, device)
+        decoder = read_autoencoder(checked.vae, checked.in_channels, _SCALE_FACTOR, device)
     return DiTModel(network, checked, sha256_of(path), device, decoder)
 
 
@@ -251,6 +252,7 @@ def _config(content: Any) -> dict[str, Any] | None:
 
 FRAMEWORK = Framework(
     load,
+    DiTModel.samplers,
     _weights,
     _config,
     needs="Pass its sizes as the config, such as {model: DiT-XL/2, image_size: 256}.",

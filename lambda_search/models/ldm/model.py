@@ -28,6 +28,7 @@ from lambda_search.models.checkpoints import read_config
 from lambda_search.models.ddim.grid import grid_word
 from lambda_search.models.ddim.grid import one_spelling
 from lambda_search.models.ddim.grid import retained_timesteps
+from lambda_search.models.decoders import LatentDecoder
 from lambda_search.models.guidance import guided
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.ldm.checkpoint import UNET
@@ -96,12 +97,13 @@ class LDMModel(Model):
             with torch.device("meta"):
                 embedding = nn.Embedding(condition.rows, condition.params.embed_dim)
             self._embedding = _ready(embedding, embedding_state(state), source, device)
-        self._scale_factor = scale_factor(config, state)
         self._first_stage = build_first_stage(config.first_stage_config)
         if self._first_stage is not None:
             own = first_stage_state(self._first_stage, state)
             if own:  # else the U-Net can be sampled, and decode says what is missing
                 _ready(self._first_stage, own, source, device)
+        stage = self._first_stage or nn.Identity()
+        self._decoder = LatentDecoder(stage, scale_factor(config, state))
 
     def filled(self, sampling: Sampling) -> SamplerOptions:
         if sampling.options.clip:
@@ -151,13 +153,7 @@ class LDMModel(Model):
 
     def decode(self, x: Tensor) -> Tensor:
         self.check_decoder()
-        latents, stage = x / self._scale_factor, self._first_stage
-        if stage is None:
-            return latents
-        # one at a time: distances to a released codebook take 134 MB an image, and no image then
-        # depends on its batch
-        with torch.inference_mode():
-            return torch.cat([stage(z) for z in latents[:, None]])
+        return self._decoder(x)
 
     def _epsilon(self, x: Tensor, labels: Tensor | None, level: Level) -> Tensor:
         """ε of the states, without guidance."""
@@ -234,6 +230,7 @@ def _weights(content: Any) -> Mapping[str, Tensor] | None:
 
 FRAMEWORK = Framework(
     load,
+    LDMModel.samplers,
     _weights,
     needs="Pass its YAML as the config, or keep it as config.yaml beside the file.",
     licence="MIT (CompVis/latent-diffusion)",
