@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC
 from abc import abstractmethod
 from collections.abc import Collection
@@ -148,7 +147,7 @@ class Model(ABC):
 
     def check_conditions(self, labels: Tensor | None, guidance: float | None) -> None:
         """Raises UsageError for labels or a guidance scale that the network cannot take."""
-        if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
+        if guidance is not None and guidance < 0:
             raise UsageError(f"A guidance scale of {guidance:g} is impossible.", "Take 0 or more.")
         if self.classes is None:
             if labels is not None or guidance is not None:

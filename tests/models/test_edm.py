@@ -152,6 +152,7 @@ def test_churn_adds_the_noise_that_was_taken_for_granted():
     [
         ({"s_churn": 2.0, "s_noise": 1.003}, {"s_churn": 2.0, "s_noise": 1.003, "s_min": 0.0}),
         ({"s_churn": 99.0, "s_max": 1e4}, {"s_churn": 3.0, "s_noise": 1.0, "s_min": 0.0}),
+        ({"s_churn": 2.5}, {"s_churn": 3.0, "s_noise": 1.0, "s_min": 0.0}),
         ({"s_churn": 2.0, "s_min": 0.1, "s_max": 50.0}, {"s_churn": 2.0, "s_noise": 1.0}),
         ({"s_churn": 2.0, "s_max": 1e-9, "s_noise": 2.0}, {"s_churn": 0.0}),
         ({"s_churn": 0.0, "s_min": 1.0}, {"s_churn": 0.0}),

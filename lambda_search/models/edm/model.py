@@ -129,8 +129,9 @@ class EdmModel(Model):
         within = [s for s in grid.sigma if churn.low <= s <= churn.high]
         if not any(self.rounded(churn.raised(s, steps)) > s for s in within):
             return sampling.model_copy(update={"options": options.model_copy(update=_STILL)})
+        most = churn.amount / steps >= MOST_CHURN  # of all that is too much, a whole number
         told = {
-            "s_churn": min(churn.amount, float(math.ceil(MOST_CHURN * steps))),
+            "s_churn": float(math.ceil(MOST_CHURN * steps)) if most else churn.amount,
             "s_min": 0.0 if within[0] == grid.sigma[0] else within[0],
             "s_max": None if within[-1] == grid.sigma[-1] else within[-1],
         }
