@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "Diverged",
     "Interrupted",
     "LambdaSearchError",
     "MissingFile",
@@ -29,6 +30,10 @@ class LambdaSearchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.cause}\n{self.hint}" if self.hint else self.cause
+
+
+class Diverged(LambdaSearchError):
+    """A schedule's images or features are not finite."""
 
 
 class UsageError(LambdaSearchError):

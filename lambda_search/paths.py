@@ -11,9 +11,10 @@ __all__ = [
     "extractors_folder",
     "features_folder",
     "home",
-    "previews_folder",
+    "leases_folder",
     "references_folder",
     "store_url",
+    "studies_folder",
 ]
 
 
@@ -50,6 +51,11 @@ def references_folder() -> Path:
     return home() / "references"
 
 
-def previews_folder() -> Path:
-    """Where the image grids of reports are kept."""
-    return home() / "previews"
+def leases_folder() -> Path:
+    """Where drivers keep the locked files that say that they live."""
+    return home() / "leases"
+
+
+def studies_folder() -> Path:
+    """Where a driver puts the config and prompt files that came with a study."""
+    return home() / "studies"

@@ -34,16 +34,16 @@ from torchmetrics.image.fid import _compute_fid as torchmetrics_distance
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lambda_search.drive import plans_of
+from lambda_search.launching import plans_of
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.moments import Moments
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import load_specs
-from lambda_search.store.features import FeatureFiles
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Meter
+from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import SerialPool
 
 ROOT = Path(__file__).parent.parent

@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from lambda_search.drive import plans_of
-from lambda_search.drive import worker_pool
-from lambda_search.evaluation import scores_of
+from lambda_search.launching import plans_of
+from lambda_search.launching import worker_pool
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.paths import home
 from lambda_search.search.plan import Plan
 from lambda_search.search.space import Point
 from lambda_search.spec import load_specs
-from lambda_search.store.features import FeatureFiles
 from lambda_search.store.lookup import best
+from lambda_search.work.evaluate import scores_of
 from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.features import FeatureFiles
 
 TRUTH_FROM = 2_000_000
 """Sample indices from here on: neither search (from 0) nor confirmation (from 10⁶) uses them."""

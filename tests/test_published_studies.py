@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lambda_search.drive import plans_of
 from lambda_search.errors import UsageError
+from lambda_search.launching import plans_of
 from lambda_search.models.registry import frameworks
 from lambda_search.search.missing import MissingWeights
 from lambda_search.search.space import Point

@@ -20,6 +20,7 @@ from lambda_search.cli.console import print_json
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import default_labels
+from lambda_search.records import network_evaluations
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.missing import Missing
 from lambda_search.search.missing import MissingWeights
@@ -30,7 +31,6 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
-from lambda_search.store.lookup import network_evaluations
 
 __all__ = ["show_studies"]
 
@@ -94,7 +94,7 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
     spec, setting = plan.spec, plan.setting
     images = plan.most_images()
     evaluations = images * network_evaluations(setting.sampler, plan.space.steps)
-    helpful = spec.search.parallel * plan.shards(spec.metric.rungs[-1])
+    helpful = spec.search.parallel * plan.shards(plan.rungs[-1])
     without_weights = any(item.what == "weights" for item in missing)
     low, high = (
         LambdaSchedule.from_mean(mean, slope, plan.space.steps)
@@ -111,7 +111,7 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
-        "rungs": ", ".join(f"{n:,}" for n in spec.metric.rungs) + _too_few(plan),
+        "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _too_few(plan),
         "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
         f"{spec.confirm.samples:,} images each",
         "images": images,
@@ -124,9 +124,10 @@ def _describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[s
 
 def _too_few(plan: Plan) -> str:
     """A word of warning about rungs on which no score ranks well."""
-    if not plan.widths or plan.spec.metric.rungs[0] >= plan.widths[0]:
+    width = plan.recipe.measures[0].width
+    if plan.rungs[0] >= width:
         return ""
-    return f" (below {plan.widths[0]:,} images, the features' width, trials are hard to rank)"
+    return f" (below {width:,} images, the features' width, trials are hard to rank)"
 
 
 def _sampler(plan: Plan) -> str:
@@ -153,7 +154,7 @@ def _forwards_per_second(plan: Plan) -> float:
     noisiest = model.grid(sampling).level(plan.space.steps - 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    x = torch.zeros(sampling.options.batch, *model.shape, dtype=model.dtype)
+    x = torch.zeros(recipe.batch, *model.shape, dtype=model.dtype)
     labels = default_labels(model, range(len(x)))
     few = None if labels is None else labels[:2]
     with torch.inference_mode(), model.autocast(sampling.options.precision):

@@ -8,9 +8,9 @@ from typing import TypeVar
 import ray
 import torch
 
+from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
 from lambda_search.work.tasks import Task
-from lambda_search.work.tasks import Workbench
 
 __all__ = ["Worker"]
 
@@ -27,13 +27,13 @@ class Worker:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         gpu = bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
-        self._bench = Workbench(torch.device("cuda" if gpu else "cpu"))
+        self._context = WorkerContext(torch.device("cuda" if gpu else "cpu"))
 
     def ready(self) -> str:
         """The kind of device; the answer says that the worker is up."""
-        return device_kind(self._bench.device)
+        return device_kind(self._context.device)
 
     def run(self, task: Task[T]) -> tuple[T, float]:
         """Runs one task; its answer, and the seconds that it took."""
         begin = time.perf_counter()
-        return task.run(self._bench), time.perf_counter() - begin
+        return task.run(self._context), time.perf_counter() - begin

@@ -39,7 +39,9 @@ __all__ = [
     "Score",
     "check_count",
     "compare",
+    "correlation",
     "extras",
+    "paired",
     "score",
 ]
 
@@ -60,6 +62,7 @@ class Score:
         corrected_error: its standard error.
         influence: ψᵢ of `corrected`, float64 [n], in index order.
         extras: what was computed beside it, on confirmation and by `evaluate`.
+        width: d, of the features; 0 where it is not known.
     """
 
     n: int
@@ -69,6 +72,7 @@ class Score:
     corrected_error: float
     influence: Tensor
     extras: Extras | None = None
+    width: int = 0
 
     def interval(self, level: float = 0.95) -> Interval:
         """The confidence interval of `fid` (sampling error only; it does not contain the bias)."""
@@ -117,7 +121,7 @@ def score(features: Features, reference: FrechetReference) -> Score:
         corrected -= half_fid / 2
         psi[parity::2] -= half_psi
     errors = [float(found.std()) / n**0.5 for found in (plain, psi)]
-    return Score(n, fid, errors[0], corrected, errors[1], psi)
+    return Score(n, fid, errors[0], corrected, errors[1], psi, width=reference.dim)
 
 
 def extras(
@@ -132,6 +136,11 @@ def compare(
     candidate: Score, baseline: Score, candidate_features: Features, baseline_features: Features
 ) -> Comparison:
     """Compares two scores of the same indices and noise; features give the correlation."""
+    return paired(candidate, baseline, correlation(candidate_features, baseline_features))
+
+
+def paired(candidate: Score, baseline: Score, correlation: float) -> Comparison:
+    """The same where the `correlation` of the paired features is known."""
     if candidate.n != baseline.n:
         raise ValueError(f"a pair needs one n, not {candidate.n} and {baseline.n}")
     difference = candidate.influence - baseline.influence
@@ -139,14 +148,13 @@ def compare(
         gain=baseline.corrected - candidate.corrected,
         raw_gain=baseline.fid - candidate.fid,
         standard_error=float(difference.std()) / candidate.n**0.5,
-        correlation=_mean_correlation(
-            torch.as_tensor(candidate_features), torch.as_tensor(baseline_features)
-        ),
+        correlation=correlation,
     )
 
 
-def _mean_correlation(a: Tensor, b: Tensor) -> float:
+def correlation(candidate: Features, baseline: Features) -> float:
     """Pearson correlation per feature over the pairs, averaged over the features that vary."""
+    a, b = torch.as_tensor(candidate), torch.as_tensor(baseline)
     found = []
     for left, right in zip(torch.split(a, _COLUMNS, 1), torch.split(b, _COLUMNS, 1), strict=True):
         x, y = (part.to(torch.float64) for part in (left, right))

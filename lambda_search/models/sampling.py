@@ -26,7 +26,7 @@ from lambda_search.diffusion.samplers import Prediction
 from lambda_search.diffusion.samplers import StepRule
 from lambda_search.diffusion.samplers import integrate
 from lambda_search.diffusion.samplers import unobserved
-from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
 from lambda_search.models.base import ON_SIGMA
 from lambda_search.models.base import Model
@@ -214,10 +214,10 @@ def to_uint8(images: Tensor) -> Tensor:
     """Images in [−1, 1] as bytes, quantised as the field does: (127.5x + 128) clipped to 0…255.
 
     Raises:
-        LambdaSearchError: for NaN or infinity, which would look like black or white pixels.
+        Diverged: for NaN or infinity, which would look like black or white pixels.
     """
     if not torch.isfinite(images).all():
-        raise LambdaSearchError(
+        raise Diverged(
             "The sampled images hold NaN or infinity.",
             "Take precision fp32 or bf16, clip, or λ nearer to 1.",
         )

@@ -21,19 +21,24 @@ from lambda_search.records.rows import Row
 from lambda_search.records.rows import RowStatus
 from lambda_search.records.rows import network_evaluations
 from lambda_search.records.studies import Attempt
+from lambda_search.records.studies import Driven
 from lambda_search.records.studies import Evaluation
 from lambda_search.records.studies import Event
 from lambda_search.records.studies import EventKind
+from lambda_search.records.studies import Image
 from lambda_search.records.studies import Phase
 from lambda_search.records.studies import Progress
 from lambda_search.records.studies import Study
 from lambda_search.records.studies import StudyState
 from lambda_search.records.studies import Trial
 from lambda_search.records.studies import TrialState
+from lambda_search.records.usage import loading_line
+from lambda_search.records.usage import sampling_line
 
 __all__ = [
     "Attempt",
     "Candidate",
+    "Driven",
     "Evaluation",
     "Event",
     "EventKind",
@@ -41,6 +46,7 @@ __all__ = [
     "Extras",
     "Figures",
     "Identity",
+    "Image",
     "Interval",
     "Origin",
     "OtherCandidate",
@@ -56,5 +62,7 @@ __all__ = [
     "StudyState",
     "Trial",
     "TrialState",
+    "loading_line",
     "network_evaluations",
+    "sampling_line",
 ]

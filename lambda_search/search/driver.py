@@ -1,38 +1,45 @@
 """The driver of one study: ask, score, tell, confirm; everything is committed before it is used.
 
-Restarting is replaying. The `ls_` tables hold the generations and every closed rung, the feature
-files every finished shard, so a driver that starts again walks the same road and computes only
-what is missing. Nothing depends on timing: trials are proposed in generations, rungs close in
-order.
+Restarting is replaying. The record holds the generations and every closed rung, the feature files
+every finished shard, so a driver that starts again walks the same road and computes only what is
+missing. Nothing depends on timing: trials are proposed in generations, rungs close in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from lambda_search.paths import previews_folder
+from lambda_search.errors import Diverged
+from lambda_search.errors import LambdaSearchError
+from lambda_search.events import Events
+from lambda_search.records import Evaluation
+from lambda_search.records import Image
+from lambda_search.records import Row
+from lambda_search.records import Study
+from lambda_search.records import Trial
+from lambda_search.records import TrialState
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.candidates import best_of
+from lambda_search.search.candidates import unscored_leaders
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import settle
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import confirm_start
-from lambda_search.search.progress import Progress
+from lambda_search.search.progress import Tracker
+from lambda_search.search.progress import describe
 from lambda_search.search.proposals import Told
 from lambda_search.search.proposals import propose
 from lambda_search.search.publish import as_evaluation
 from lambda_search.search.publish import as_row
+from lambda_search.search.record import Record
 from lambda_search.search.rungs import promoted
 from lambda_search.search.space import Point
 from lambda_search.store.leases import Lease
-from lambda_search.store.previews import save_preview
 from lambda_search.store.store import Store
-from lambda_search.store.tables import Evaluation
-from lambda_search.store.tables import ScheduleRow
-from lambda_search.store.tables import Study
-from lambda_search.store.tables import Trial
 from lambda_search.work.evaluator import Evaluator
-from lambda_search.work.evaluator import Scored
+from lambda_search.work.evaluator import Result
+from lambda_search.work.recipe import confirm_start
 
 __all__ = ["Driver"]
 
@@ -45,11 +52,12 @@ class Driver:
 
     Arguments:
         plan: the study.
-        study: its row in the store.
+        study: its record.
         lease: the right to write to it.
-        store: the record.
+        store: where it is kept.
         evaluator: scores schedules.
-        progress: is told what happens.
+        tracker: is kept up to date.
+        events: are told what happens.
     """
 
     def __init__(
@@ -59,201 +67,217 @@ class Driver:
         lease: Lease,
         store: Store,
         evaluator: Evaluator,
-        progress: Progress,
+        tracker: Tracker,
+        events: Events,
     ) -> None:
         self._plan = plan
-        self._study = study
-        self._lease = lease
-        self._store = store
         self._evaluator = evaluator
-        self._progress = progress
-        self._baselines: dict[int, Scored] = {}
-        self._known = {e.fingerprint: e for e in store.evaluations(study.id)}
+        self._tracker = tracker
+        self._events = events
+        self._record = Record(study, lease, store)
 
-    def run(self) -> ScheduleRow:
-        """Searches, confirms and publishes; returns the new row."""
+    def run(self) -> Row:
+        """Searches, confirms and publishes; returns the new row.
+
+        Raises:
+            Diverged: if λ = 1 makes images that are not finite.
+            LambdaSearchError: if no candidate makes finite ones, and for all else that fails.
+        """
+        for caution in self._plan.cautions():
+            self._events.say("warning", caution)
         self._evaluator.prepare()
-        trials = self._search()
-        self._progress.phase = "confirm"
-        row = self._confirm(trials)
-        self._progress.phase = "done"
+        self._search()
+        self._tracker.stage = "confirm"
+        row = self._confirm()
+        self._tracker.stage = "done"
+        self._events.say("row", row.verdict)
         return row
-
-    def used_shards(self) -> Iterable[str]:
-        """The names of all shards that the study may have kept."""
-        rungs = self._plan.spec.metric.rungs
-        for trial in self._store.trials(self._study.id):
-            schedule = LambdaSchedule(trial.b, trial.k)
-            yield from self._evaluator.shard_names(schedule, 0, rungs[-1]).values()
-            yield from self._evaluator.all_shards(schedule, *self._confirm_range())
-        yield from self._evaluator.all_shards(_BASELINE, *self._confirm_range())
 
     # Search
 
-    def _search(self) -> list[Trial]:
-        trials = self._store.trials(self._study.id)
-        finished = [trial for trial in trials if trial.finished is not None]
-        self._progress.restore(finished)
+    def _search(self) -> None:
+        ended = [trial for trial in self._record.trials if not trial.is_open]
+        self._tracker.closed(ended)
+        going_on = f", going on after {len(ended)} finished trials" if ended else ""
+        self._events.say("phase", f"searching{going_on}")
         generation = 0
-        while True:
-            members = [trial for trial in trials if trial.generation == generation]
-            if not members:
-                members = self._propose(trials, generation)
-                if not members:
-                    return trials
-                trials.extend(members)
-            if any(trial.finished is None for trial in members):
+        while members := self._record.members(generation) or self._propose(generation):
+            if any(trial.is_open for trial in members):
                 self._run_generation(members)
             generation += 1
 
-    def _propose(self, trials: Sequence[Trial], generation: int) -> list[Trial]:
+    def _propose(self, generation: int) -> list[Trial]:
         """Asks for a generation and commits it; empty when the budget is spent."""
-        search, space = self._plan.spec.search, self._plan.space
-        history = [Told(_point(trial), -trial.gain) for trial in trials if trial.gain is not None]
+        search, space, trials = self._plan.spec.search, self._plan.space, self._record.trials
         points = propose(
             space,
             search.proposals,
             search.trials,
             search.seed,
             generation,
-            history,
+            _told(trials),
             min(search.parallel, search.trials - len(trials)),
         )
-        members = []
-        for number, point in enumerate(points, start=len(trials)):
-            schedule = space.schedule(point)
-            members.append(
-                Trial(
-                    study_id=self._study.id,
-                    number=number,
-                    generation=generation,
-                    b=schedule.b,
-                    k=schedule.k,
-                    mean=point.mean,
-                    slope=point.slope,
-                    state="proposed",
-                )
-            )
-        if members:
-            self._store.propose(self._lease, members)
+        members = [
+            Trial(number, generation, space.schedule(point), point.mean, point.slope)
+            for number, point in enumerate(points, start=len(trials))
+        ]
+        self._record.propose(members)
         return members
 
     def _run_generation(self, members: Sequence[Trial]) -> None:
         """Takes a generation up the rungs."""
-        alive = list(members)
-        numbers = {trial.number for trial in members}
-        rungs = self._plan.spec.metric.rungs
+        alive, last, before = list(members), members[-1].number, None
+        rungs = self._plan.rungs
         for n in rungs:
-            new = self._evaluate(alive, n)
-            gains = {
-                e.trial: e.gain
-                for e in self._known.values()
-                if e.phase == "search" and e.n == n and e.trial <= max(numbers)
-            }
-            going_on = set(promoted(gains, [t.number for t in alive])) if n != rungs[-1] else set()
-            ended = [trial for trial in alive if trial.number not in going_on]
-            finished = [trial for trial in ended if trial.finished is None]
-            for trial in finished:
-                evaluation = self._known[self._name(trial, 0, n)]
-                trial.state = "complete" if n == rungs[-1] else "stopped"
-                trial.n, trial.gain, trial.fid = n, evaluation.gain, evaluation.fid
-            self._store.close_rung(self._lease, new, finished)
-            self._progress.closed(finished)
-            alive = [trial for trial in alive if trial.number in going_on]
+            new, reasons = self._score(alive, n)
+            gains = self._record.gains(n) | {one.trial: one.gain for one in new}
+            gains = {number: gain for number, gain in gains.items() if number <= last}
+            worst = dict.fromkeys([*reasons, *self._diverged_at(n, before, last)], -math.inf)
+            numbers = [trial.number for trial in alive if trial.number in gains]
+            going_on = set(promoted(worst | gains, numbers)) if n != rungs[-1] else set()
+            by_trial = {one.trial: one for one in new}
+            ended = []
+            for trial in alive:
+                if not trial.is_open or trial.number in going_on:
+                    continue
+                reason = reasons.get(trial.number)
+                if reason is not None:
+                    ended.append(replace(trial, state="diverged", reason=reason))
+                    continue
+                found = by_trial.get(trial.number) or self._record.evaluation(trial, n)
+                assert found is not None
+                state: TrialState = "complete" if n == rungs[-1] else "stopped"
+                ended.append(replace(trial, state=state, n=n, gain=found.gain, fid=found.fid))
+            self._record.close(new, ended)
+            self._tracker.closed(ended)
+            for trial in ended:
+                self._events.say("trial", describe(trial))
+            alive, before = [trial for trial in alive if trial.number in going_on], n
+
+    def _diverged_at(self, n: int, before: int | None, last: int) -> list[int]:
+        """The trials up to `last` that diverged at the rung n, the one after `before`."""
+        return [
+            trial.number
+            for trial in self._record.trials
+            if trial.state == "diverged"
+            and trial.number <= last
+            and self._record.evaluation(trial, n) is None
+            and (before is None or self._record.evaluation(trial, before) is not None)
+        ]
+
+    def _score(self, trials: Sequence[Trial], n: int) -> tuple[list[Evaluation], dict[int, str]]:
+        """Scores those of `trials` that have no evaluation at the rung n.
+
+        Returns what is new, and why others diverged, by number.
+        """
+        missing = [
+            trial
+            for trial in trials
+            if trial.state != "diverged" and self._record.evaluation(trial, n) is None
+        ]
+        if not missing:
+            return [], {}
+        new, reasons = [], {}
+        results = self._evaluator.results([trial.schedule for trial in missing], 0, n)
+        for trial, result in zip(missing, results, strict=True):
+            if isinstance(result, Diverged):
+                reasons[trial.number] = result.cause
+            else:
+                new.append(as_evaluation(trial, "search", 0, result, self._name(trial, 0, n)))
+        return new, reasons
 
     # Confirmation
 
-    def _confirm(self, trials: Sequence[Trial]) -> ScheduleRow:
-        first, n = self._confirm_range()
-        confirmed = [trials[0], *self._candidates(trials)]
-        schedules = [LambdaSchedule(trial.b, trial.k) for trial in confirmed]
-        scored = self._evaluator.scores([_BASELINE, *schedules[1:]], first, n, whole=True)
-        baseline = scored[0]
-        against = [result.against(baseline) for result in scored]
-        contenders = [
-            Contender(trial.number, schedule, result.score, comparison)
-            for trial, schedule, result, comparison in zip(
-                confirmed, schedules, scored, against, strict=True
-            )
-        ][1:]
-        outcome = settle(baseline.score, contenders)
-        preview = self._preview(outcome.best.schedule, first, n)
-        evaluations = self._fresh(
-            as_evaluation(
-                trial, "confirm", first, result.score, comparison, self._name(trial, first, n)
-            )
-            for trial, result, comparison in zip(confirmed, scored, against, strict=True)
+    def _confirm(self) -> Row:
+        candidates = self._candidates()
+        first, n = self._round(candidates), self._plan.spec.confirm.samples
+        numbers = ", ".join(str(trial.number) for trial in candidates)
+        self._events.say("phase", f"confirming trial {numbers} and λ = 1 on {n:,} images")
+        schedules = [_BASELINE, *(trial.schedule for trial in candidates)]
+        baseline, *results = self._evaluator.results(schedules, first, n, whole=True)
+        assert isinstance(baseline, Result)  # else it would have been raised
+        compared: list[tuple[Trial, Result]] = []
+        for trial, result in zip(candidates, results, strict=True):
+            if isinstance(result, Diverged):
+                self._events.say(
+                    "warning", f"trial {trial.number} diverged in confirmation: {result.cause}"
+                )
+            else:
+                compared.append((trial, result))
+        if not compared:
+            raise _nothing_finite()
+        outcome = settle(
+            baseline.score,
+            [
+                Contender(trial.number, trial.schedule, result.score, result.against)
+                for trial, result in compared
+            ],
         )
+        best = outcome.best.schedule
+        preview = self._evaluator.name(best, first, n)
         row = as_row(
-            outcome,
-            scored,
-            contenders,
-            self._plan,
-            self._study,
-            first,
-            self._evaluator.identity,
-            preview,
+            outcome, baseline, compared, self._plan, first, self._evaluator.identity, preview
         )
-        return self._store.publish(self._lease, row, evaluations)
+        evaluations = [
+            as_evaluation(trial, "confirm", first, result, self._name(trial, first, n))
+            for trial, result in [(self._record.trials[0], baseline), *compared]
+            if self._record.evaluation(trial, n, "confirm", first) is None
+        ]
+        pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
+        captions = "λ = 1", f"λ = {best}"
+        images = [Image(*one) for one in zip(captions, pictures, strict=True)]
+        return self._record.publish(row, evaluations, images, self._plan.decides())
 
-    def _preview(self, schedule: LambdaSchedule, first: int, n: int) -> str:
-        """Keeps a few images at λ = 1 and at `schedule`, for the report; returns their name."""
-        name = self._evaluator.name(schedule, first, n)
-        images = self._evaluator.preview([_BASELINE, schedule], first, _PREVIEW_IMAGES)
-        save_preview(previews_folder(), name, *images)
-        return name
+    def _candidates(self) -> list[Trial]:
+        """Whom to confirm: the best at the last rung, λ = 1 apart."""
+        last, top = self._plan.rungs[-1], self._plan.spec.confirm.top
+        closed = [
+            trial
+            for trial in self._record.trials
+            if trial.gain is not None and not trial.schedule.is_identity
+        ]
+        leaders = unscored_leaders(closed, self._record.gains(last), self._plan.rungs, top)
+        new, reasons = self._score(leaders, last)
+        self._record.close(new)
+        for number, reason in reasons.items():
+            self._events.say("warning", f"trial {number} diverged on {last:,} images: {reason}")
+        best = best_of(closed, self._record.gains(last))[:top]
+        if not best:
+            raise _nothing_finite()
+        return best
 
-    def _candidates(self, trials: Sequence[Trial]) -> list[Trial]:
-        """The best trials at the highest rung that any of them reached, λ = 1 apart."""
-        others = [t for t in trials if (t.b, t.k) != (1.0, 0.0) and t.gain is not None]
-        reached = max((t.n or 0) for t in others)
-        best = sorted(
-            (t for t in others if t.n == reached), key=lambda t: (-(t.gain or 0.0), t.number)
-        )
-        distinct: dict[tuple[float, float], Trial] = {}
-        for trial in best:
-            distinct.setdefault((trial.b, trial.k), trial)
-        return list(distinct.values())[: self._plan.spec.confirm.top]
-
-    def _confirm_range(self) -> tuple[int, int]:
-        return confirm_start(self._plan.batch), self._plan.spec.confirm.samples
-
-    # Scores
-
-    def _evaluate(self, trials: Sequence[Trial], n: int) -> list[Evaluation]:
-        """Scores those of `trials` that have no evaluation at the rung n; returns the new ones."""
-        missing = [trial for trial in trials if self._name(trial, 0, n) not in self._known]
-        if not missing:
-            return []
-        schedules = [LambdaSchedule(trial.b, trial.k) for trial in missing]
-        if n not in self._baselines:
-            schedules.insert(0, _BASELINE)
-        scored = self._evaluator.scores(schedules, 0, n)
-        if n not in self._baselines:
-            self._baselines[n] = scored.pop(0)
-        baseline = self._baselines[n]
-        return self._fresh(
-            as_evaluation(
-                trial,
-                "search",
-                0,
-                result.score,
-                result.against(baseline),
-                self._name(trial, 0, n),
-            )
-            for trial, result in zip(missing, scored, strict=True)
-        )
-
-    def _fresh(self, evaluations: Iterable[Evaluation]) -> list[Evaluation]:
-        """Those of `evaluations` that the record does not have; from now on they are known."""
-        new = [e for e in evaluations if e.fingerprint not in self._known]
-        self._known |= {e.fingerprint: e for e in new}
-        return new
+    def _round(self, candidates: Sequence[Trial]) -> int:
+        """The first index of this confirmation: its own, unless it only repeats the last one."""
+        batch, n = self._plan.batch, self._plan.spec.confirm.samples
+        rounds = self._record.confirmations()
+        if not rounds:
+            return confirm_start(batch)
+        first, looked = max(rounds.items())
+        numbers = {0, *(trial.number for trial in candidates)}
+        if {one.trial for one in looked} == numbers and all(one.n == n for one in looked):
+            return first
+        after = max(one.first + one.n for many in rounds.values() for one in many)
+        return max(confirm_start(batch), -(-after // batch) * batch)
 
     def _name(self, trial: Trial, first: int, n: int) -> str:
-        schedule = LambdaSchedule(trial.b, trial.k)
-        return f"{trial.number:05d}{self._evaluator.name(schedule, first, n)[:59]}"
+        return f"{trial.number:05d}{self._evaluator.name(trial.schedule, first, n)[:59]}"
 
 
-def _point(trial: Trial) -> Point:
-    return Point(trial.mean, trial.slope)
+def _told(trials: Sequence[Trial]) -> list[Told]:
+    """What proposals are told: differences to λ = 1, and of diverged trials one that is worse."""
+    values = [-trial.gain for trial in trials if trial.gain is not None]
+    highest, lowest = max(values, default=0.0), min(values, default=0.0)
+    worst = highest + (highest - lowest or 1.0)
+    return [
+        Told(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
+        for trial in trials
+        if not trial.is_open
+    ]
+
+
+def _nothing_finite() -> LambdaSearchError:
+    return LambdaSearchError(
+        "No candidate makes finite images.",
+        "Narrow search.mean and search.slope towards λ = 1, or take precision fp32.",
+    )

@@ -23,7 +23,7 @@ from lambda_search.search.plan import assemble
 from lambda_search.spec import MeasureSpec
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
-from lambda_search.work.tasks import Measure
+from lambda_search.work.recipe import Measure
 
 __all__ = ["Missing", "MissingWeights", "missing_metric", "model_of", "outline"]
 
@@ -105,7 +105,7 @@ def outline(spec: StudySpec, model: Model | None) -> Plan:
         steps = len(model.grid(sampling))
     weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)
     measures = tuple(Measure(m.extractor, "", m.reference, "") for m in spec.metric.measures)
-    return assemble(spec, sampling, steps, weights, measures, widths=())
+    return assemble(spec, sampling, steps, weights, measures)
 
 
 def _advice(spec: ModelSpec) -> str:

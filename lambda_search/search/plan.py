@@ -7,22 +7,22 @@ from math import ceil
 
 import torch
 
-from lambda_search.metrics.extractors.registry import Extractor
-from lambda_search.metrics.extractors.registry import load_extractor
-from lambda_search.metrics.references.load import Reference
-from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
-from lambda_search.paths import references_folder
+from lambda_search.search.confirm import enough_images
+from lambda_search.search.proposals import check_candidates
+from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
 from lambda_search.setting import Sampling
 from lambda_search.setting import Setting
-from lambda_search.spec import CONFIRM_FROM
+from lambda_search.setting import fingerprint
 from lambda_search.spec import StudySpec
-from lambda_search.work.tasks import Measure
-from lambda_search.work.tasks import Recipe
+from lambda_search.work.contents import libraries_of
+from lambda_search.work.context import resolve_measure
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import Recipe
 
-__all__ = ["Plan", "assemble", "confirm_start", "resolve", "resolve_measure"]
+__all__ = ["Plan", "assemble", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,67 @@ class Plan:
         setting: what its rows hold for.
         recipe: what workers need.
         space: where λ is looked for; `space.steps` is the real length of the grid.
-        widths: d, the width of each measure's features.
     """
 
     spec: StudySpec
     setting: Setting
     recipe: Recipe
     space: Space
-    widths: tuple[int, ...]
 
     @property
     def batch(self) -> int:
         """B, the images of a shard."""
-        return self.recipe.sampling.options.batch
+        return self.recipe.batch
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Numbers of images at which trials are compared; from d where the file leaves it open."""
+        return self.spec.metric.rungs or default_rungs(self._width, self.batch)
+
+    @property
+    def _width(self) -> int:
+        return self.recipe.measures[0].width
+
+    def decides(self) -> str:
+        """Digest of all that decides the study's numbers, however its file says it.
+
+        Labels, the places of files and the spelling of equal values are no part of it.
+        """
+        search, confirm = self.spec.search, self.spec.confirm
+        return fingerprint(
+            {
+                "setting": self.setting.key,
+                "measures": [
+                    [one.extractor_fingerprint, one.reference_fingerprint]
+                    for one in self.recipe.measures
+                ],
+                "mean": self.space.mean,
+                "slope": self.space.slope,
+                "steps": self.space.steps,
+                "trials": search.trials,
+                "parallel": search.parallel,
+                "proposals": search.proposals,
+                "seed": search.seed,
+                "rungs": self.rungs,
+                "top": confirm.top,
+                "samples": confirm.samples,
+            }
+        )
+
+    def cautions(self) -> tuple[str, ...]:
+        """What will make the study's outcome weak, in words."""
+        found, enough = [], enough_images(self._width)
+        if self.rungs[0] < self._width:
+            found.append(
+                f"below {self._width:,} images, the features' width, trials are hard to rank; the "
+                f"first rung has {self.rungs[0]:,}"
+            )
+        if self.spec.confirm.samples < enough:
+            found.append(
+                f"confirm.samples is {self.spec.confirm.samples:,}; below {enough:,}, four times "
+                "the features' width, no gain can be confirmed"
+            )
+        return tuple(found)
 
     def shards(self, n: int) -> int:
         """How many shards hold n images."""
@@ -59,22 +107,16 @@ class Plan:
 
     def most_images(self) -> int:
         """Images that the search and the confirmation make if every second trial goes on."""
-        rungs = self.spec.metric.rungs
         alive, before, shards = self.spec.search.trials, 0, 0
-        for n in rungs:
+        for n in self.rungs:
             shards += alive * (self.shards(n) - self.shards(before))
             alive, before = alive // 2 + 1, n
         return shards * self.batch + self.confirm_images()
 
     def most_feature_bytes(self) -> int:
         """What their float32 features take on disk."""
-        ranking, *others = self.widths
+        ranking, *others = (measure.width for measure in self.recipe.measures)
         return 4 * (self.most_images() * ranking + self.confirm_images() * sum(others))
-
-
-def confirm_start(batch: int) -> int:
-    """The first index of confirmation: the first whole batch from 10⁶ on."""
-    return ceil(CONFIRM_FROM / batch) * batch
 
 
 def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
@@ -95,8 +137,8 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     cpu = torch.device("cpu")
     used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
     measures = tuple(measure for measure, _, _ in used)
-    widths = tuple(extractor.dim for _, extractor, _ in used)
-    return assemble(spec, sampling, steps, (model.sha256, model.definition), measures, widths)
+    libraries = libraries_of(model, *(extractor for _, extractor, _ in used))
+    return assemble(spec, sampling, steps, (model.sha256, model.definition), measures, libraries)
 
 
 def assemble(
@@ -105,7 +147,7 @@ def assemble(
     steps: int,
     model: tuple[str, str],
     measures: tuple[Measure, ...],
-    widths: tuple[int, ...],
+    libraries: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of a study.
 
@@ -115,10 +157,10 @@ def assemble(
         steps: the real length of its grid.
         model: SHA-256 of its weights and of their definition.
         measures: what its metric names.
-        widths: d, the width of each one's features.
+        libraries: whose code the model and the extractors run.
 
     Raises:
-        UsageError: if λ reaches zero in the ranges that are searched.
+        UsageError: if λ reaches zero in the ranges that are searched, or can only be 1.
     """
     setting = Setting(
         **dict(sampling),
@@ -139,19 +181,8 @@ def assemble(
         sampling=sampling,
         seed=spec.search.seed,
         measures=measures,
+        libraries=libraries,
     )
-    return Plan(spec, setting, recipe, Space.of(spec, steps), widths)
-
-
-def resolve_measure(
-    extractor: str, reference: str, device: torch.device
-) -> tuple[Measure, Extractor, Reference]:
-    """A measure with what its names stand for, the extractor on `device`.
-
-    Raises:
-        UsageError: if either is missing, unreadable, or does not belong to the other.
-    """
-    extract = load_extractor(extractor, device)
-    target = load_reference(reference, extract, cache=references_folder())
-    measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint)
-    return measure, extract, target
+    search, space = spec.search, Space.of(spec, steps)
+    check_candidates(space, search.proposals, search.trials, search.seed)
+    return Plan(spec, setting, recipe, space)

@@ -1,86 +1,86 @@
-"""What a running study tells those who watch."""
+"""How far a study is, kept up to date by its driver and shown by whoever asks."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
+from datetime import UTC
+from datetime import datetime
 from typing import Literal
+from typing import TypeAlias
 
-from lambda_search.schedule import LambdaSchedule
-from lambda_search.store.tables import Trial
-from lambda_search.work.evaluator import Meter
+from lambda_search.records import Progress
+from lambda_search.records import Trial
+from lambda_search.work.meter import Meter
 
-__all__ = ["Progress", "describe", "rank"]
+__all__ = ["Stage", "Tracker", "describe"]
+
+Stage: TypeAlias = Literal["search", "confirm", "done", "stopped", "failed"]
 
 
-@dataclass
-class Progress:
-    """One study's state, written by its driver and read by whoever shows it.
+class Tracker:
+    """One study's state, written by its driver and read by other threads.
 
     Arguments:
-        name: the study's.
-        trials_total: the budget.
-        images_expected: search and confirmation together, about.
-        phase: what it does.
-        trials_done: closed trials.
-        best: trial with the largest gain so far, λ = 1 apart.
-        meter: images and seconds.
-        news: one line per closed trial or event, for whoever prints lines.
+        study: its name.
     """
 
-    name: str
-    trials_total: int
-    images_expected: int
-    phase: Literal["search", "confirm", "done", "failed"] = "search"
-    trials_done: int = 0
-    best: Trial | None = None
-    meter: Meter = field(default_factory=Meter)
-    news: deque[str] = field(default_factory=deque)
-    began: float = field(default_factory=time.monotonic)
+    def __init__(self, study: str) -> None:
+        self.stage: Stage = "search"
+        self.meter = Meter()
+        self._study = study
+        self._trials_total = 0
+        self._images_expected = 0
+        self._began = time.monotonic()
+        self._done = 0
+        self._best: Trial | None = None
 
-    def restore(self, finished: Sequence[Trial]) -> None:
-        """Takes over what an earlier driver did."""
-        if finished:
-            self.news.append(f"{self.name}: going on after {len(finished)} finished trials")
-        self._count(finished)
+    def expect(self, trials: int, images: int) -> None:
+        """The budget, and about how many images search and confirmation make together."""
+        self._trials_total, self._images_expected = trials, images
 
-    def closed(self, finished: Sequence[Trial]) -> None:
-        """Trials that go no further."""
-        self._count(finished)
-        for trial in finished:
-            self.news.append(f"{self.name}: {describe(trial)}")
+    def closed(self, ended: Sequence[Trial]) -> None:
+        """Trials that go no further, or went no further under an earlier driver."""
+        self._done += len(ended)
+        scored = [trial for trial in ended if trial.number and trial.gain is not None]
+        if self._best is not None:
+            scored.append(self._best)
+        self._best = max(scored, key=_rank, default=None)
 
-    def images_per_second(self) -> float:
-        """Computed images over wall time."""
-        return self.meter.images / max(time.monotonic() - self.began, 1e-9)
+    def snapshot(self) -> Progress:
+        """How far it is now."""
+        meter, best = self.meter, self._best
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        return Progress(
+            study=self._study,
+            phase=self.stage,
+            trials_done=self._done,
+            trials_total=self._trials_total,
+            images=meter.images + meter.reused,
+            images_expected=self._images_expected,
+            made=meter.images,
+            images_per_second=meter.images / seconds,
+            useful_seconds=meter.network_seconds + meter.feature_seconds,
+            best=None if best is None else best.schedule,
+            best_gain=None if best is None else best.gain,
+            best_n=None if best is None else best.n,
+            at=datetime.now(UTC),
+        )
 
-    def share_done(self) -> float:
-        """About how much of the work is behind, 0 to 1."""
-        if self.phase == "done":
-            return 1.0
-        return min(0.99, (self.meter.images + self.meter.reused) / self.images_expected)
 
-    def _count(self, finished: Sequence[Trial]) -> None:
-        self.trials_done += len(finished)
-        for trial in finished:
-            if trial.number != 0 and (self.best is None or rank(trial) > rank(self.best)):
-                self.best = trial
-
-
-def rank(trial: Trial) -> tuple[int, float]:
-    """Orders closed trials: those on more images first, then by gain."""
-    return trial.n or 0, trial.gain or 0.0
+def _rank(trial: Trial) -> tuple[int, float, int]:
+    """Orders closed trials: those on more images first, then by gain, then the earlier one."""
+    return trial.n or 0, trial.gain or 0.0, -trial.number
 
 
 def describe(trial: Trial) -> str:
     """One line about a closed trial."""
+    if trial.state == "diverged":
+        return f"trial {trial.number}  λ = {trial.schedule}  diverged: {trial.reason}"
     if trial.number == 0:
         return f"trial 0  λ = 1  FID {trial.fid:.3f}  n = {trial.n:,}"
-    schedule = LambdaSchedule(trial.b, trial.k)
     return (
-        f"trial {trial.number}  λ = {schedule}  FID {trial.fid:.3f}  gain {trial.gain:+.3f}  "
-        f"n = {trial.n:,}{'  stopped early' if trial.state == 'stopped' else ''}"
+        f"trial {trial.number}  λ = {trial.schedule}  FID {trial.fid:.3f}  "
+        f"gain {trial.gain:+.3f}  n = {trial.n:,}"
+        f"{'  stopped early' if trial.state == 'stopped' else ''}"
     )

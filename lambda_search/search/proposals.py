@@ -4,6 +4,10 @@ A generation's proposals depend on (seed, generation, history) alone: a fresh in
 filled with the recorded trials, all COMPLETE with their bias-corrected difference to λ = 1 (the GP
 ignores pruned trials), and a fresh sampler with a seed of its own is asked. No state outlives a
 generation, so a restarted driver proposes the same points.
+
+A model that knows no point of the ranges, since they were changed, is not asked: a Sobol sequence
+of that generation's own stands in. A point that a model proposes again (the Gaussian process does,
+at the ends of a range) is moved a little, by the generation's own random numbers.
 """
 
 from __future__ import annotations
@@ -21,15 +25,26 @@ from optuna.samplers import GPSampler
 from optuna.samplers import QMCSampler
 from optuna.samplers import TPESampler
 
+from lambda_search.errors import UsageError
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 
-__all__ = ["IDENTITY", "Told", "propose"]
+__all__ = ["IDENTITY", "Told", "check_candidates", "propose"]
 
 IDENTITY = Point(mean=1.0, slope=0.0)
 """λ = 1, always trial 0."""
 
 _GRID_SLOPES = 3
+
+_SAME = 1e-3
+"""Points repeat each other if both coordinates are as near, in widths of the ranges."""
+
+_NUDGE = 0.05
+"""How far a repeated point is moved at first, in widths of the ranges."""
+
+_ATTEMPTS = 64
+
+_FEW = 8
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -63,13 +78,19 @@ def propose(
     if kind == "grid":
         return [IDENTITY, *_grid(space, trials - 1)][first : first + count]
     opening = [IDENTITY, space.published_centre()]
-    startup = trials if kind == "qmc" else min(10, max(4, trials // 3))
-    fixed = max(0, min(count, startup - first))
+    fixed = max(0, min(count, _startup(kind, trials) - first))
     if fixed:
         opening += _sobol(space, seed, max(0, first + fixed - len(opening)))
     points = opening[first : first + fixed]
     if count > fixed:
-        points += _ask(space, _model(kind, seed, generation), history, count - fixed)
+        own_seed = int(np.random.SeedSequence([seed, generation]).generate_state(1)[0])
+        inside = [told for told in history if space.contains(told.point)]
+        if history and not inside:
+            points += _sobol(space, own_seed, count - fixed)
+        else:
+            asked = _ask(space, _model(kind, own_seed), inside, count - fixed)
+            known = [*(told.point for told in history), *points]
+            points += _apart(space, asked, known, own_seed)
     return (
         [points[0], *map(space.rounded, points[1:])]
         if first == 0
@@ -77,15 +98,36 @@ def propose(
     )
 
 
-def _model(kind: str, seed: int, generation: int) -> BaseSampler:
-    own_seed = int(np.random.SeedSequence([seed, generation]).generate_state(1)[0])
+def check_candidates(space: Space, kind: str, trials: int, seed: int) -> None:
+    """Raises UsageError if a study's proposals can only be λ = 1."""
+    if kind in ("gp", "tpe") and trials > _startup(kind, trials):
+        return  # a model moves what it has proposed before
+    for count in (min(trials, _FEW), trials):
+        points = propose(space, kind, trials, seed, 0, (), count)
+        if any(not space.schedule(point).is_identity for point in points):
+            return
+    raise UsageError(
+        "λ = 1 is the only candidate of this study.",
+        "Widen search.mean or search.slope, or raise search.trials.",
+    )
+
+
+def _startup(kind: str, trials: int) -> int:
+    """How many points are proposed before a model is asked."""
+    return trials if kind == "qmc" else min(10, max(4, trials // 3))
+
+
+def _model(kind: str, seed: int) -> BaseSampler:
     if kind == "tpe":
-        return TPESampler(seed=own_seed, n_startup_trials=0, constant_liar=True)
-    return GPSampler(seed=own_seed, n_startup_trials=0)
+        return TPESampler(seed=seed, n_startup_trials=0, constant_liar=True)
+    return GPSampler(seed=seed, n_startup_trials=0)
 
 
 def _ask(space: Space, sampler: BaseSampler, history: Sequence[Told], count: int) -> list[Point]:
-    """Asks `sampler`, told of `history`, for `count` points at once (pending ones repel)."""
+    """Asks `sampler`, told of `history` (in the ranges), for `count` points at once.
+
+    Pending ones repel.
+    """
     distributions: dict[str, BaseDistribution] = {
         "mean": FloatDistribution(*space.mean),
         "slope": FloatDistribution(*space.slope),
@@ -94,15 +136,31 @@ def _ask(space: Space, sampler: BaseSampler, history: Sequence[Told], count: int
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(sampler=sampler)
     for told in history:
-        if space.contains(told.point):
-            params = {"mean": told.point.mean, "slope": told.point.slope}
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=params, distributions=distributions, value=told.value
-                )
-            )
+        params = {"mean": told.point.mean, "slope": told.point.slope}
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=distributions, value=told.value)
+        )
     asked = [study.ask(distributions).params for _ in range(count)]
     return [Point(params["mean"], params["slope"]) for params in asked]
+
+
+def _apart(
+    space: Space, points: Sequence[Point], known: Sequence[Point], seed: int
+) -> list[Point]:
+    """`points`, with those that repeat one of `known` or of each other moved inside the ranges."""
+    generator = np.random.default_rng(seed)
+    found: list[Point] = []
+    for point in map(space.rounded, points):
+        moved = point
+        for attempt in range(_ATTEMPTS):
+            if not any(space.near(moved, other, _SAME) for other in (*known, *found)):
+                break
+            reach = _NUDGE * (1 + attempt / 8)
+            moved = space.rounded(
+                space.moved(point, *generator.uniform(-reach, reach, 2).tolist())
+            )
+        found.append(moved)
+    return found
 
 
 def _sobol(space: Space, seed: int, count: int) -> list[Point]:

@@ -1,38 +1,44 @@
-"""From scores to the rows that keep them."""
+"""From results to the records that keep them."""
 
 from __future__ import annotations
 
+import getpass
 import platform
-from collections.abc import Mapping
+import socket
 from collections.abc import Sequence
-from dataclasses import asdict
+from datetime import UTC
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version
-from typing import Any
 
-from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
+from lambda_search.records import Candidate
+from lambda_search.records import Evaluation
+from lambda_search.records import Figures
+from lambda_search.records import Identity
+from lambda_search.records import Origin
+from lambda_search.records import OtherCandidate
+from lambda_search.records import OtherMeasure
+from lambda_search.records import Phase
+from lambda_search.records import Provenance
+from lambda_search.records import Row
+from lambda_search.records import Trial
 from lambda_search.search.confirm import Confirmation
-from lambda_search.search.confirm import Contender
 from lambda_search.search.plan import Plan
-from lambda_search.store.tables import Evaluation
-from lambda_search.store.tables import ScheduleRow
-from lambda_search.store.tables import Study
-from lambda_search.store.tables import Trial
-from lambda_search.work.evaluator import Scored
+from lambda_search.work.evaluator import Result
 
 __all__ = ["as_evaluation", "as_row"]
 
+_DISTRIBUTION = "lambda-search"
 
-def as_evaluation(
-    trial: Trial, phase: str, first: int, score: Score, against: Comparison, name: str
-) -> Evaluation:
+
+def as_evaluation(trial: Trial, phase: Phase, first: int, result: Result, name: str) -> Evaluation:
     """What is kept of one scored schedule."""
+    score, against = result.score, result.against
     return Evaluation(
-        study_id=trial.study_id,
-        fingerprint=name,
         trial=trial.number,
         phase=phase,
-        first_index=first,
+        first=first,
         n=score.n,
         fid=score.fid,
         corrected=score.corrected,
@@ -41,113 +47,140 @@ def as_evaluation(
         raw_gain=against.raw_gain,
         gain_standard_error=against.standard_error,
         correlation=against.correlation,
+        fingerprint=name,
     )
 
 
 def as_row(
     outcome: Confirmation,
-    scored: Sequence[Scored],
-    contenders: Sequence[Contender],
+    baseline: Result,
+    candidates: Sequence[tuple[Trial, Result]],
     plan: Plan,
-    study: Study,
     first: int,
-    identity: Mapping[str, object],
+    identity: Identity,
     preview: str,
-) -> ScheduleRow:
+) -> Row:
     """The entry of the lookup table that a confirmation makes.
 
     Arguments:
         outcome: what was settled.
-        scored: λ = 1, then each of `contenders`, on every measure.
-        contenders, plan, study: what was confirmed.
+        baseline: λ = 1, on every measure.
+        candidates: what was compared with it.
+        plan: the study.
         first: index of the first image.
         identity: what the numbers depend on besides the setting.
-        preview: name of the images kept for people.
+        preview: name of the pictures kept for people.
     """
-    baseline = scored[0].score
-    fid, at_one = outcome.score.interval(), baseline.interval()
-    return ScheduleRow(
-        setting_id=study.setting_id,
-        study_id=study.id,
-        trial=outcome.trial,
-        b=outcome.schedule.b,
-        k=outcome.schedule.k,
-        lambdas=list(outcome.schedule.values(plan.space.steps)),
+    at_one = baseline.score
+    return Row(
+        schedule=outcome.schedule,
+        lambdas=tuple(outcome.schedule.values(plan.space.steps)),
+        setting=plan.setting,
         status=outcome.status,
         verdict=outcome.verdict,
-        n=baseline.n,
+        n=at_one.n,
         fid=outcome.score.fid,
-        fid_low=fid.low,
-        fid_high=fid.high,
-        baseline_fid=baseline.fid,
-        baseline_low=at_one.low,
-        baseline_high=at_one.high,
+        fid_interval=outcome.score.interval(),
+        baseline_fid=at_one.fid,
+        baseline_interval=at_one.interval(),
         gain=outcome.gain,
-        gain_low=outcome.interval.low,
-        gain_high=outcome.interval.high,
-        gain_level=outcome.interval.level,
-        provenance=_provenance(scored, contenders, plan, first, identity) | {"preview": preview},
+        gain_interval=outcome.interval,
+        provenance=Provenance(
+            study=plan.spec.name,
+            framework=plan.recipe.framework,
+            checkpoint=plan.spec.model.checkpoint,
+            config=plan.spec.model.config,
+            extractor=plan.setting.extractor,
+            reference=plan.setting.reference,
+            seed=plan.recipe.seed,
+            rungs=plan.rungs,
+            confirm_indices=(first, first + at_one.n),
+            baseline=_figures(at_one),
+            candidates=tuple(_candidate(*one) for one in candidates),
+            trial=outcome.best.trial,
+            also=_other_measures(baseline, candidates, plan),
+            identity=identity,
+            versions=_versions(),
+            preview=preview,
+        ),
+        origin=_origin(),
+        created=datetime.now(UTC),
     )
 
 
-def _provenance(
-    scored: Sequence[Scored],
-    contenders: Sequence[Contender],
-    plan: Plan,
-    first: int,
-    identity: Mapping[str, object],
-) -> dict[str, Any]:
-    baseline, *candidates = scored
-    return {
-        "study": plan.spec.name,
-        "framework": plan.recipe.framework,
-        "checkpoint": plan.spec.model.checkpoint,
-        "config": plan.spec.model.config,
-        "seed": plan.recipe.seed,
-        "search_images": list(plan.spec.metric.rungs),
-        "confirm_indices": [first, first + plan.spec.confirm.samples],
-        "baseline": _figures(baseline),
-        "candidates": [
-            {"trial": c.trial, "b": c.schedule.b, "k": c.schedule.k} | _figures(one, baseline)
-            for c, one in zip(contenders, candidates, strict=True)
-        ],
-        "also": [
-            {
-                "extractor": measure.extractor_label,
-                "reference": measure.reference_label,
-                "baseline": _figures(at_one),
-                "candidates": [
-                    {"trial": c.trial} | _figures(one.also[place], at_one)
-                    for c, one in zip(contenders, candidates, strict=True)
-                ],
-            }
-            for place, (measure, at_one) in enumerate(
-                zip(plan.recipe.measures[1:], baseline.also, strict=True)
-            )
-        ],
-        "identity": dict(identity),
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: version(name)
-                for name in ("lambda-search", "torch", "diffusers", "numpy", "optuna")
-            },
-        },
-    }
+def _figures(score: Score) -> Figures:
+    extras = score.extras
+    return Figures(
+        score.fid,
+        score.corrected,
+        None if extras is None else extras.fid_at_infinity,
+        None if extras is None else extras.kid,
+    )
 
 
-def _figures(found: Scored, baseline: Scored | None = None) -> dict[str, Any]:
-    """A score in numbers; against λ = 1 where that is given."""
-    score = found.score
-    figures: dict[str, Any] = {"fid": score.fid, "corrected": score.corrected}
-    if score.extras is not None:
-        figures |= asdict(score.extras)
-    if baseline is not None:
-        against = found.against(baseline)
-        figures |= {
-            "gain": against.gain,
-            "raw_gain": against.raw_gain,
-            "gain_standard_error": against.standard_error,
-            "correlation": against.correlation,
-        }
-    return figures
+def _candidate(trial: Trial, result: Result) -> Candidate:
+    at_lambda, against = _figures(result.score), result.against
+    return Candidate(
+        trial=trial.number,
+        b=trial.schedule.b,
+        k=trial.schedule.k,
+        fid=at_lambda.fid,
+        corrected=at_lambda.corrected,
+        gain=against.gain,
+        raw_gain=against.raw_gain,
+        gain_standard_error=against.standard_error,
+        correlation=against.correlation,
+        fid_at_infinity=at_lambda.fid_at_infinity,
+        kid=at_lambda.kid,
+    )
+
+
+def _other_measures(
+    baseline: Result, candidates: Sequence[tuple[Trial, Result]], plan: Plan
+) -> tuple[OtherMeasure, ...]:
+    return tuple(
+        OtherMeasure(
+            extractor=measure.extractor_label,
+            reference=measure.reference_label,
+            baseline=_figures(at_one.score),
+            candidates=tuple(
+                _other_candidate(trial, result.also[place]) for trial, result in candidates
+            ),
+        )
+        for place, (measure, at_one) in enumerate(
+            zip(plan.recipe.measures[1:], baseline.also, strict=True)
+        )
+    )
+
+
+def _other_candidate(trial: Trial, result: Result) -> OtherCandidate:
+    at_lambda, against = _figures(result.score), result.against
+    return OtherCandidate(
+        trial=trial.number,
+        fid=at_lambda.fid,
+        corrected=at_lambda.corrected,
+        gain=against.gain,
+        raw_gain=against.raw_gain,
+        gain_standard_error=against.standard_error,
+        correlation=against.correlation,
+        fid_at_infinity=at_lambda.fid_at_infinity,
+        kid=at_lambda.kid,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in (_DISTRIBUTION, "torch", "diffusers", "numpy", "optuna"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _origin() -> Origin:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        user = ""
+    return Origin(f"{user}@{socket.gethostname()}", f"{_DISTRIBUTION} {version(_DISTRIBUTION)}")

@@ -53,6 +53,19 @@ class Space:
             and self.slope[0] <= point.slope <= self.slope[1]
         )
 
+    def near(self, a: Point, b: Point, share: float) -> bool:
+        """Whether two points differ by at most `share` of each range's width."""
+        return abs(a.mean - b.mean) <= share * (self.mean[1] - self.mean[0]) and abs(
+            a.slope - b.slope
+        ) <= share * (self.slope[1] - self.slope[0])
+
+    def moved(self, point: Point, mean: float, slope: float) -> Point:
+        """The point moved by shares of the ranges' widths, clipped to the ranges."""
+        return Point(
+            _clip(point.mean + mean * (self.mean[1] - self.mean[0]), self.mean),
+            _clip(point.slope + slope * (self.slope[1] - self.slope[0]), self.slope),
+        )
+
     def rounded(self, point: Point) -> Point:
         """The point at a resolution that people can read: 1e-5 in λ(i); inside the ranges."""
         return Point(

@@ -1,1 +1,1 @@
-"""The record: SQL tables, the lookup of the best schedules, leases, and the files of features."""
+"""The record: SQL tables, the lookup of the best schedules, and leases."""

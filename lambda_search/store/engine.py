@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy import Engine
@@ -17,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import OperationalError
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
@@ -28,14 +32,18 @@ __all__ = [
     "missing_file",
     "one_at_a_time",
     "open_engine",
+    "patiently",
     "upgrade",
     "writing",
 ]
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test holds it to the files."""
 
 VERSION_TABLE = "ls_alembic_version"
+
+T = TypeVar("T")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 def open_engine(url: str) -> Engine:
@@ -132,6 +140,37 @@ def explain(engine: Engine) -> Iterator[None]:
         else:
             hint = "Check --store (or LAMBDA_SEARCH_STORE), the server, and its permissions."
         raise LambdaSearchError(f"The store {address} failed: {reason}.", hint) from error
+
+
+def patiently(engine: Engine, patience: float, action: Callable[[], T]) -> T:
+    """What `action` returns; it is done again while a server is away, for `patience` seconds.
+
+    `action` is one transaction, and does nothing if it is committed already: where the connection
+    breaks in the commit, nobody knows whether it was.
+
+    Raises:
+        LambdaSearchError: with a next step, for what does not pass.
+    """
+    began, pause = time.monotonic(), _FIRST_PAUSE
+    while True:
+        try:
+            with explain(engine):
+                return action()
+        except LambdaSearchError as error:
+            waited = time.monotonic() - began
+            if not _may_pass(engine, error.__cause__) or waited + pause > patience:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _may_pass(engine: Engine, error: BaseException | None) -> bool:
+    """Whether the error says that a server is away: it restarts, or the network is broken."""
+    if engine.dialect.name != "postgresql" or not isinstance(error, DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None) or ""
+    refused = state.startswith(("28", "3D", "53100"))  # password, no such database, disk full
+    return (error.connection_invalidated or isinstance(error, OperationalError)) and not refused
 
 
 def _version(engine: Engine) -> str | None:

@@ -1,33 +1,52 @@
 """Leases: who may write to a study.
 
-A driver holds the lease row of its study and renews it. When a lease expires, or its owner is a
-dead process of this host, another driver takes the study over with a higher fencing number; every
-write names its number, so a driver that lost its lease cannot write. Time is the database's.
+A driver holds the lease of its study and renews it. When a lease ends, or its owner is known to be
+dead, another driver takes the study over with a higher fencing number; every write names its
+number, so a driver that lost its lease cannot write. Time is the database's.
+
+The lease carries a random token, and the owner keeps a file of that name locked. Whoever finds
+that very file and gets its lock knows that the owner is dead, whatever the clocks, process numbers
+and host names say; everybody else waits until the lease ends.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import psutil
-from sqlalchemy import Engine
+from filelock import FileLock
+from filelock import Timeout
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.errors import LambdaSearchError
-from lambda_search.errors import UsageError
+from lambda_search.paths import leases_folder
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
-from lambda_search.store.engine import writing
-from lambda_search.store.tables import Study
+from lambda_search.store.tables import AttemptRow
+from lambda_search.store.tables import StudyRow
 
-__all__ = ["LEASE_SECONDS", "Lease", "LeaseLost", "acquire", "is_abandoned", "release", "renew"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Lease",
+    "LeaseLost",
+    "end",
+    "is_abandoned",
+    "renew",
+    "take",
+    "this_driver",
+]
 
 LEASE_SECONDS = 60.0
+
+_held: dict[str, FileLock] = {}
+"""The locks of this process by token: a lease lasts until it is dropped, whoever forgets it."""
 
 
 class LeaseLost(LambdaSearchError):
@@ -41,10 +60,12 @@ class Lease:
     Arguments:
         study_id: the study.
         fence: the fencing number; the study's highest is the valid one.
+        token: names the file that is locked while the owner lives.
     """
 
     study_id: int
     fence: int
+    token: str
 
     def guard(self, session: Session) -> None:
         """Fails a write transaction unless this lease still holds.
@@ -53,8 +74,8 @@ class Lease:
             LeaseLost: if another driver has the study.
         """
         touched = session.execute(
-            update(Study)
-            .where(Study.id == self.study_id, Study.fence == self.fence)
+            update(StudyRow)
+            .where(StudyRow.id == self.study_id, StudyRow.fence == self.fence)
             .values(updated=now())
         )
         if touched.rowcount != 1:  # type: ignore[attr-defined]
@@ -62,85 +83,121 @@ class Lease:
                 "Another driver has taken this study over.", "Watch it with: lambda-search status."
             )
 
+    def drop(self) -> None:
+        """Says that the owner is gone: whoever finds its file sees it. Harmless if said twice."""
+        lock = _held.pop(self.token, None)
+        if lock is not None:
+            lock.release(force=True)
 
-def acquire(engine: Engine, study_id: int, spec: str, identity: dict[str, Any]) -> Lease:
-    """Takes the lease of a study and brings its file up to date.
+    def forget(self) -> None:
+        """Drops a lease that the store has back; nothing is left of it."""
+        self.drop()
+        _file_of(self.token).unlink(missing_ok=True)
 
-    Raises:
-        LambdaSearchError: if a living driver holds it.
-        UsageError: if the study was begun under another identity.
+
+def take(session: Session, study: StudyRow) -> Lease:
+    """Gives the caller the lease of `study`, which is locked in `session` and has no living owner.
+
+    The attempt of an owner that was lost is closed.
     """
-    with Session(writing(engine)) as session, session.begin():
-        study = session.execute(
-            select(Study).where(Study.id == study_id).with_for_update(of=Study)
-        ).scalar_one()
-        clock = database_seconds(session.connection())
-        if not is_abandoned(study, clock):
-            assert study.owner is not None
-            raise LambdaSearchError(
-                f"The study '{study.name}' is being driven by process {study.owner['pid']} on "
-                f"{study.owner['host']}.",
-                f"Watch it with: lambda-search wait {study.name}",
-            )
-        before = study.identity or identity
-        changed = [name for name in identity if before.get(name) != identity[name]]
-        if changed:
-            raise UsageError(
-                f"The study '{study.name}' was begun with "
-                + ", ".join(f"{name} {before.get(name)}" for name in changed)
-                + "; this is "
-                + ", ".join(f"{name} {identity[name]}" for name in changed)
-                + ".",
-                "Its trials would not be comparable: finish it there, or give it another name.",
-            )
-        study.spec, study.identity = spec, identity
-        study.owner = _me()
-        study.fence += 1
-        study.lease_until = clock + LEASE_SECONDS
-        study.state, study.message, study.updated = "running", "", now()
-        return Lease(study_id, study.fence)
-
-
-def renew(engine: Engine, lease: Lease) -> None:
-    """Prolongs a lease; raises LeaseLost if it is another's by now."""
-    with Session(writing(engine)) as session, session.begin():
-        lease.guard(session)
-        until = database_seconds(session.connection()) + LEASE_SECONDS
-        session.execute(update(Study).where(Study.id == lease.study_id).values(lease_until=until))
-
-
-def release(engine: Engine, lease: Lease, state: str, message: str = "") -> None:
-    """Gives a lease back and leaves the study in `state`; a lost or ended one changes nothing."""
-    with Session(writing(engine)) as session, session.begin():
-        session.execute(
-            update(Study)
-            .where(
-                Study.id == lease.study_id,
-                Study.fence == lease.fence,
-                Study.owner.is_not(None),
-            )
-            .values(state=state, message=message, owner=None, lease_until=0.0, updated=now())
+    token = _locked_token()
+    if study.owner is not None and "token" in study.owner:
+        _file_of(study.owner["token"]).unlink(missing_ok=True)
+    _close_attempt(session, study.id, "lost", "its driver died, or its lease ran out")
+    study.owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": token}
+    study.fence += 1
+    study.lease_until = database_seconds(session.connection()) + LEASE_SECONDS
+    study.state, study.message, study.updated = "running", "", now()
+    study.stop_wanted = False
+    session.add(
+        AttemptRow(
+            study_id=study.id,
+            fence=study.fence,
+            driver=this_driver(),
         )
+    )
+    return Lease(study.id, study.fence, token)
 
 
-def is_abandoned(study: Study, clock: float) -> bool:
+def this_driver() -> str:
+    """This process, for people."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def renew(session: Session, lease: Lease) -> None:
+    """Prolongs a lease; raises LeaseLost if it is another's by now."""
+    lease.guard(session)
+    until = database_seconds(session.connection()) + LEASE_SECONDS
+    session.execute(
+        update(StudyRow).where(StudyRow.id == lease.study_id).values(lease_until=until)
+    )
+
+
+def end(session: Session, lease: Lease, state: str, outcome: str, message: str = "") -> bool:
+    """Gives a lease back and leaves the study in `state`; False if it was lost or has ended."""
+    touched = session.execute(
+        update(StudyRow)
+        .where(
+            StudyRow.id == lease.study_id,
+            StudyRow.fence == lease.fence,
+            StudyRow.owner.is_not(None),
+        )
+        .values(
+            state=state,
+            message=message,
+            owner=None,
+            lease_until=0.0,
+            stop_wanted=False,
+            updated=now(),
+        )
+    )
+    if touched.rowcount != 1:  # type: ignore[attr-defined]
+        return False
+    _close_attempt(session, lease.study_id, outcome, message)
+    return True
+
+
+def is_abandoned(study: StudyRow, clock: float) -> bool:
     """Whether no living driver holds the study, at the database's time `clock`."""
     return study.owner is None or study.lease_until <= clock or _is_dead(study.owner)
 
 
-def _me() -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
-    }
+def _close_attempt(session: Session, study_id: int, outcome: str, reason: str) -> None:
+    open_ones = select(AttemptRow).where(
+        AttemptRow.study_id == study_id, AttemptRow.ended.is_(None)
+    )
+    for attempt in session.scalars(open_ones):
+        attempt.ended, attempt.outcome, attempt.reason = now(), outcome, reason
+
+
+def _locked_token() -> str:
+    """A new token; another driver may find its file locked, if this host can lock one."""
+    token = uuid.uuid4().hex
+    folder = leases_folder()
+    with suppress(OSError, Timeout):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock_of(token)
+        lock.acquire()
+        _held[token] = lock
+    return token
 
 
 def _is_dead(owner: dict[str, Any]) -> bool:
-    """Whether the owner was a process of this host that has ended."""
-    if owner["host"] != socket.gethostname():
+    """Whether the file of the owner's token lies here, and nobody holds its lock."""
+    token = owner.get("token", "")
+    if not token or not _file_of(token).exists():
         return False
+    lock = _lock_of(token)
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - float(owner["started"])) > 1
-    except psutil.NoSuchProcess:
-        return True
+        with lock:
+            return True
+    except (OSError, Timeout):
+        return False
+
+
+def _lock_of(token: str) -> FileLock:
+    return FileLock(_file_of(token), timeout=0, thread_local=False)
+
+
+def _file_of(token: str) -> Path:
+    return leases_folder() / f"{token}.lock"

@@ -1,11 +1,14 @@
-"""Reading and writing the record. Writes that belong together are one transaction."""
+"""Reading and writing the record. Writes that belong together are one transaction.
+
+Everything that is given and taken is a value of `records`. A write that finds itself done already
+changes nothing, so that it can be tried again when a server was away.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from collections.abc import Sequence
-from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import func
 from sqlalchemy import select
@@ -14,44 +17,66 @@ from sqlalchemy.orm import Session
 
 from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
-from lambda_search.setting import Setting
-from lambda_search.setting import fingerprint
-from lambda_search.store import catalogue
+from lambda_search.records import Evaluation
+from lambda_search.records import Event
+from lambda_search.records import Image
+from lambda_search.records import Row
+from lambda_search.records import Study
+from lambda_search.records import Trial
 from lambda_search.store import leases
+from lambda_search.store.catalogue import add_published_rows
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
-from lambda_search.store.engine import explain
-from lambda_search.store.engine import one_at_a_time
 from lambda_search.store.engine import open_engine
+from lambda_search.store.engine import patiently
 from lambda_search.store.engine import writing
 from lambda_search.store.leases import Lease
-from lambda_search.store.tables import Evaluation
-from lambda_search.store.tables import Event
+from lambda_search.store.mapping import evaluation_of
+from lambda_search.store.mapping import evaluation_row
+from lambda_search.store.mapping import event_of
+from lambda_search.store.mapping import row_of
+from lambda_search.store.mapping import schedule_row
+from lambda_search.store.mapping import study_of
+from lambda_search.store.mapping import trial_of
+from lambda_search.store.mapping import trial_row
+from lambda_search.store.settings import setting_row
+from lambda_search.store.tables import EvaluationRow
+from lambda_search.store.tables import EventRow
+from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import ModelRow
+from lambda_search.store.tables import RetractionRow
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import SettingRow
-from lambda_search.store.tables import Study
-from lambda_search.store.tables import Trial
+from lambda_search.store.tables import StudyRow
+from lambda_search.store.tables import TrialRow
 
-__all__ = ["Store"]
+__all__ = ["PATIENCE_SECONDS", "Store"]
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 120.0
+"""For how long a driver waits for a store that is away."""
 
 
 class Store:
-    """The database at `url`; objects that it returns are plain records.
+    """The database at `url`.
 
-    Opening it brings its tables up to date and adds what it lacks of the catalogue.
+    Opening it brings its tables up to date and adds what it lacks of the catalogue. One store of a
+    process is enough for all its threads, and keeps few connections.
 
     Arguments:
         url: SQLAlchemy URL; the default store unless given.
+        patience: seconds for which a server may be away in the middle of work.
 
     Raises:
         LambdaSearchError: if it cannot be opened; every method, if it fails later.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, patience: float = 0.0) -> None:
         self.url = store_url(url)
+        self._patience = patience
         self._engine = open_engine(self.url)
-        self._add_published_rows()
+        add_published_rows(self.read, self.write)
 
     @property
     def address(self) -> str:
@@ -64,253 +89,290 @@ class Store:
 
     # Studies
 
-    def register(
-        self, name: str, setting: Setting, spec: str, steps: int, dataset: str | None = None
-    ) -> Study:
-        """The study `name`, made with `spec` (YAML) if there is none.
-
-        Raises:
-            UsageError: if a study of that name has another setting.
-        """
-        with self._writing() as session:
-            row = self._setting_row(session, setting, dataset)
-            study = session.scalar(select(Study).where(Study.name == name))
-            if study is None:
-                study = Study(name=name, setting_id=row.id, spec=spec, schedule_steps=steps)
-                session.add(study)
-                session.flush()
-            elif study.setting_id != row.id:
-                changed = _difference(study.setting.key, setting)
-                raise UsageError(
-                    f"The store has a study '{name}' of another setting: {changed}.",
-                    "Give this study another name.",
-                )
-            session.refresh(study)
-            return study
-
     def study(self, name: str) -> Study:
         """The study `name`.
 
         Raises:
             UsageError: if there is none.
         """
-        with self._reading() as session:
-            study = session.scalar(select(Study).where(Study.name == name))
+
+        def query(session: Session) -> Study:
+            study = session.scalar(select(StudyRow).where(StudyRow.name == name))
             if study is None:
-                names = session.scalars(select(Study.name).order_by(Study.updated.desc()).limit(8))
+                names = session.scalars(
+                    select(StudyRow.name).order_by(StudyRow.updated.desc()).limit(8)
+                )
                 known = ", ".join(names) or "none yet"
                 raise UsageError(f"There is no study '{name}'.", f"Studies: {known}.")
-            return study
+            return study_of(study)
+
+        return self.read(query)
 
     def studies(self) -> list[Study]:
         """All studies, the latest first."""
-        with self._reading() as session:
-            return list(session.scalars(select(Study).order_by(Study.updated.desc())))
-
-    def acquire(self, study: Study, spec: str, identity: dict[str, Any]) -> Lease:
-        """Takes the study's lease and stores its file (see `leases`)."""
-        with explain(self._engine):
-            return leases.acquire(self._engine, study.id, spec, identity)
-
-    def renew(self, lease: Lease) -> None:
-        """Prolongs a lease."""
-        with explain(self._engine):
-            leases.renew(self._engine, lease)
+        query = select(StudyRow).order_by(StudyRow.updated.desc(), StudyRow.id.desc())
+        return self.read(lambda session: [study_of(one) for one in session.scalars(query)])
 
     def is_abandoned(self, study: Study) -> bool:
         """Whether no living driver holds the study."""
-        with explain(self._engine), self._engine.connect() as connection:
-            return leases.is_abandoned(study, database_seconds(connection))
 
-    def release(self, lease: Lease, state: str, message: str = "") -> None:
-        """Ends a lease; the study is left `done`, `stopped` or `failed`."""
-        with explain(self._engine):
-            leases.release(self._engine, lease, state, message)
+        def query(session: Session) -> bool:
+            row = session.get_one(StudyRow, study.id)
+            return leases.is_abandoned(row, database_seconds(session.connection()))
+
+        return self.read(query)
 
     # Trials and evaluations
 
     def trials(self, study_id: int) -> list[Trial]:
         """The trials of a study in order."""
-        with self._reading() as session:
-            query = select(Trial).where(Trial.study_id == study_id).order_by(Trial.number)
-            return list(session.scalars(query))
+        query = select(TrialRow).where(TrialRow.study_id == study_id).order_by(TrialRow.number)
+        return self.read(lambda session: [trial_of(one) for one in session.scalars(query)])
 
     def propose(self, lease: Lease, trials: Sequence[Trial]) -> None:
         """Commits a generation before its first shard runs."""
-        with self._writing(lease) as session:
-            session.add_all(trials)
+
+        def change(session: Session) -> None:
+            known = select(TrialRow.number).where(TrialRow.study_id == lease.study_id)
+            there = set(session.scalars(known))
+            session.add_all(
+                trial_row(lease.study_id, one) for one in trials if one.number not in there
+            )
+
+        self.write(change, lease)
 
     def evaluations(self, study_id: int) -> list[Evaluation]:
         """All evaluations of a study, oldest first."""
-        with self._reading() as session:
-            query = (
-                select(Evaluation).where(Evaluation.study_id == study_id).order_by(Evaluation.id)
-            )
-            return list(session.scalars(query))
+        query = (
+            select(EvaluationRow)
+            .where(EvaluationRow.study_id == study_id)
+            .order_by(EvaluationRow.id)
+        )
+        return self.read(lambda session: [evaluation_of(one) for one in session.scalars(query)])
 
     def close_rung(
-        self, lease: Lease, evaluations: Sequence[Evaluation], finished: Sequence[Trial] = ()
+        self, lease: Lease, evaluations: Sequence[Evaluation], ended: Sequence[Trial] = ()
     ) -> None:
         """Keeps new evaluations and closes the trials that go no further."""
-        with self._writing(lease) as session:
-            session.add_all(evaluations)
-            for trial in finished:
+
+        def change(session: Session) -> None:
+            self._add_evaluations(session, lease.study_id, evaluations)
+            for trial in ended:
                 session.execute(
-                    update(Trial)
-                    .where(Trial.id == trial.id)
+                    update(TrialRow)
+                    .where(TrialRow.study_id == lease.study_id, TrialRow.number == trial.number)
                     .values(
                         state=trial.state,
                         n=trial.n,
                         gain=trial.gain,
                         fid=trial.fid,
+                        reason=trial.reason,
                         finished=now(),
                     )
                 )
 
-    # Rows and events
+        self.write(change, lease)
+
+    # Rows
 
     def publish(
-        self, lease: Lease, row: ScheduleRow, evaluations: Sequence[Evaluation] = ()
-    ) -> ScheduleRow:
-        """Ends a study: its last evaluations, its row, and its lease, all or nothing."""
-        with self._writing(lease) as session:
-            session.add_all(evaluations)
-            session.add(row)
+        self,
+        lease: Lease,
+        row: Row,
+        evaluations: Sequence[Evaluation] = (),
+        images: Sequence[Image] = (),
+        decisive: str | None = None,
+    ) -> Row:
+        """Ends a study: its last evaluations, its row, its pictures and its lease, or nothing.
+
+        A row that says the same as one of this store is that one. `decisive` is the digest of all
+        in the study's file that decided its numbers.
+        """
+
+        def change(session: Session) -> Row:
+            there = session.scalar(select(ScheduleRow).where(ScheduleRow.content == row.id))
+            if there is not None:  # told again, or committed by a try that did not hear of it
+                leases.end(session, lease, "done", "done")
+                return row_of(there)
+            lease.guard(session)
+            self._add_evaluations(session, lease.study_id, evaluations)
+            new = schedule_row(row, setting_row(session, row.setting), lease.study_id)
+            session.add(new)
             session.execute(
-                update(Study)
-                .where(Study.id == lease.study_id)
-                .values(state="done", message="", owner=None, lease_until=0.0)
+                update(StudyRow).where(StudyRow.id == lease.study_id).values(decisive=decisive)
             )
+            self._add_images(session, lease.study_id, row.provenance.preview, images)
+            leases.end(session, lease, "done", "done")
             session.flush()
-            session.refresh(row)
-            return row
+            session.refresh(new)
+            return row_of(new)
 
-    def rows(self, study_id: int) -> list[ScheduleRow]:
+        published = self.write(change)
+        lease.forget()
+        return published
+
+    def rows(self, study_id: int) -> list[Row]:
         """The rows of a study, oldest first."""
-        with self._reading() as session:
-            query = (
-                select(ScheduleRow)
-                .where(ScheduleRow.study_id == study_id)
-                .order_by(ScheduleRow.id)
-            )
-            return list(session.scalars(query))
+        query = (
+            select(ScheduleRow).where(ScheduleRow.study_id == study_id).order_by(ScheduleRow.id)
+        )
+        return self.read(lambda session: [row_of(one) for one in session.scalars(query)])
 
-    def lookup_rows(self, model: str | None = None) -> list[ScheduleRow]:
-        """The rows of a model (of all models unless given), the newest first."""
-        query = select(ScheduleRow).join(SettingRow).join(ModelRow).order_by(ScheduleRow.id.desc())
+    def row(self, id: str) -> Row:
+        """The row whose id begins with `id`, retracted ones too.
+
+        Raises:
+            UsageError: if there is none, or several.
+        """
+        return self.read(lambda session: row_of(_row_named(session, id)))
+
+    def lookup_rows(self, model: str | None = None) -> list[Row]:
+        """The rows of a model (of all models unless given) that stand, the newest first."""
+        query = (
+            select(ScheduleRow)
+            .join(SettingRow)
+            .join(ModelRow)
+            .outerjoin(RetractionRow)
+            .where(RetractionRow.id.is_(None))
+            .order_by(ScheduleRow.id.desc())
+        )
         if model is not None:
             query = query.where(ModelRow.name == model)
-        with self._reading() as session:
-            return list(session.scalars(query))
+        return self.read(lambda session: [row_of(one) for one in session.scalars(query)])
 
-    def say(self, study_id: int, text: str) -> None:
-        """Adds an event."""
-        with self._writing() as session:
-            session.add(Event(study_id=study_id, text=text))
+    def retract(self, id: str, reason: str) -> Row:
+        """Takes a row back; it stays in the record, with the reason.
 
-    def events(self, study_id: int) -> list[Event]:
-        """The events of a study, oldest first."""
-        with self._reading() as session:
-            query = select(Event).where(Event.study_id == study_id).order_by(Event.id)
-            return list(session.scalars(query))
+        Raises:
+            UsageError: if there is no such row, or it was taken back before.
+        """
+
+        def change(session: Session) -> Row:
+            row = _row_named(session, id)
+            if row.retraction is not None:
+                raise UsageError(
+                    f"The row {row.content[:12]} was taken back before: {row.retraction.reason}.",
+                    "Nothing is left to do.",
+                )
+            row.retraction = RetractionRow(reason=reason)
+            session.flush()
+            return row_of(row)
+
+        return self.write(change)
+
+    def images(self, preview: str) -> list[Image]:
+        """The pictures of a preview; none if there are none."""
+        query = select(ImageRow).where(ImageRow.preview == preview).order_by(ImageRow.place)
+        return self.read(
+            lambda session: [Image(one.caption, one.content) for one in session.scalars(query)]
+        )
+
+    # Events
+
+    def say(self, event: Event) -> None:
+        """Keeps an event."""
+        self.say_all([event])
+
+    def say_all(self, events: Sequence[Event]) -> None:
+        """Keeps events, in order."""
+        names = {event.study for event in events}
+
+        def change(session: Session) -> None:
+            known = select(StudyRow.name, StudyRow.id).where(StudyRow.name.in_(names))
+            ids = dict(session.execute(known).tuples().all())
+            session.add_all(
+                EventRow(study_id=ids[one.study], kind=one.kind, text=one.text, at=one.at)
+                for one in events
+                if one.study in ids
+            )
+
+        self.write(change)
+
+    def events(self, name: str, after: int = 0) -> list[Event]:
+        """The events of the study `name` with numbers above `after`, oldest first."""
+        query = (
+            select(EventRow)
+            .join(StudyRow, StudyRow.id == EventRow.study_id)
+            .where(StudyRow.name == name, EventRow.id > after)
+            .order_by(EventRow.id)
+        )
+        return self.read(lambda session: [event_of(one, name) for one in session.scalars(query)])
 
     def counts(self) -> dict[str, int]:
         """How many studies, trials, evaluations and rows there are."""
         tables = {
-            "studies": Study,
-            "trials": Trial,
-            "evaluations": Evaluation,
+            "studies": StudyRow,
+            "trials": TrialRow,
+            "evaluations": EvaluationRow,
             "rows": ScheduleRow,
         }
-        with self._reading() as session:
-            return {
+        return self.read(
+            lambda session: {
                 name: session.scalar(select(func.count()).select_from(table)) or 0
                 for name, table in tables.items()
             }
+        )
 
-    # The catalogue
+    # Transactions
 
-    def _add_published_rows(self) -> None:
-        """Adds what the catalogue has and the table lacks, one process at a time."""
-        with self._reading() as session:
-            if not _missing_entries(session):
-                return
-        with self._writing() as session:
-            one_at_a_time(session.connection())
-            for entry in _missing_entries(session):
-                setting = self._setting_row(session, entry.setting, entry.dataset)
-                session.add(_published_row(entry, setting))
+    def read(self, query: Callable[[Session], T]) -> T:
+        """What `query` finds."""
 
-    # Sessions
+        def once() -> T:
+            with Session(self._engine, expire_on_commit=False) as session:
+                return query(session)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with explain(self._engine), Session(self._engine, expire_on_commit=False) as session:
-            yield session
+        return patiently(self._engine, self._patience, once)
 
-    @contextmanager
-    def _writing(self, lease: Lease | None = None) -> Iterator[Session]:
-        engine = writing(self._engine)
-        with explain(engine), Session(engine, expire_on_commit=False) as session, session.begin():
-            if lease is not None:
-                lease.guard(session)
-            yield session
+    def write(self, change: Callable[[Session], T], lease: Lease | None = None) -> T:
+        """What `change` returns, once it is committed; under `lease` if one is given."""
+
+        def once() -> T:
+            engine = writing(self._engine)
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                if lease is not None:
+                    lease.guard(session)
+                return change(session)
+
+        return patiently(self._engine, self._patience, once)
 
     @staticmethod
-    def _setting_row(session: Session, setting: Setting, dataset: str | None) -> SettingRow:
-        digest = fingerprint(setting.model_dump(mode="json", exclude_none=True))  # of its key
-        row = session.scalar(select(SettingRow).where(SettingRow.digest == digest))
-        if row is not None:
-            return row
-        model = session.scalar(
-            select(ModelRow).where(
-                ModelRow.name == setting.model, ModelRow.weights == setting.weights
-            )
+    def _add_evaluations(
+        session: Session, study_id: int, evaluations: Sequence[Evaluation]
+    ) -> None:
+        if not evaluations:
+            return
+        known = select(EvaluationRow.fingerprint).where(EvaluationRow.study_id == study_id)
+        there = set(session.scalars(known))
+        session.add_all(
+            evaluation_row(study_id, one) for one in evaluations if one.fingerprint not in there
         )
-        if model is None:
-            model = ModelRow(
-                name=setting.model,
-                weights=setting.weights,
-                framework=setting.framework,
-                dataset=dataset,
+
+    @staticmethod
+    def _add_images(
+        session: Session, study_id: int, preview: str, images: Sequence[Image]
+    ) -> None:
+        known = set(session.scalars(select(ImageRow.place).where(ImageRow.preview == preview)))
+        session.add_all(
+            ImageRow(
+                study_id=study_id,
+                preview=preview,
+                place=place,
+                caption=image.caption,
+                content=image.content,
             )
-            session.add(model)
-            session.flush()
-        row = SettingRow(
-            key=setting.key,
-            digest=digest,
-            model_id=model.id,
-            sampler=setting.sampler,
-            steps=setting.steps,
+            for place, image in enumerate(images)
+            if place not in known
         )
-        session.add(row)
-        session.flush()
-        return row
 
 
-def _missing_entries(session: Session) -> list[catalogue.Entry]:
-    there = set(session.scalars(select(ScheduleRow.entry).where(ScheduleRow.entry.is_not(None))))
-    return [entry for entry in catalogue.entries() if entry.name not in there]
-
-
-def _published_row(entry: catalogue.Entry, setting: SettingRow) -> ScheduleRow:
-    return ScheduleRow(
-        setting_id=setting.id,
-        entry=entry.name,
-        b=entry.schedule.b,
-        k=entry.schedule.k,
-        lambdas=list(entry.schedule.values(entry.setting.steps)),
-        status="published",
-        verdict=catalogue.VERDICT,
-        n=entry.samples,
-        fid=entry.fid,
-        baseline_fid=entry.baseline_fid,
-        provenance={"source": entry.source},
-    )
-
-
-def _difference(stored: str, setting: Setting) -> str:
-    """Which fields of two settings differ, for people."""
-    before = Setting.from_key(stored).model_dump()
-    after = setting.model_dump()
-    return ", ".join(f"{name} is {before[name]}" for name in after if before[name] != after[name])
+def _row_named(session: Session, id: str) -> ScheduleRow:
+    found = session.scalars(
+        select(ScheduleRow).where(ScheduleRow.content.startswith(id, autoescape=True)).limit(2)
+    ).all()
+    if len(found) != 1:
+        raise UsageError(
+            f"{'Several rows are' if found else 'No row is'} named {id}.",
+            "Give more digits; `lambda-search best MODEL --all` shows them.",
+        )
+    return found[0]

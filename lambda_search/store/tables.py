@@ -1,4 +1,4 @@
-"""The tables, prefix `ls_` (Optuna keeps its own tables in the same database)."""
+"""The tables, prefix `ls_`. None of them is Optuna's, and nothing of ours goes into Optuna's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import DateTime
 from sqlalchemy import Dialect
 from sqlalchemy import ForeignKey
 from sqlalchemy import Index
+from sqlalchemy import LargeBinary
 from sqlalchemy import MetaData
 from sqlalchemy import String
 from sqlalchemy import Text
@@ -25,14 +26,18 @@ from lambda_search.store.clock import aware
 from lambda_search.store.clock import now
 
 __all__ = [
+    "AttemptRow",
     "Base",
-    "Evaluation",
-    "Event",
+    "EvaluationRow",
+    "EventRow",
+    "FileRow",
+    "ImageRow",
     "ModelRow",
+    "RetractionRow",
     "ScheduleRow",
     "SettingRow",
-    "Study",
-    "Trial",
+    "StudyRow",
+    "TrialRow",
 ]
 
 
@@ -65,7 +70,10 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A pretrained network: its name and the SHA-256 of its weights."""
+    """A pretrained network: its name, the SHA-256 of its weights, and where they came from.
+
+    `hub` (owner/repository) and `revision` name a model of a hub, `file` the file or folder.
+    """
 
     __tablename__ = "ls_model"
     __table_args__ = (UniqueConstraint("name", "weights"),)
@@ -75,11 +83,18 @@ class ModelRow(Base):
     weights: Mapped[str] = mapped_column(String(64))
     framework: Mapped[str] = mapped_column(String(50))
     dataset: Mapped[str | None] = mapped_column(String(200))
+    hub: Mapped[str | None] = mapped_column(String(200))
+    revision: Mapped[str | None] = mapped_column(String(64))
+    file: Mapped[str | None] = mapped_column(String(255))
     created: Mapped[datetime] = mapped_column(default=now)
 
 
 class SettingRow(Base):
-    """What is held fixed while λ is searched; `key` is canonical, the columns serve the lookup."""
+    """What is held fixed while λ is searched.
+
+    `key` is canonical and decides; the other columns serve the lookup, and `extractor` and
+    `reference` keep the names under which they were first used.
+    """
 
     __tablename__ = "ls_setting"
 
@@ -89,35 +104,76 @@ class SettingRow(Base):
     model_id: Mapped[int] = mapped_column(ForeignKey("ls_model.id"), index=True)
     sampler: Mapped[str] = mapped_column(String(50))
     steps: Mapped[int]
+    extractor: Mapped[str] = mapped_column(Text)
+    reference: Mapped[str] = mapped_column(Text)
     model: Mapped[ModelRow] = relationship(lazy="joined")
 
 
-class Study(Base):
+class StudyRow(Base):
     """A search: its file, its state, and the lease of the driver that may write to it.
 
-    `identity` is what a study's numbers depend on besides its setting: the seed, the noise, the
-    device kind and the libraries' versions. It never changes.
+    What a driver fills when it has read the weights is empty until then: the setting, the real
+    length of the grid, and `identity`, what the numbers depend on besides the setting; it never
+    changes. `decisive` is a digest of all in the file that decided the numbers of its last row.
+    `base` is the folder that relative names in the file start from, where it was submitted.
     """
 
     __tablename__ = "ls_study"
+    __table_args__ = (Index("ix_ls_study_queue", "state", "queued"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(120), unique=True)
-    setting_id: Mapped[int] = mapped_column(ForeignKey("ls_setting.id"), index=True)
+    setting_id: Mapped[int | None] = mapped_column(ForeignKey("ls_setting.id"), index=True)
     spec: Mapped[str] = mapped_column(Text)
-    schedule_steps: Mapped[int]
+    base: Mapped[str] = mapped_column(Text, default="")
+    schedule_steps: Mapped[int | None]
     identity: Mapped[dict[str, Any] | None]
+    decisive: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(20), default="queued")
     message: Mapped[str] = mapped_column(Text, default="")
+    stop_wanted: Mapped[bool] = mapped_column(default=False)
+    progress: Mapped[dict[str, Any] | None]
     owner: Mapped[dict[str, Any] | None]
     fence: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[float] = mapped_column(default=0.0)
+    queued: Mapped[datetime] = mapped_column(default=now)
     created: Mapped[datetime] = mapped_column(default=now)
     updated: Mapped[datetime] = mapped_column(default=now)
-    setting: Mapped[SettingRow] = relationship(lazy="joined")
+    setting: Mapped[SettingRow | None] = relationship(lazy="joined")
+    attempts: Mapped[list[AttemptRow]] = relationship(lazy="selectin", order_by="AttemptRow.id")
+    files: Mapped[list[FileRow]] = relationship(
+        lazy="select", order_by="FileRow.name", cascade="all, delete-orphan"
+    )
 
 
-class Trial(Base):
+class AttemptRow(Base):
+    """One driver's go at a study."""
+
+    __tablename__ = "ls_attempt"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("ls_study.id"), index=True)
+    fence: Mapped[int]
+    driver: Mapped[str] = mapped_column(String(255))
+    began: Mapped[datetime] = mapped_column(default=now)
+    ended: Mapped[datetime | None]
+    outcome: Mapped[str] = mapped_column(String(20), default="")
+    reason: Mapped[str] = mapped_column(Text, default="")
+
+
+class FileRow(Base):
+    """A config or prompt file that a study names, as it was when the study was submitted."""
+
+    __tablename__ = "ls_file"
+    __table_args__ = (UniqueConstraint("study_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("ls_study.id"))
+    name: Mapped[str] = mapped_column(String(255))
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class TrialRow(Base):
     """One candidate schedule. `gain` is FID(1) − FID(λ), corrected, on its first n images."""
 
     __tablename__ = "ls_trial"
@@ -135,11 +191,12 @@ class Trial(Base):
     n: Mapped[int | None]
     gain: Mapped[float | None]
     fid: Mapped[float | None]
+    reason: Mapped[str] = mapped_column(Text, default="")
     created: Mapped[datetime] = mapped_column(default=now)
     finished: Mapped[datetime | None]
 
 
-class Evaluation(Base):
+class EvaluationRow(Base):
     """One schedule scored on n images from `first_index` on, beside λ = 1 on the same noise."""
 
     __tablename__ = "ls_evaluation"
@@ -163,15 +220,17 @@ class Evaluation(Base):
 
 
 class ScheduleRow(Base):
-    """An entry of the lookup table. Append-only: a later row supersedes, nothing is edited.
+    """A row of the lookup table, append-only.
 
-    Rows of the catalogue have its `entry`, and neither study nor intervals.
+    `content` is the row's id, made from what it says. Rows of the catalogue have its `entry`, and
+    neither study nor intervals.
     """
 
     __tablename__ = "ls_schedule"
     __table_args__ = (Index("ix_ls_schedule_lookup", "setting_id", "status"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[str] = mapped_column(String(64), unique=True)
     setting_id: Mapped[int] = mapped_column(ForeignKey("ls_setting.id"))
     study_id: Mapped[int | None] = mapped_column(ForeignKey("ls_study.id"), index=True)
     trial: Mapped[int | None]
@@ -193,16 +252,45 @@ class ScheduleRow(Base):
     gain_high: Mapped[float | None]
     gain_level: Mapped[float | None]
     provenance: Mapped[dict[str, Any]]
+    origin_by: Mapped[str] = mapped_column(String(200), default="")
+    origin_tool: Mapped[str] = mapped_column(String(100), default="")
     created: Mapped[datetime] = mapped_column(default=now)
     setting: Mapped[SettingRow] = relationship(lazy="joined")
+    retraction: Mapped[RetractionRow | None] = relationship(lazy="joined")
 
 
-class Event(Base):
+class RetractionRow(Base):
+    """A row of the lookup table that was taken back."""
+
+    __tablename__ = "ls_retraction"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    schedule_id: Mapped[int] = mapped_column(ForeignKey("ls_schedule.id"), unique=True)
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ImageRow(Base):
+    """A picture of a few samples (PNG, at most 100 kB), by the name of its preview."""
+
+    __tablename__ = "ls_image"
+    __table_args__ = (UniqueConstraint("preview", "place"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("ls_study.id"), index=True)
+    preview: Mapped[str] = mapped_column(String(64))
+    place: Mapped[int]
+    caption: Mapped[str] = mapped_column(String(200))
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class EventRow(Base):
     """What happened, for people."""
 
     __tablename__ = "ls_event"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("ls_study.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20), default="warning")
     at: Mapped[datetime] = mapped_column(default=now)
     text: Mapped[str] = mapped_column(Text)

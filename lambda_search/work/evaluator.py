@@ -1,165 +1,96 @@
-"""Scores of schedules: shards that are known are read, the others are computed.
+"""Scores of schedules beside λ = 1: shards that are known are read, the others are computed.
 
-A shard's name is the SHA-256 of all that its features depend on, so a restarted launch, a higher
-rung or a second study computes only what is missing.
+A shard is named by all that its features depend on, so a restarted launch, a higher rung or a
+second study computes only what is missing. Features come to this process once, are scored, and are
+let go; what stays are scores, with an influence for each image.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
 from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
-from importlib.metadata import version
-from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lambda_search.diffusion.samplers import SAMPLER_REVISION
+from lambda_search.errors import Diverged
 from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
-from lambda_search.metrics.evidence import compare
+from lambda_search.metrics.evidence import correlation
+from lambda_search.metrics.evidence import paired
+from lambda_search.records import Identity
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SEED_SCHEME
 from lambda_search.setting import fingerprint
-from lambda_search.work.pool import Pool
-from lambda_search.work.tasks import Measure
+from lambda_search.work.gathering import Source
+from lambda_search.work.halting import Halt
+from lambda_search.work.identity import library_versions
+from lambda_search.work.meter import Meter
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import Recipe
+from lambda_search.work.shards import Array
+from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import Preview
-from lambda_search.work.tasks import Recipe
 from lambda_search.work.tasks import Rehearse
-from lambda_search.work.tasks import SampleShard
 from lambda_search.work.tasks import ScoreFeatures
-from lambda_search.work.tasks import ShardResult
 
-__all__ = ["Evaluator", "FeatureStore", "Meter", "Scored"]
+__all__ = ["Evaluator", "Result"]
 
-Array = NDArray[np.float32]
-
-
-class FeatureStore(Protocol):
-    """Where shards' features are kept."""
-
-    def get(self, fingerprint: str) -> Array | None: ...
-
-    def put(self, fingerprint: str, features: Array) -> None: ...
-
-
-@dataclass
-class Meter:
-    """What was computed so far.
-
-    Arguments:
-        images: computed in this process's pool.
-        reused: images whose features were already known.
-        network_seconds, feature_seconds: summed over the workers.
-    """
-
-    images: int = 0
-    reused: int = 0
-    network_seconds: float = 0.0
-    feature_seconds: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, result: ShardResult) -> None:
-        """Counts a computed shard."""
-        with self._lock:
-            self.images += result.images
-            self.network_seconds += result.network_seconds
-            self.feature_seconds += result.feature_seconds
-
-    def reuse(self, images: int) -> None:
-        """Counts a shard that was known."""
-        with self._lock:
-            self.reused += images
+_BASELINE = LambdaSchedule()
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A schedule's score and the features behind it.
+class Result:
+    """A schedule's score beside λ = 1 on the same indices and noise.
 
     Arguments:
         score: of the distance that ranks.
-        features: float32 [n, d].
+        against: the comparison with λ = 1.
         also: the same for the other distances, on the same images.
     """
 
     score: Score
-    features: Array
-    also: tuple[Scored, ...] = ()
-
-    def against(self, baseline: Scored) -> Comparison:
-        """The comparison with λ = 1 on the same indices."""
-        return compare(self.score, baseline.score, self.features, baseline.features)
+    against: Comparison
+    also: tuple[Result, ...] = ()
 
 
 class Evaluator:
-    """Turns (schedule, indices) into scores.
+    """Turns (schedules, indices) into results.
 
     Arguments:
         recipe: how images are made and measured.
-        pool: who computes.
-        files: what is known.
+        shards: what this process has under way and keeps, and its pool.
         meter: what to count in.
+        halt: ends its waiting from another thread.
 
     `identity` is what the features depend on besides the recipe: versions, hardware, noise.
     """
 
     def __init__(
-        self, recipe: Recipe, pool: Pool, files: FeatureStore, meter: Meter | None = None
+        self,
+        recipe: Recipe,
+        shards: Shards,
+        meter: Meter | None = None,
+        halt: Halt | None = None,
     ) -> None:
-        self._recipe = recipe
-        self._pool = pool
-        self._files = files
-        self._counted: set[str] = set()
-        self.identity: dict[str, object] = {
-            "seed": recipe.seed,
-            "device": pool.device_kind,
-            "torch": torch.__version__,
-            "diffusers": version("diffusers"),
-            "noise": SEED_SCHEME,
-            "sampler_revision": SAMPLER_REVISION,
-        }
-        self._under_way: dict[str, Future[Array]] = {}
+        self.recipe = recipe
         self.meter = meter or Meter()
-        told = asdict(recipe) | recipe.sampling.model_dump()
-        told["options"] = recipe.sampling.options.model_dump(exclude_none=True)
-        for name in ("checkpoint", "measures", "sampling", "seed_scheme"):
-            del told[name]  # the weights' hash is there; measures come with each name
-        self._identity = told | self.identity
-
-    def shard_names(
-        self, schedule: LambdaSchedule, first: int, n: int, measure: Measure | None = None
-    ) -> dict[int, str]:
-        """The names of the shards of n images from index `first` on, by start index.
-
-        A shard has a name for each measure; that of the ranking one unless given.
-        """
-        batch = self._recipe.sampling.options.batch
-        identity = self._identity | {
-            "b": schedule.b,
-            "k": schedule.k,
-            "extractor": (measure or self._recipe.measures[0]).extractor_fingerprint,
-        }
-        return {
-            start: fingerprint(identity | {"start": start})
-            for start in range(first, first + n, batch)
-        }
-
-    def all_shards(self, schedule: LambdaSchedule, first: int, n: int) -> Iterator[str]:
-        """The names of those shards, for every measure."""
-        for measure in self._recipe.measures:
-            yield from self.shard_names(schedule, first, n, measure).values()
+        self.identity = _identity(recipe, shards.pool.device_kind)
+        self._halt = halt or Halt()
+        self._source = Source(recipe, self.identity, shards, self.meter, self._halt)
+        self._pool = shards.pool
+        self._at_one: dict[tuple[int, int, bool], list[Score]] = {}
 
     def name(self, schedule: LambdaSchedule, first: int, n: int) -> str:
-        """The name of the evaluation of n images from index `first` on."""
-        return fingerprint({"shards": self.shard_names(schedule, first, n), "n": n})
+        """Names the features of n images from index `first` on, by the measure that ranks."""
+        ranking = self.recipe.measures[0]
+        shards = {
+            start: self._source.name(schedule, start, ranking)
+            for start in range(first, first + n, self.recipe.batch)
+        }
+        return fingerprint({"shards": shards, "n": n})
 
     def prepare(self) -> None:
         """Tries every extractor, and loads or makes every reference.
@@ -167,110 +98,95 @@ class Evaluator:
         Raises:
             UsageError: for one that turns out to be broken, before anything is sampled.
         """
-        self._pool.submit(Rehearse(self._recipe)).result()
+        self._halt.result(self._pool.submit(Rehearse(self.recipe)))
 
-    def scores(
+    def results(
         self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
-    ) -> list[Scored]:
-        """Scores of `schedules` on the n images from index `first` on, in order.
+    ) -> list[Result | Diverged]:
+        """Results of `schedules` on the n images from index `first` on, in order.
 
-        All their shards are queued at once; each schedule is scored as soon as its images are
-        there. With `whole`, every measure is scored on them, with FID∞ and KID beside.
+        All their shards are queued at once, those of λ = 1 before them; each schedule is scored as
+        soon as its images are there. With `whole`, every measure is scored on them, with FID∞ and
+        KID beside. λ = 1 may be among the schedules.
+
+        Raises:
+            Diverged: if λ = 1 diverges; any other schedule's divergence is its result.
         """
-        measures = self._recipe.measures if whole else self._recipe.measures[:1]
-        pending = [self._features(schedule, first, n, measures) for schedule in schedules]
-        scoring = []
-        for collect in pending:
-            features = collect()
-            tasks = [ScoreFeatures(m, f, whole) for m, f in zip(measures, features, strict=True)]
-            scoring.append((features, [self._pool.submit(task, urgent=True) for task in tasks]))
-        found = []
-        for features, futures in scoring:
-            ranking, *others = (
-                Scored(future.result(), array)
-                for future, array in zip(futures, features, strict=True)
-            )
-            found.append(replace(ranking, also=tuple(others)))
-        return found
+        measures = self.recipe.measures if whole else self.recipe.measures[:1]
+        gathered = {
+            schedule: self._source.gather(schedule, first, n, measures)
+            for schedule in dict.fromkeys([_BASELINE, *schedules])
+        }
+        baseline = gathered.pop(_BASELINE).wait()
+        at_one = self._at_one.get((first, n, whole))
+        scoring = [] if at_one else self._score(measures, baseline, whole)
+        pending: dict[LambdaSchedule, _Pending | Diverged] = {}
+        for schedule in [*gathered]:
+            try:
+                features = gathered.pop(schedule).wait()
+            except Diverged as error:
+                pending[schedule] = Diverged(error.cause, error.hint)  # one without its frames
+            else:
+                pending[schedule] = _Pending(
+                    self._score(measures, features, whole), _correlations(features, baseline)
+                )
+        if at_one is None:
+            at_one = [self._halt.result(future) for future in scoring]
+            self._at_one[first, n, whole] = at_one
+        found: dict[LambdaSchedule, Result | Diverged] = {
+            schedule: one if isinstance(one, Diverged) else one.result(at_one, self._halt)
+            for schedule, one in pending.items()
+        }
+        if _BASELINE in schedules:
+            found[_BASELINE] = _result(at_one, at_one, _correlations(baseline, baseline))
+        return [found[schedule] for schedule in schedules]
 
-    def preview(
-        self, schedules: Sequence[LambdaSchedule], first: int, count: int
-    ) -> list[NDArray[np.uint8]]:
-        """Images of each schedule from `first` on, uint8 [count, c, h, w]; at most a batch."""
+    def preview(self, schedules: Sequence[LambdaSchedule], first: int, count: int) -> list[bytes]:
+        """A picture (PNG) of each schedule's first `count` images from `first` on; one batch's."""
         futures = [
-            self._pool.submit(Preview(self._recipe, schedule, first, count))
+            self._pool.submit(Preview(self.recipe, schedule, first, count))
             for schedule in schedules
         ]
-        return [future.result() for future in futures]
+        return [self._halt.result(future) for future in futures]
 
-    def _features(
-        self, schedule: LambdaSchedule, first: int, n: int, measures: Sequence[Measure]
-    ) -> Callable[[], list[Array]]:
-        """Queues what is missing; the returned function waits for each measure's [n, d]."""
-        extractors = {measure.extractor_fingerprint: measure for measure in measures}
-        names = [self.shard_names(schedule, first, n, one) for one in extractors.values()]
-        parts = [
-            self._shard(schedule, start, [each[start] for each in names], [*extractors.values()])
-            for start in names[0]
+    def _score(
+        self, measures: Sequence[Measure], features: Sequence[Array], whole: bool
+    ) -> list[Future[Score]]:
+        return [
+            self._pool.submit(ScoreFeatures(measure, array, whole), urgent=True)
+            for measure, array in zip(measures, features, strict=True)
         ]
 
-        def collect() -> list[Array]:
-            columns = zip(*parts, strict=True)
-            arrays = [np.concatenate([part.result() for part in column])[:n] for column in columns]
-            found = dict(zip(extractors, arrays, strict=True))
-            return [found[measure.extractor_fingerprint] for measure in measures]
 
-        return collect
+@dataclass(frozen=True)
+class _Pending:
+    """A schedule that is being scored, and how its features correlate with those of λ = 1."""
 
-    def _shard(
-        self,
-        schedule: LambdaSchedule,
-        start: int,
-        names: Sequence[str],
-        measures: Sequence[Measure],
-    ) -> list[Future[Array]]:
-        """One shard's features by measure; what is missing of it is sampled once."""
-        found = [self._known(name) for name in names]
-        missing = [place for place, future in enumerate(found) if future is None]
-        if not missing:
-            if names[0] not in self._counted and names[0] not in self._under_way:
-                self._counted.add(names[0])
-                self.meter.reuse(self._recipe.sampling.options.batch)
-            return [future for future in found if future is not None]
-        kept: dict[int, Future[Array]] = {place: Future() for place in missing}
+    scores: list[Future[Score]]
+    correlations: list[float]
 
-        def keep(computed: Future[ShardResult]) -> None:
-            try:
-                result = computed.result()
-                for place, features in zip(missing, result.features, strict=True):
-                    self._files.put(names[place], features)
-                self._counted.add(names[0])
-                self.meter.add(result)
-                for place, features in zip(missing, result.features, strict=True):
-                    kept[place].set_result(features)
-            except BaseException as error:
-                for future in kept.values():
-                    if not future.done():
-                        future.set_exception(error)
-            finally:
-                for place in missing:
-                    self._under_way.pop(names[place], None)
+    def result(self, at_one: Sequence[Score], halt: Halt) -> Result:
+        return _result([halt.result(one) for one in self.scores], at_one, self.correlations)
 
-        for place, future in kept.items():
-            self._under_way[names[place]] = future
-        wanted = tuple(measures[place] for place in missing)
-        task = SampleShard(self._recipe, schedule, start, wanted)
-        self._pool.submit(task).add_done_callback(keep)
-        return [kept[place] if known is None else known for place, known in enumerate(found)]
 
-    def _known(self, name: str) -> Future[Array] | None:
-        """A shard's features that are under way or kept."""
-        under_way = self._under_way.get(name)
-        if under_way is not None:
-            return under_way
-        features = self._files.get(name)
-        if features is None:
-            return None
-        kept: Future[Array] = Future()
-        kept.set_result(features)
-        return kept
+def _result(
+    scores: Sequence[Score], at_one: Sequence[Score], correlations: Sequence[float]
+) -> Result:
+    """One result of the scores by each measure."""
+    ranking, *others = (
+        Result(score, paired(score, baseline, correlated))
+        for score, baseline, correlated in zip(scores, at_one, correlations, strict=True)
+    )
+    return replace(ranking, also=tuple(others))
+
+
+def _correlations(features: Sequence[Array], baseline: Sequence[Array]) -> list[float]:
+    return [correlation(one, other) for one, other in zip(features, baseline, strict=True)]
+
+
+def _identity(recipe: Recipe, device: str) -> Identity:
+    found = library_versions() | {"torch": torch.__version__}  # which names its build, +cu130
+    versions = {
+        name: found[name] for name in ("torch", "numpy", *recipe.libraries) if name in found
+    }
+    return Identity(recipe.seed, device, SEED_SCHEME, SAMPLER_REVISION, versions)

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import torch
 
+from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
 from lambda_search.work.tasks import Task
-from lambda_search.work.tasks import Workbench
 
 __all__ = ["Pool", "SerialPool"]
 
@@ -31,13 +31,13 @@ class SerialPool:
     """No workers: every task runs at once in this process, on the CPU."""
 
     def __init__(self) -> None:
-        self._bench = Workbench(torch.device("cpu"))
-        self.device_kind = device_kind(self._bench.device)
+        self._context = WorkerContext(torch.device("cpu"))
+        self.device_kind = device_kind(self._context.device)
 
     def submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
         future: Future[T] = Future()
         try:
-            future.set_result(task.run(self._bench))
+            future.set_result(task.run(self._context))
         except Exception as error:
             future.set_exception(error)
         return future

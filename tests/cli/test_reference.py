@@ -16,7 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
-from lambda_search.drive import plans_of
+from lambda_search.launching import plans_of
 from lambda_search.metrics.extractors.registry import NetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references import making
@@ -178,7 +178,7 @@ def test_an_extractor_of_ones_own_is_named_from_anywhere(cli, folder, study_text
         assert code == 0
         assert metric_of(out)["extractor"] == str(folder / "own.pt")
     study = study_with(metric_of(out), study_text, tmp_path / "elsewhere")
-    assert plans_of(study)[0].widths == (3,)
+    assert plans_of(study)[0].recipe.measures[0].width == 3
 
 
 # Stopped

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from lambda_search.store.mirror import mirror
 
-from lambda_search.drive import check_disk
-from lambda_search.drive import plans_of
-from lambda_search.drive import run_studies
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.launching import check_disk
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
 from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import score
 from lambda_search.paths import features_folder
@@ -17,7 +18,6 @@ from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import level_for
 from lambda_search.search.confirm import settle
 from lambda_search.spec import parse_specs
-from lambda_search.store.mirror import mirror
 from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.tasks import SampleShard
@@ -167,7 +167,7 @@ def test_a_full_disk_is_said_before_anything_runs(study_text, tmp_path, monkeypa
 def test_a_disk_that_fills_stops_the_study_and_loses_nothing(study_text, whole, monkeypatch):
     import errno
 
-    from lambda_search.store.features import FeatureFiles
+    from lambda_search.work.features import FeatureFiles
 
     store, put, left = Store(), FeatureFiles.put, [12]
 

@@ -1,6 +1,10 @@
 """One contract, every backend."""
 
+import json
 import threading
+from dataclasses import replace
+from datetime import UTC
+from datetime import datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,68 +17,94 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
+from lambda_search.records import Candidate
+from lambda_search.records import Evaluation
+from lambda_search.records import Figures
+from lambda_search.records import Identity
+from lambda_search.records import Image
+from lambda_search.records import Interval
+from lambda_search.records import Origin
+from lambda_search.records import Provenance
+from lambda_search.records import Row
+from lambda_search.records import Trial
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.store import engine as store_engine
-from lambda_search.store.leases import LeaseLost
 from lambda_search.store.lookup import best
+from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from lambda_search.store.tables import Base
-from lambda_search.store.tables import Evaluation
-from lambda_search.store.tables import ScheduleRow
-from lambda_search.store.tables import Study
-from lambda_search.store.tables import Trial
 
-IDENTITY = {"seed": 0, "device": "cpu"}
+IDENTITY = Identity(0, "cpu", "philox", 1, {"torch": "2"})
 
 
-def trial(study, number, generation=0):
-    return Trial(
-        study_id=study.id, number=number, generation=generation, b=1.0, k=0.0, mean=1.0, slope=0.0
-    )
+def trial(number, generation=0):
+    return Trial(number, generation, LambdaSchedule(), 1.0, 0.0)
 
 
-def evaluation(study, name, gain=0.5):
-    numbers = dict.fromkeys(("fid", "corrected", "raw_gain", "gain_standard_error"), 1.0)
-    return Evaluation(
-        study_id=study.id,
-        fingerprint=name,
-        trial=0,
-        phase="search",
-        first_index=0,
-        n=32,
-        standard_error=0.1,
-        gain=gain,
-        correlation=0.9,
-        **numbers,
-    )
+def evaluation(name, gain=0.5):
+    return Evaluation(0, "search", 0, 32, 1.0, 1.0, 0.1, gain, 1.0, 1.0, 0.9, name)
 
 
-def row(study, fid=5.0, status="confirmed", b=1.01):
-    intervals = dict.fromkeys(
-        ("fid_low", "fid_high", "baseline_fid", "baseline_low", "baseline_high"), 6.0
-    )
-    return ScheduleRow(
-        setting_id=study.setting_id,
-        study_id=study.id,
-        trial=1,
-        b=b,
-        k=0.001,
-        lambdas=[b, b + 0.001, b + 0.002, b + 0.003],
+def row(setting, study="s", fid=5.0, status="confirmed", b=1.01, k=0.001, n=100, gain=1.0):
+    schedule = LambdaSchedule(b, k)
+    chosen = Candidate(1, b, k, fid, fid - 0.5, gain, 1.1, 0.2, 0.9, fid - 1.0)
+    return Row(
+        schedule=schedule,
+        lambdas=schedule.values(setting.steps),
+        setting=setting,
         status=status,
         verdict="",
-        n=100,
+        n=n,
         fid=fid,
-        gain=1.0,
-        gain_low=0.5,
-        gain_high=1.5,
-        gain_level=0.95,
-        provenance={"study": study.name},
-        **intervals,
+        fid_interval=Interval(fid - 1, fid + 1),
+        baseline_fid=6.0,
+        baseline_interval=Interval(5.0, 7.0),
+        gain=gain,
+        gain_interval=Interval(gain - 0.5, gain + 0.5, 0.975),
+        provenance=Provenance(
+            study=study,
+            extractor=setting.extractor,
+            reference=setting.reference,
+            seed=0,
+            confirm_indices=(10**6, 10**6 + n),
+            baseline=Figures(6.0, 5.5),
+            candidates=(chosen,),
+            trial=1,
+            identity=IDENTITY,
+        ),
+        origin=Origin("me", "lambda-search"),
+        created=datetime.now(UTC),
     )
+
+
+def begin(store, setting, name="s", spec="name: s", identity=IDENTITY):
+    """A driver takes the study and says what it holds for."""
+    queue = Queue(store)
+    queue.submit(name, spec)
+    claim = queue.claim([name])
+    if claim is None:
+        return None
+    try:
+        queue.bind(claim.lease, setting, setting.steps, identity)
+    except LambdaSearchError:
+        queue.end(claim.lease, "failed", "failed", "no")
+        raise
+    return claim.lease
+
+
+def publish(store, setting, name="s", **values):
+    lease = begin(store, setting, name)
+    return store.publish(lease, row(setting, name, **values))
 
 
 @pytest.fixture
-def study(store, setting):
-    return store.register("s", setting, "name: s", 4)
+def lease(store, setting):
+    return begin(store, setting)
+
+
+@pytest.fixture
+def study(store, lease):
+    return store.study("s")
 
 
 def test_schema_is_what_the_tables_say(store):
@@ -122,120 +152,78 @@ def test_many_open_an_empty_database_at_once(url):
     assert errors == []
 
 
-def test_register_is_idempotent_and_refuses_another_setting(store, setting, study):
-    again = store.register("s", setting, "name: s2", 4)
-    assert (again.id, again.spec) == (study.id, "name: s")
-    with pytest.raises(UsageError, match="steps is 4"):
-        store.register("s", setting.model_copy(update={"steps": 5}), "", 5)
-    assert store.study("s").spec == "name: s"
-    with pytest.raises(UsageError, match="There is no study 'x'"):
-        store.study("x")
-
-
-def test_a_generation_is_all_or_nothing(store, study):
-    lease = store.acquire(study, "name: s", IDENTITY)
+def test_a_generation_is_all_or_nothing(store, lease):
     with pytest.raises(LambdaSearchError):
-        store.propose(lease, [trial(study, 0), trial(study, 1), trial(study, 1)])
-    assert store.trials(study.id) == []
-    store.propose(lease, [trial(study, 1), trial(study, 0)])
-    assert [t.number for t in store.trials(study.id)] == [0, 1]
+        store.propose(lease, [trial(0), trial(1), trial(1)])
+    assert store.trials(lease.study_id) == []
+    store.propose(lease, [trial(1), trial(0)])
+    assert [t.number for t in store.trials(lease.study_id)] == [0, 1]
+    store.propose(lease, [trial(0), trial(1)])  # tried again: it is there
+    assert [t.number for t in store.trials(lease.study_id)] == [0, 1]
 
 
-def test_closing_a_rung_is_one_transaction(store, study):
-    lease = store.acquire(study, "name: s", IDENTITY)
-    store.propose(lease, [trial(study, 0)])
-    [first] = store.trials(study.id)
-    first.state, first.n, first.gain, first.fid = "complete", 32, 0.25, 7.5
+def test_closing_a_rung_is_one_transaction(store, lease):
+    store.propose(lease, [trial(0), trial(1)])
+    ended = replace(trial(0), state="complete", n=32, gain=0.25, fid=7.5)
+    bad = replace(trial(1), state="diverged", reason="NaN")
     with pytest.raises(LambdaSearchError):
-        store.close_rung(lease, [evaluation(study, "a"), evaluation(study, "a")], [first])
-    assert store.evaluations(study.id) == []
-    assert store.trials(study.id)[0].finished is None
-    store.close_rung(lease, [evaluation(study, "a")], [first])
-    [stored] = store.trials(study.id)
+        store.close_rung(lease, [evaluation("a"), evaluation("a")], [ended])
+    assert store.evaluations(lease.study_id) == []
+    assert store.trials(lease.study_id)[0].finished is None
+    for _ in range(2):
+        store.close_rung(lease, [evaluation("a")], [ended, bad])
+    stored, diverged = store.trials(lease.study_id)
     assert (stored.state, stored.n, stored.gain, stored.fid) == ("complete", 32, 0.25, 7.5)
     assert stored.finished is not None and stored.finished.tzinfo is not None
-    assert [e.fingerprint for e in store.evaluations(study.id)] == ["a"]
+    assert (diverged.state, diverged.reason, diverged.n) == ("diverged", "NaN", None)
+    assert store.evaluations(lease.study_id) == [evaluation("a")]
 
 
-def test_a_living_driver_keeps_its_study(store, study):
-    store.acquire(study, "name: s", IDENTITY)
-    with pytest.raises(LambdaSearchError, match="is being driven by process"):
-        store.acquire(study, "name: s", IDENTITY)
-    assert store.study("s").state == "running"
-    assert not store.is_abandoned(store.study("s"))
+def test_publishing_ends_the_study_in_one_transaction(store, setting, lease):
+    with pytest.raises(LambdaSearchError):
+        store.publish(lease, row(setting), [evaluation("a"), evaluation("a")])
+    assert (store.rows(lease.study_id), store.study("s").state) == ([], "running")
+    picture = Image("λ = 1", b"PNG")
+    told = replace(row(setting), provenance=replace(row(setting).provenance, preview="p"))
+    published = store.publish(lease, told, [evaluation("a")], [picture])
+    assert store.publish(lease, told, [evaluation("a")], [picture]) == published, "tried again"
+    assert (len(store.rows(lease.study_id)), store.study("s").state) == (1, "done")
+    assert store.images("p") == [picture]
+    assert [attempt.outcome for attempt in store.study("s").attempts] == ["done"]
 
 
-@pytest.mark.parametrize("how", ["dead process", "expired lease"])
-def test_an_abandoned_study_is_taken_over_and_the_old_driver_cannot_write(
-    store, study, how, monkeypatch
-):
-    from lambda_search.store import leases
-
-    if how == "dead process":
-        monkeypatch.setattr(
-            leases,
-            "_me",
-            lambda: {"host": leases.socket.gethostname(), "pid": 2**22 + 1, "started": 0},
-        )
-    else:
-        monkeypatch.setattr(leases, "_me", lambda: {"host": "elsewhere", "pid": 1, "started": 0})
-        monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
-    old = store.acquire(study, "name: s", IDENTITY)
-    assert store.is_abandoned(store.study("s"))
-    monkeypatch.undo()
-    new = store.acquire(study, "name: s", IDENTITY)
-    assert new.fence > old.fence
-    for write in (
-        lambda: store.propose(old, [trial(study, 0)]),
-        lambda: store.publish(old, row(study)),
-        lambda: store.close_rung(old, [evaluation(study, "a")]),
-        lambda: store.renew(old),
-    ):
-        with pytest.raises(LeaseLost):
-            write()
-    store.release(old, "failed")
-    assert store.study("s").state == "running"
-    store.propose(new, [trial(study, 0)])
-    store.release(new, "done")
-    assert store.study("s").state == "done"
-    assert store.rows(study.id) == []
+def test_a_row_reads_back_with_its_id_in_every_store(store, setting, tmp_path):
+    given = row(setting)
+    published = store.publish(begin(store, setting), given)
+    assert published == replace(given, created=published.created)
+    assert published.id == given.id and store.row(given.id[:12]) == published
+    assert Row.from_json(json.loads(json.dumps(published.to_json()))) == published
+    other = Store(f"{tmp_path}/other.db")
+    assert publish(other, setting).id == published.id, "the same content, the same id"
+    assert row(setting, b=1.02).id != published.id
 
 
-def test_best_prefers_confirmed_then_fid_and_says_what_it_lacks(store, setting, study):
-    lease = store.acquire(study, "name: s", IDENTITY)
-    store.publish(lease, row(study, fid=1.0, status="measured", b=1.001))
-    store.publish(lease, row(study, fid=5.0, b=1.002))
-    found = best("m", 4, store=store)
-    assert (found.status, found.fid, found.schedule.b) == ("confirmed", 5.0, 1.002)
-    assert found.setting == setting
-    store.publish(lease, row(study, fid=5.5, b=1.003))
-    assert best("m", 4, store=store).schedule.b == 1.003, "the newest row of a setting stands"
-    assert best("m", 4, "ancestral", store, variance="small", extractor="bundled").n == 100
-    for asked in ({"sampler": "ddim"}, {"eta": 0.5}, {"guidance": 2.0}):
-        with pytest.raises(NoScheduleFound, match="It has:\n  m  4 steps"):
-            best("m", 4, store=store, **asked)
-    with pytest.raises(NoScheduleFound, match="Models with rows: m"):
-        best("other", 4, store=store)
-    with pytest.raises(UsageError, match="no field 'samplr'"):
-        best("m", 4, store=store, samplr="ddim")
+def test_a_row_names_its_reference_as_its_study_did(store, setting):
+    publish(store, setting, "s")
+    renamed = setting.model_copy(update={"reference": "other-name@2"})
+    publish(store, renamed, "t")
+    assert renamed.key == setting.key
+    names = {found.setting.reference for found in store.lookup_rows("m")}
+    assert names == {"bundled:x@2", "other-name@2"}
+    assert best("m", 4, store=store, reference="other-name").provenance.study == "t"
 
 
-def test_best_never_ranks_across_metrics(store, setting, study):
-    lease = store.acquire(study, "name: s", IDENTITY)
-    store.publish(lease, row(study))
-    other = store.register("t", setting.model_copy(update={"extractor": "dinov2@9"}), "", 4)
-    store.publish(store.acquire(other, "", IDENTITY), row(other))
-    with pytest.raises(UsageError, match="cannot be compared"):
+def test_a_retraction_is_a_record_of_its_own(store, setting):
+    published = publish(store, setting)
+    taken_back = store.retract(published.id[:10], "the reference was wrong")
+    assert taken_back.id == published.id and store.row(published.id) == taken_back
+    assert taken_back.retraction.reason == "the reference was wrong"
+    with pytest.raises(NoScheduleFound):
         best("m", 4, store=store)
-    assert best("m", 4, store=store, extractor="dinov2").setting.extractor == "dinov2@9"
-
-
-def test_studies_are_listed_latest_first(store, setting, study):
-    store.register("t", setting, "", 4)
-    lease = store.acquire(store.study("s"), "name: s", IDENTITY)
-    store.renew(lease)
-    assert [one.name for one in store.studies()] == ["s", "t"]
-    assert all(isinstance(one, Study) for one in store.studies())
+    with pytest.raises(UsageError, match="was taken back before: the reference was wrong"):
+        store.retract(published.id, "again")
+    with pytest.raises(UsageError, match="No row is named ffff"):
+        store.retract("ffff", "typo")
 
 
 @pytest.mark.parametrize(
@@ -260,27 +248,6 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path):
     with pytest.raises(LambdaSearchError, match="not a database"):
         Store(str(path))
     assert path.read_text() == "x" * 5000
-
-
-def test_the_lease_brings_the_file_and_holds_the_identity(store, study):
-    lease = store.acquire(study, "name: s2", IDENTITY)
-    assert store.study("s").spec == "name: s2"
-    store.release(lease, "stopped")
-    with pytest.raises(UsageError, match="was begun with seed 0; this is seed 1") as caught:
-        store.acquire(study, "name: s3", IDENTITY | {"seed": 1})
-    assert "another name" in caught.value.hint
-    assert (store.study("s").spec, store.study("s").state) == ("name: s2", "stopped")
-
-
-def test_publishing_ends_the_study_in_one_transaction(store, study):
-    lease = store.acquire(study, "", IDENTITY)
-    with pytest.raises(LambdaSearchError):
-        store.publish(lease, row(study), [evaluation(study, "a"), evaluation(study, "a")])
-    assert (store.rows(study.id), store.study("s").state) == ([], "running")
-    store.publish(lease, row(study), [evaluation(study, "a")])
-    assert (len(store.rows(study.id)), store.study("s").state) == (1, "done")
-    store.release(lease, "stopped")
-    assert store.study("s").state == "done", "what has ended stays ended"
 
 
 def test_looking_up_makes_no_files(tmp_path):

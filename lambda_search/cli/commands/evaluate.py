@@ -39,14 +39,15 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure λ(i) = b + k·i beside λ = 1, on images that searches never use."""
-    from lambda_search.drive import check_disk
-    from lambda_search.drive import plans_of
-    from lambda_search.drive import worker_pool
-    from lambda_search.evaluation import evaluate_plan
+    from lambda_search.launching import check_disk
+    from lambda_search.launching import plans_of
+    from lambda_search.launching import worker_pool
     from lambda_search.paths import features_folder
     from lambda_search.paths import home
-    from lambda_search.store.features import FeatureFiles
+    from lambda_search.work.evaluate import evaluate_on
     from lambda_search.work.evaluator import Evaluator
+    from lambda_search.work.features import FeatureFiles
+    from lambda_search.work.shards import Shards
 
     with working("reading models"):
         plans = plans_of(study)
@@ -55,9 +56,13 @@ def evaluate(
     plan, schedule = plans[0], LambdaSchedule(b, k)
     schedule.values(plan.space.steps)
     check_disk(plans, home())
-    with working("sampling"), worker_pool(workers, ray_address, gpus) as pool:
-        evaluator = Evaluator(plan.recipe, pool, FeatureFiles(features_folder()))
-        evidence = evaluate_plan(plan, schedule, n, evaluator)
+    files = FeatureFiles(features_folder())
+    with (
+        working("sampling"),
+        worker_pool(workers, ray_address, gpus) as pool,
+        Shards(pool, files) as shards,
+    ):
+        evidence = evaluate_on(Evaluator(plan.recipe, shards), schedule, n)
     if as_json:
         print_json(asdict(evidence))
     else:

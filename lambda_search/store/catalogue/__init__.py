@@ -13,6 +13,7 @@ the weights' hash. The metric's names have no fingerprint, so they never equal a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +21,24 @@ from importlib import resources
 from typing import Any
 
 import yaml
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from lambda_search.records import Origin
+from lambda_search.records import Provenance
+from lambda_search.records import Row
+from lambda_search.records import Source
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
+from lambda_search.store.clock import now
+from lambda_search.store.engine import one_at_a_time
+from lambda_search.store.mapping import schedule_row
+from lambda_search.store.settings import Origins
+from lambda_search.store.settings import setting_row
+from lambda_search.store.tables import ScheduleRow
 
-__all__ = ["UNKNOWN", "VERDICT", "Entry", "entries"]
+__all__ = ["UNKNOWN", "VERDICT", "Entry", "add_published_rows", "entries"]
 
 UNKNOWN = "unknown"
 VERDICT = "published by the authors; not measured here"
@@ -50,7 +63,28 @@ class Entry:
     baseline_fid: float
     samples: int
     dataset: str
-    source: dict[str, str]
+    source: Source
+
+    @property
+    def row(self) -> Row:
+        """The row that it becomes; its id is the same in every store."""
+        return Row(
+            schedule=self.schedule,
+            lambdas=self.schedule.values(self.setting.steps),
+            setting=self.setting,
+            status="published",
+            verdict=VERDICT,
+            n=self.samples,
+            fid=self.fid,
+            fid_interval=None,
+            baseline_fid=self.baseline_fid,
+            baseline_interval=None,
+            gain=None,
+            gain_interval=None,
+            provenance=Provenance(source=self.source),
+            origin=Origin(by=f"the authors (arXiv:{self.source.arxiv})"),
+            created=now(),
+        )
 
     @property
     def name(self) -> str:
@@ -67,6 +101,27 @@ def entries() -> tuple[Entry, ...]:
     text = resources.files(__name__).joinpath("published.yaml").read_text(encoding="utf-8")
     models: dict[str, dict[str, Any]] = yaml.safe_load(text)["models"]
     return tuple(entry for name, model in models.items() for entry in _of(name, model))
+
+
+def add_published_rows(
+    read: Callable[[Callable[[Session], bool]], bool],
+    write: Callable[[Callable[[Session], None]], None],
+) -> None:
+    """Adds what the catalogue has and the table lacks, one process at a time."""
+
+    def add(session: Session) -> None:
+        one_at_a_time(session.connection())
+        for entry in _missing(session):
+            setting = setting_row(session, entry.setting, Origins(dataset=entry.dataset))
+            session.add(schedule_row(entry.row, setting, entry=entry.name))
+
+    if read(lambda session: bool(_missing(session))):
+        write(add)
+
+
+def _missing(session: Session) -> list[Entry]:
+    there = set(session.scalars(select(ScheduleRow.entry).where(ScheduleRow.entry.is_not(None))))
+    return [entry for entry in entries() if entry.name not in there]
 
 
 def _of(name: str, model: dict[str, Any]) -> Iterator[Entry]:
@@ -86,9 +141,9 @@ def _of(name: str, model: dict[str, Any]) -> Iterator[Entry]:
         yield Entry(
             setting,
             schedule,
-            row["fid"],
-            row["baseline_fid"],
+            float(row["fid"]),
+            float(row["baseline_fid"]),
             model["samples"],
             model["dataset"],
-            model["source"],
+            Source(**model["source"]),
         )

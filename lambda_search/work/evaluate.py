@@ -6,31 +6,34 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from typing import TypeAlias
 
 import torch
 
+from lambda_search.errors import Diverged
 from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import check_count
+from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
-from lambda_search.metrics.frechet import FrechetReference
-from lambda_search.metrics.kid import KernelReference
 from lambda_search.models.base import Model
 from lambda_search.models.options import sampling_of
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
 from lambda_search.records import Evidence
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.plan import Plan
-from lambda_search.search.plan import confirm_start
-from lambda_search.search.plan import resolve_measure
 from lambda_search.setting import Site
+from lambda_search.work.context import resolve_measure
 from lambda_search.work.evaluator import Evaluator
-from lambda_search.work.evaluator import Scored
-from lambda_search.work.tasks import Measure
+from lambda_search.work.evaluator import Result
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import confirm_start
 
-__all__ = ["evaluate", "evaluate_plan", "scores_of"]
+__all__ = ["evaluate", "evaluate_on"]
+
+_Line: TypeAlias = tuple[Measure, Score, Score, Comparison]
+"""A measure, the scores by it at λ and at λ = 1, and their comparison."""
 
 
 def evaluate(
@@ -70,7 +73,7 @@ def evaluate(
     batch = model.resolve(asked).options.batch
     start = confirm_start(batch) if first is None else first
 
-    def scored(candidate: LambdaSchedule) -> Scored:
+    def features(candidate: LambdaSchedule) -> dict[str, torch.Tensor]:
         parts: dict[str, list[torch.Tensor]] = {name: [] for name in extractors}
         for begin in range(start, start + n, batch):
             indices = range(begin, min(begin + batch, start + n))
@@ -89,65 +92,61 @@ def evaluate(
             quantised = to_uint8(images)
             for name, extract in extractors.items():
                 parts[name].append(extract(quantised))
-        features = {name: torch.cat(part) for name, part in parts.items()}
-        ranking, *others = (
-            _scored(features[measure.extractor_fingerprint], *target)
-            for (measure, _, _), target in zip(used, targets, strict=True)
+        return {name: torch.cat(part) for name, part in parts.items()}
+
+    at_lambda, at_one = features(schedule), features(LambdaSchedule())
+    lines: list[_Line] = []
+    for (measure, _, _), (frechet, kernel) in zip(used, targets, strict=True):
+        found, baseline = (
+            one[measure.extractor_fingerprint].numpy() for one in (at_lambda, at_one)
         )
-        return replace(ranking, also=tuple(others))
-
-    found, baseline = scored(schedule), scored(LambdaSchedule())
-    return evidence_of(schedule, [measure for measure, _, _ in used], found, baseline)
-
-
-def _scored(
-    features: torch.Tensor, frechet: FrechetReference, kernel: KernelReference | None
-) -> Scored:
-    found = replace(score(features, frechet), extras=extras(features, frechet, kernel))
-    return Scored(found, features.numpy())
+        here, there = (
+            replace(score(one, frechet), extras=extras(one, frechet, kernel))
+            for one in (found, baseline)
+        )
+        lines.append((measure, here, there, compare(here, there, found, baseline)))
+    return _evidence(schedule, lines)
 
 
-def evaluate_plan(plan: Plan, schedule: LambdaSchedule, n: int, evaluator: Evaluator) -> Evidence:
-    """The same for a study's setting, on a pool of workers."""
+def evaluate_on(evaluator: Evaluator, schedule: LambdaSchedule, n: int) -> Evidence:
+    """The same by a study's recipe, on a pool of workers."""
     check_count(n)
     evaluator.prepare()
-    schedules = [schedule, LambdaSchedule()]
-    found, baseline = evaluator.scores(schedules, confirm_start(plan.batch), n, whole=True)
-    return evidence_of(schedule, plan.recipe.measures, found, baseline)
+    recipe, schedules = evaluator.recipe, [LambdaSchedule(), schedule]
+    first = confirm_start(recipe.batch)
+    each: list[tuple[Result, ...]] = []
+    for result in evaluator.results(schedules, first, n, whole=True):
+        if isinstance(result, Diverged):
+            raise result
+        each.append((result, *result.also))
+    lines = [
+        (measure, found.score, baseline.score, found.against)
+        for measure, baseline, found in zip(recipe.measures, *each, strict=True)
+    ]
+    return _evidence(schedule, lines)
 
 
-def scores_of(
-    evaluator: Evaluator, schedules: Sequence[LambdaSchedule], first: int, n: int
-) -> list[tuple[Score, Comparison]]:
-    """Scores of `schedules` on n images from index `first` on, each compared with λ = 1."""
-    baseline, *scored = evaluator.scores([LambdaSchedule(), *schedules], first, n)
-    return [(one.score, one.against(baseline)) for one in scored]
-
-
-def evidence_of(
-    schedule: LambdaSchedule, measures: Sequence[Measure], found: Scored, baseline: Scored
-) -> Evidence:
-    """Evidence from two scores by the same measures."""
-    against = found.against(baseline)
-    return Evidence(
-        schedule,
-        measures[0].extractor_label,
-        measures[0].reference_label,
-        found.score.n,
-        found.score.fid,
-        found.score.interval(),
-        baseline.score.fid,
-        baseline.score.interval(),
-        found.score.corrected,
-        baseline.score.corrected,
-        against.gain,
-        against.interval(),
-        against.raw_gain,
-        against.correlation,
-        found.score.extras,
-        baseline.score.extras,
-        tuple(
-            evidence_of(schedule, [measure], one, other)
-            for measure, one, other in zip(measures[1:], found.also, baseline.also, strict=True)
-        ),
+def _evidence(schedule: LambdaSchedule, lines: Sequence[_Line]) -> Evidence:
+    """Evidence of the distance that ranks, with the others beside it."""
+    ranking, *others = (
+        Evidence(
+            schedule,
+            measure.extractor_label,
+            measure.reference_label,
+            found.n,
+            found.fid,
+            found.interval(),
+            baseline.fid,
+            baseline.interval(),
+            found.corrected,
+            baseline.corrected,
+            against.gain,
+            against.interval(),
+            against.raw_gain,
+            against.correlation,
+            found.extras,
+            baseline.extras,
+        )
+        for measure, found, baseline, against in lines
     )
+    return replace(ranking, also=tuple(others))

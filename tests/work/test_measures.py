@@ -11,12 +11,11 @@ from diffusers import UNet2DModel
 from PIL import Image
 
 import lambda_search as ls
-from lambda_search.drive import plans_of
-from lambda_search.drive import run_studies
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
-from lambda_search.evaluation import evaluate_plan
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
@@ -26,6 +25,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import load_specs
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
+from lambda_search.work.evaluate import evaluate_on
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.tasks import SampleShard
@@ -406,7 +406,7 @@ def model(tiny_pipeline):
 def test_in_this_process_it_is_what_a_pool_finds(model, both, pair, n):
     plan = plan_of(both)
     evaluator = Evaluator(plan.recipe, SerialPool(), InMemory())
-    found = evaluate_plan(plan, LambdaSchedule(1.03, -0.005), n, evaluator)
+    found = evaluate_on(evaluator, LambdaSchedule(1.03, -0.005), n)
     assert evaluator.meter.images == 2 * n
     assert found == evidence(model, n, [pair])
     assert found.also[0].extractor.startswith("f.pt@")
@@ -422,7 +422,7 @@ def test_few_images_are_measured_as_plain_arithmetic_has_it(
     schedule = LambdaSchedule(1.03, -0.005)
     if pooled:
         plan = plan_of(both)
-        found = evaluate_plan(plan, schedule, n, Evaluator(plan.recipe, SerialPool(), InMemory()))
+        found = evaluate_on(Evaluator(plan.recipe, SerialPool(), InMemory()), schedule, n)
     else:
         found = evidence(model, n, [pair])
     indices = range(CONFIRM, CONFIRM + n)
@@ -452,7 +452,7 @@ def test_too_few_images_are_refused_before_any_is_sampled(model, both, pair, pas
     plan, pool = plan_of(both), Watched()
     for attempt in (
         lambda: evidence(model, n, [pair]),
-        lambda: evaluate_plan(plan, ONE, n, Evaluator(plan.recipe, pool, InMemory())),
+        lambda: evaluate_on(Evaluator(plan.recipe, pool, InMemory()), ONE, n),
     ):
         with pytest.raises(LambdaSearchError, match=f"{n} images cannot be scored") as caught:
             attempt()
@@ -626,7 +626,7 @@ def test_an_extractor_beside_the_study_file_is_used(study_text, own, tmp_path, m
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     [plan] = plans_of(tmp_path / "a.yaml")
-    assert plan.widths == (128, 6)
+    assert [measure.width for measure in plan.recipe.measures] == [128, 6]
     _, there = plan.recipe.measures
     [here] = plan_of(
         with_also(study_text, (own / "f.pt", f"images:{own / 'real.npz'}"))
@@ -659,7 +659,7 @@ def test_a_damaged_reference_is_told_before_anything_is_sampled(study_text, dama
         launch(with_also(study_text, damaged), Watched(shards=0))
     plan = plan_of(with_also(study_text, damaged))
     with pytest.raises(UsageError, match=r"07\.png"):
-        evaluate_plan(plan, ONE, 40, Evaluator(plan.recipe, SerialPool(), InMemory()))
+        evaluate_on(Evaluator(plan.recipe, SerialPool(), InMemory()), ONE, 40)
     assert passes == []
 
 
@@ -683,7 +683,7 @@ def test_two_references_of_one_extractor_share_its_features(study_text, own, pai
     np.savez(tmp_path / "fewer.npz", REAL[:100, ..., None])
     text = with_also(study_text, pair, (pair[0], f"images:{tmp_path / 'fewer.npz'}"))
     plan, files, pool = plan_of(text), InMemory(), Watched()
-    found = evaluate_plan(plan, LambdaSchedule(1.02), 40, Evaluator(plan.recipe, pool, files))
+    found = evaluate_on(Evaluator(plan.recipe, pool, files), LambdaSchedule(1.02), 40)
     first, second = found.also
     assert first.extractor == second.extractor
     assert first.reference != second.reference and first.fid != second.fid

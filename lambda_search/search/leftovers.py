@@ -1,0 +1,36 @@
+"""Which features unfinished studies may still need; the rest can be swept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from lambda_search.errors import UsageError
+from lambda_search.records import Study
+from lambda_search.spec import parse_specs
+from lambda_search.work.recipe import family_of
+
+__all__ = ["done_families", "needed_families"]
+
+
+def needed_families(studies: Iterable[Study]) -> set[str]:
+    """The families of features (`Recipe.family`) of all `studies` that are not done.
+
+    A study that no driver has resolved yet has none.
+    """
+    return _families(study for study in studies if study.state != "done")
+
+
+def done_families(studies: Iterable[Study]) -> set[str]:
+    """The families of features of all `studies` that are done."""
+    return _families(study for study in studies if study.state == "done")
+
+
+def _families(studies: Iterable[Study]) -> set[str]:
+    found = set()
+    for study in studies:
+        if study.setting is not None:
+            with suppress(UsageError):  # a file that can no longer be read cannot go on
+                [spec] = parse_specs(study.spec)
+                found.add(family_of(study.setting, spec.search.seed))
+    return found

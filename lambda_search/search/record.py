@@ -1,0 +1,96 @@
+"""What is recorded of a study so far: its trials and evaluations, in step with the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from lambda_search.records import Evaluation
+from lambda_search.records import Image
+from lambda_search.records import Phase
+from lambda_search.records import Row
+from lambda_search.records import Study
+from lambda_search.records import Trial
+from lambda_search.store.leases import Lease
+from lambda_search.store.store import Store
+
+__all__ = ["Record"]
+
+
+class Record:
+    """The record of one study, under a lease.
+
+    An evaluation is known by its trial, phase and indices, not by the names of its features: what
+    an earlier release has scored counts.
+
+    Arguments:
+        study: the study.
+        lease: the right to write to it.
+        store: where it is kept.
+    """
+
+    def __init__(self, study: Study, lease: Lease, store: Store) -> None:
+        self._lease = lease
+        self._store = store
+        self._trials = {trial.number: trial for trial in store.trials(study.id)}
+        self._known: dict[tuple[int, Phase, int, int], Evaluation] = {}
+        self._remember(store.evaluations(study.id))
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in order."""
+        return list(self._trials.values())
+
+    def members(self, generation: int) -> list[Trial]:
+        """The trials of a generation."""
+        return [trial for trial in self.trials if trial.generation == generation]
+
+    def evaluation(
+        self, trial: Trial, n: int, phase: Phase = "search", first: int = 0
+    ) -> Evaluation | None:
+        """The trial's evaluation on n images from index `first` on, if there is one."""
+        return self._known.get((trial.number, phase, first, n))
+
+    def gains(self, n: int) -> dict[int, float]:
+        """Gains at the rung n by trial number."""
+        return {
+            one.trial: one.gain
+            for one in self._known.values()
+            if one.phase == "search" and one.n == n
+        }
+
+    def confirmations(self) -> Mapping[int, list[Evaluation]]:
+        """The evaluations of earlier confirmations by their first index, oldest first."""
+        found: dict[int, list[Evaluation]] = {}
+        for one in self._known.values():
+            if one.phase == "confirm":
+                found.setdefault(one.first, []).append(one)
+        return found
+
+    def propose(self, members: Sequence[Trial]) -> None:
+        """Commits a generation."""
+        if members:
+            self._store.propose(self._lease, members)
+            self._trials |= {trial.number: trial for trial in members}
+
+    def close(self, evaluations: Sequence[Evaluation], ended: Sequence[Trial] = ()) -> None:
+        """Commits new evaluations, and trials that go no further."""
+        if evaluations or ended:
+            self._store.close_rung(self._lease, evaluations, ended)
+            self._remember(evaluations)
+            self._trials |= {trial.number: trial for trial in ended}
+
+    def publish(
+        self,
+        row: Row,
+        evaluations: Sequence[Evaluation],
+        images: Sequence[Image],
+        decisive: str,
+    ) -> Row:
+        """Commits the end; arguments as in `Store.publish`."""
+        return self._store.publish(self._lease, row, evaluations, images, decisive)
+
+    def _remember(self, evaluations: Iterable[Evaluation]) -> None:
+        for one in evaluations:
+            self._known[one.trial, one.phase, one.first, one.n] = one

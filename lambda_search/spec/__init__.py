@@ -1,0 +1,47 @@
+"""Study files: what they say, how they are read, and the files that they name."""
+
+from __future__ import annotations
+
+from lambda_search.spec.models import CONFIG_PATHS
+from lambda_search.spec.models import CONFIRM_FROM
+from lambda_search.spec.models import EXTRACTOR_FILES
+from lambda_search.spec.models import ConfirmSpec
+from lambda_search.spec.models import MeasureSpec
+from lambda_search.spec.models import MetricSpec
+from lambda_search.spec.models import ModelSpec
+from lambda_search.spec.models import Range
+from lambda_search.spec.models import SamplerSpec
+from lambda_search.spec.models import SearchSpec
+from lambda_search.spec.models import SourceSpec
+from lambda_search.spec.models import StudySpec
+from lambda_search.spec.places import attachments
+from lambda_search.spec.places import located
+from lambda_search.spec.places import unpacked
+from lambda_search.spec.reading import Written
+from lambda_search.spec.reading import check_names
+from lambda_search.spec.reading import load_specs
+from lambda_search.spec.reading import parse_specs
+from lambda_search.spec.reading import read_specs
+
+__all__ = [
+    "CONFIG_PATHS",
+    "EXTRACTOR_FILES",
+    "CONFIRM_FROM",
+    "ConfirmSpec",
+    "MeasureSpec",
+    "MetricSpec",
+    "ModelSpec",
+    "Range",
+    "SamplerSpec",
+    "SearchSpec",
+    "SourceSpec",
+    "StudySpec",
+    "Written",
+    "attachments",
+    "check_names",
+    "load_specs",
+    "located",
+    "parse_specs",
+    "read_specs",
+    "unpacked",
+]

@@ -1,0 +1,268 @@
+"""What a study file says: the fields, their defaults, and what they may be."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+from typing import Literal
+from typing import Self
+from typing import TypeVar
+
+import yaml
+from pydantic import Field
+from pydantic import field_validator
+from pydantic import model_validator
+
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import FrozenModel
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
+
+__all__ = [
+    "CONFIG_PATHS",
+    "CONFIRM_FROM",
+    "EXTRACTOR_FILES",
+    "ConfirmSpec",
+    "MeasureSpec",
+    "MetricSpec",
+    "ModelSpec",
+    "Range",
+    "SamplerSpec",
+    "SearchSpec",
+    "SourceSpec",
+    "StudySpec",
+]
+
+Range = tuple[float, float]
+Measured = TypeVar("Measured", bound="MeasureSpec")
+
+CONFIRM_FROM = 10**6
+"""Sample indices from here on are for confirmation only."""
+
+CONFIG_PATHS = ("checkpoint", "vae", "prompts")
+"""Entries of a framework's config that name files."""
+
+EXTRACTOR_FILES = (".pt", ".ts")
+"""Endings of TorchScript files that are extractors."""
+
+DEFAULT_TILT: Range = (-0.08, 0.05)
+"""Default range of k(T′ − 1), the rise of λ over the grid.
+
+Published optima have 0 to 0.05; the bundled model's, with its fixed small variance, about −0.07.
+"""
+
+
+class SourceSpec(FrozenModel):
+    """Where a model's authors publish its weights.
+
+    Arguments:
+        url: of the file, or of the page that leads to it.
+        licence: of the weights, as the authors state it.
+        note: what else has to be known or fetched.
+    """
+
+    url: str = Field(pattern=r"^https://\S+$")
+    licence: str
+    note: str | None = None
+
+
+class ModelSpec(FrozenModel):
+    """Which pretrained model.
+
+    Arguments:
+        framework: how its checkpoint is read.
+        checkpoint: file, folder, hub name or `bundled:NAME`; relative to the study file.
+        config: the framework's own options, or the path of a JSON or YAML file with them.
+        dataset: what it was trained on, for people.
+        name: its name in the lookup table; the study's name unless given.
+        source: where its weights are published; shown where they are missing.
+    """
+
+    framework: str
+    checkpoint: str
+    config: dict[str, Any] | str | None = None
+    dataset: str | None = None
+    name: str | None = None
+    source: SourceSpec | None = None
+
+
+class SamplerSpec(SamplerOptions):
+    """Which sampler, how many solver steps, and its options.
+
+    Arguments:
+        name: `ancestral`, `ddim`, `euler` or `heun`.
+        steps: T′ ≥ 1.
+        guidance: classifier-free guidance scale.
+        site: where λ acts.
+    """
+
+    name: Literal["ancestral", "ddim", "euler", "heun"]
+    steps: int = Field(ge=1, le=100_000, strict=True)
+    guidance: float | None = None
+    site: Literal["full", "x0_only"] = "full"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flatten(cls, value: Any) -> Any:
+        """Options may also stand under `options`, as the Python functions have them."""
+        if isinstance(value, dict) and isinstance(value.get("options"), dict):
+            rest = {name: item for name, item in value.items() if name != "options"}
+            return rest | value["options"]
+        return value
+
+    @property
+    def options(self) -> SamplerOptions:
+        """The options alone."""
+        return SamplerOptions(
+            **{name: getattr(self, name) for name in SamplerOptions.model_fields}
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        """All of it as one value; what is open is open there too."""
+        return Sampling(
+            sampler=self.name,
+            steps=self.steps,
+            options=self.options,
+            guidance=self.guidance,
+            site=self.site,
+        )
+
+
+class SearchSpec(FrozenModel):
+    """Where and how to look for λ.
+
+    Arguments:
+        mean: range of λ̄.
+        slope: range of k; k(T′ − 1) from −0.08 to 0.05 unless given.
+        trials: candidates in all, λ = 1 among them.
+        parallel: candidates proposed together; a study keeps at most parallel × shards workers
+            busy.
+        proposals: `gp` (Gaussian process), `tpe`, `qmc` (Sobol) or `grid` (three slopes).
+        seed: of the proposals and of all noise.
+    """
+
+    mean: Range = (0.99, 1.05)
+    slope: Range | None = None
+    trials: int = Field(default=24, ge=2, le=100_000)
+    parallel: int = Field(default=4, ge=1, le=1024)
+    proposals: Literal["gp", "tpe", "qmc", "grid"] = "gp"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("mean", "slope")
+    @classmethod
+    def _is_not_empty(cls, value: Range | None) -> Range | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError(
+                f"the range [{value[0]:g}, {value[1]:g}] is empty; put the lower end first"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        if (
+            self.mean[0] == self.mean[1]
+            and self.slope is not None
+            and self.slope[0] == self.slope[1]
+        ):
+            raise ValueError("the ranges of mean and slope are single points; widen one of them")
+        return self
+
+
+class MeasureSpec(FrozenModel):
+    """A Fréchet distance.
+
+    Arguments:
+        extractor: the features' extractor.
+        reference: the real images' statistics.
+    """
+
+    extractor: str
+    reference: str
+
+
+class MetricSpec(MeasureSpec):
+    """What is minimised.
+
+    Arguments:
+        name: `fid`.
+        extractor, reference: as in `MeasureSpec`.
+        also: further distances, told of the same images on confirmation; they rank nothing.
+        rungs: numbers of images at which trials are compared, rising; each is a prefix of the
+            next. One, two and four times the features' width unless given.
+    """
+
+    name: Literal["fid"] = "fid"
+    also: tuple[MeasureSpec, ...] | None = None
+    rungs: tuple[int, ...] | None = None
+
+    @property
+    def measures(self) -> tuple[MeasureSpec, ...]:
+        """The distance that ranks, then the others."""
+        own = MeasureSpec(extractor=self.extractor, reference=self.reference)
+        return (own, *(self.also or ()))
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if len(set(self.measures)) < len(self.measures):
+            raise ValueError("a pair of extractor and reference stands there twice")
+        return self
+
+    @field_validator("rungs")
+    @classmethod
+    def _rise(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        if not value or list(value) != sorted(set(value)) or value[0] < 16:
+            raise ValueError(
+                "rungs must rise and start at 16 images or more, like [500, 1000, 2000]"
+            )
+        if value[-1] > CONFIRM_FROM:
+            raise ValueError(f"rungs must end by {CONFIRM_FROM:,}, where confirmation begins")
+        return value
+
+
+class ConfirmSpec(FrozenModel):
+    """The proof on images that the search has not seen.
+
+    Arguments:
+        top: how many candidates to confirm.
+        samples: images for each of them and for λ = 1.
+    """
+
+    top: int = Field(default=3, ge=1, le=100)
+    samples: int = Field(default=10_000, ge=16, le=1_000_000)
+
+
+class StudySpec(FrozenModel):
+    """One study: one model, one sampler, one step count."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+    model: ModelSpec
+    sampler: SamplerSpec
+    search: SearchSpec = SearchSpec()
+    metric: MetricSpec
+    confirm: ConfirmSpec = ConfirmSpec()
+
+    @model_validator(mode="after")
+    def _lambda_stays_positive(self) -> Self:
+        for mean, slope in itertools.product(self.search.mean, self.slope_range()):
+            schedule = LambdaSchedule.from_mean(mean, slope, self.sampler.steps)
+            lowest = min(schedule.at(0), schedule.at(self.sampler.steps - 1))
+            if lowest <= 0:
+                raise ValueError(
+                    f"λ reaches {lowest:.3g} at mean {mean:g} and slope {slope:g} over "
+                    f"{self.sampler.steps} steps; narrow search.mean or search.slope"
+                )
+        return self
+
+    def slope_range(self, steps: int | None = None) -> Range:
+        """The range of k, its default resolved over `steps` (the study's own unless given)."""
+        if self.search.slope is not None:
+            return self.search.slope
+        span = max((steps or self.sampler.steps) - 1, 1)
+        return DEFAULT_TILT[0] / span, DEFAULT_TILT[1] / span
+
+    def to_yaml(self) -> str:
+        """The study as a file that `parse_specs` reads back to an equal study."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)

@@ -1,0 +1,163 @@
+"""The files that a study names: where they lie, and which of them travel with it.
+
+A study may be submitted on a host that has none of its weights. Its config and prompt files, which
+are small, are stored with it; every other relative name is looked up where it is driven.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from typing import TypeVar
+
+import yaml
+
+from lambda_search.errors import UsageError
+from lambda_search.spec.models import CONFIG_PATHS
+from lambda_search.spec.models import EXTRACTOR_FILES
+from lambda_search.spec.models import MeasureSpec
+from lambda_search.spec.models import StudySpec
+
+__all__ = ["attachments", "located", "unpacked"]
+
+Measured = TypeVar("Measured", bound=MeasureSpec)
+
+_LARGEST = 2**20
+_HERE = ("./", "../", "~")
+
+
+def located(
+    spec: StudySpec, folders: Sequence[Path], files: Mapping[str, Path] | None = None
+) -> StudySpec:
+    """`spec` with its files' names made absolute; hub names and the like stay.
+
+    Arguments:
+        spec: names in it may be relative.
+        folders: where they are looked up, in this order.
+        files: what came with the study, by the name that it has there; it comes first.
+    """
+    known = files or {}
+
+    def absolute(name: str, below: Path = Path()) -> str:
+        if name.startswith("images:"):
+            return f"images:{absolute(name.removeprefix('images:'))}"
+        if name in known:
+            return str(known[name])
+        places = [folder / part for folder in folders for part in dict.fromkeys((below, Path()))]
+        paths = [place / Path(name).expanduser() for place in places]
+        there = next((path for path in paths if path.exists()), None)
+        if there is None and not (paths and name.startswith(_HERE)):
+            return name
+        return str(there or paths[-1])
+
+    def within(config: dict[str, Any], below: Path = Path()) -> dict[str, Any]:
+        """A framework's own options, with the paths among them made absolute."""
+        return {
+            name: within(value, below)
+            if isinstance(value, dict)
+            else absolute(value, below)
+            if name in CONFIG_PATHS and isinstance(value, str)
+            else value
+            for name, value in config.items()
+        }
+
+    def measured(one: Measured) -> Measured:
+        named, colon, place = one.extractor.partition(":")
+        if place:
+            named = f"{named}:{absolute(place)}"
+        elif colon:
+            named = one.extractor
+        elif "/" in named or named.endswith(EXTRACTOR_FILES):  # else a registered name
+            named = absolute(named)
+        return one.model_copy(update={"extractor": named, "reference": absolute(one.reference)})
+
+    checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
+    if isinstance(config, str) and config in known:
+        told = _mapping(known[config].read_bytes(), known[config].name)
+        config = within(told, Path(config).parent)  # names in it start from its own folder
+    elif config is not None:
+        config = absolute(config) if isinstance(config, str) else within(config)
+    model = spec.model.model_copy(update={"checkpoint": checkpoint, "config": config})
+    also = spec.metric.also and tuple(measured(one) for one in spec.metric.also)
+    metric = measured(spec.metric).model_copy(update={"also": also})
+    return spec.model_copy(update={"model": model, "metric": metric})
+
+
+def attachments(spec: StudySpec, base: Path) -> dict[str, bytes]:
+    """The config and prompt files that `spec` names and that lie here, by the names they have.
+
+    Arguments:
+        spec: as it is written.
+        base: the folder that relative names start from.
+
+    Raises:
+        UsageError: for one that cannot be read, or is larger than 1 MiB.
+    """
+    found: dict[str, bytes] = {}
+    config, folder = spec.model.config, base
+    if isinstance(config, str):
+        path = base / Path(config).expanduser()
+        if not path.is_file():
+            return found
+        found[config] = _content(path)
+        config, folder = _mapping(found[config], str(path)), path.parent
+    for name in _prompts(config or {}):
+        path = folder / Path(name).expanduser()
+        if path.is_file():
+            found[name] = _content(path)
+    return found
+
+
+def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
+    """Writes what came with a study below `folder`, under names of the contents; where each is."""
+    places = {}
+    for name, content in files.items():
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        places[name] = folder / f"{digest}-{Path(name).name}"
+        if not places[name].is_file() or places[name].read_bytes() != content:
+            folder.mkdir(parents=True, exist_ok=True)
+            places[name].write_bytes(content)
+    return places
+
+
+def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _prompts(value)
+        elif name == "prompts" and isinstance(value, str):
+            yield value
+
+
+def _mapping(content: bytes, name: str) -> dict[str, Any]:
+    """A config file's options; what `models convert` wrote holds them under `config`."""
+    try:
+        text = content.decode()
+        found = json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
+        if not isinstance(found, dict):
+            raise ValueError("it holds no mapping of names to values")
+    except (ValueError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"The config {name} cannot be read: {str(error).splitlines()[0].rstrip('.')}.",
+            "It must be a JSON or YAML file with the framework's own option names.",
+        ) from error
+    inner = found.get("config")
+    return inner if isinstance(inner, dict) and "framework" in found else found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(
+                f"{path} has more than {_LARGEST:,} bytes; a study cannot carry it.",
+                "Name a smaller file, or put it where the study is driven.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
+        ) from error

@@ -1,0 +1,194 @@
+"""Reading study files (YAML).
+
+A file describes one study, or several: where `sampler.steps` is a list, or `matrix` names fields
+with lists, there is one study per combination, named after the values (`name-20`, `name-50`, …).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from typing import get_args
+
+import yaml
+from pydantic import ValidationError
+
+from lambda_search.errors import UsageError
+from lambda_search.spec.models import StudySpec
+from lambda_search.spec.places import located
+
+__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A study as its file has it.
+
+    Arguments:
+        spec: names in it are as they were written.
+        base: the folder that relative ones start from.
+    """
+
+    spec: StudySpec
+    base: Path
+
+
+def load_specs(path: Path) -> list[StudySpec]:
+    """The studies of a file, or of all `.yaml` and `.yml` files of a folder.
+
+    Paths inside a file become absolute, relative to the file's folder.
+
+    Raises:
+        UsageError: for a missing or unreadable file, and for anything in it that makes no sense.
+    """
+    return [located(one.spec, [one.base]) for one in read_specs(path)]
+
+
+def read_specs(path: Path) -> list[Written]:
+    """The studies of a file or a folder, as they are written; errors as in `load_specs`."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
+        if not files:
+            raise UsageError(f"There is no study file in {path}.", "Study files end in .yaml.")
+        found = [one for file in files for one in read_specs(file)]
+    else:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = (
+                "does not exist"
+                if isinstance(error, FileNotFoundError)
+                else f"is unreadable ({error})"
+            )
+            raise UsageError(
+                f"The study file {path} {reason}.", "Name a .yaml file or a folder."
+            ) from error
+        base = path.parent.resolve()
+        found = [Written(spec, base) for spec in parse_specs(text, source=str(path))]
+    check_names([one.spec for one in found])
+    return found
+
+
+def check_names(specs: Iterable[StudySpec]) -> None:
+    """Raises UsageError if two studies have one name."""
+    counts = Counter(spec.name for spec in specs)
+    repeated = sorted(name for name, count in counts.items() if count > 1)
+    if repeated:
+        raise UsageError(
+            f"Several studies are named {', '.join(repeated)}.", "Give each its own name."
+        )
+
+
+def parse_specs(text: str, source: str = "study", base: Path | None = None) -> list[StudySpec]:
+    """The studies that `text` (YAML) describes; errors name `source`."""
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(
+            f"{source} is not YAML: {error}", "Check its indentation and quotes."
+        ) from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
+    return [_validate(one, source, base) for one in _expand(document, source)]
+
+
+def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
+    """One document per combination of the listed values."""
+    matrix = document.pop("matrix", None) or {}
+    if not isinstance(matrix, Mapping) or not all(
+        isinstance(field, str) and isinstance(v, list) and v for field, v in matrix.items()
+    ):
+        raise UsageError(
+            f"{source}: matrix must map fields to lists.",
+            "For example: {sampler.steps: [20, 50]}.",
+        )
+    axes = dict(matrix)
+    sampler = document.get("sampler")
+    if isinstance(sampler, dict) and isinstance(sampler.get("steps"), list):
+        if "sampler.steps" in axes or not sampler["steps"]:
+            raise UsageError(
+                f"{source}: sampler.steps is an empty list, or stands in matrix too.",
+                "Give it once, with one value or more.",
+            )
+        axes["sampler.steps"] = sampler["steps"]
+    expanded = []
+    for values in itertools.product(*axes.values()):
+        one = _copy(document)
+        for field, value in zip(axes, values, strict=True):
+            *parents, leaf = field.split(".")
+            target = one
+            for parent in parents:
+                target = target.setdefault(parent, {})
+                if not isinstance(target, dict):
+                    raise UsageError(
+                        f"{source}: matrix names {field}, which is no field.", "Check it."
+                    )
+            target[leaf] = value
+        varying = [
+            (field, _slug(value))
+            for (field, options), value in zip(axes.items(), values, strict=True)
+            if len(options) > 1
+        ]
+        model = one.get("model")
+        if isinstance(model, dict):
+            own = [slug for field, slug in varying if field.startswith("model.")]
+            model.setdefault("name", "-".join([str(one.get("name", "")), *own]))
+        if "name" in one:
+            one["name"] = "-".join([str(one["name"]), *(slug for _, slug in varying)])
+        expanded.append(one)
+    return expanded
+
+
+def _validate(document: dict[str, Any], source: str, base: Path | None) -> StudySpec:
+    try:
+        spec = StudySpec.model_validate(document)
+    except ValidationError as error:
+        problems = "\n".join(f"  {problem}" for problem in _problems(error))
+        raise UsageError(
+            f"{source} is not a valid study:\n{problems}", "Mend the file and launch again."
+        ) from error
+    return spec if base is None else located(spec, [base.resolve()])
+
+
+def _problems(error: ValidationError) -> Iterable[str]:
+    """One line per problem, in the words of the study file."""
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "the study"
+        message = item["msg"].removeprefix("Value error, ")
+        match item["type"]:
+            case "extra_forbidden":
+                known = _fields_beside(item["loc"])
+                close = get_close_matches(str(item["loc"][-1]), known, n=1)
+                advice = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+                yield f"{place}: there is no such field; {advice}"
+            case "missing":
+                yield f"{place}: is missing"
+            case _:
+                shown = "" if isinstance(item["input"], dict) else f" (it is {item['input']!r})"
+                yield f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = StudySpec
+    for part in location[:-1]:
+        if isinstance(part, str):
+            model = model.model_fields[part].annotation
+            while get_args(model):  # of X | None and tuple[X, ...], X
+                model = get_args(model)[0]
+    return list(model.model_fields)
+
+
+def _copy(value: Any) -> Any:
+    return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _slug(value: object) -> str:
+    text = Path(value).stem if isinstance(value, str) else f"{value}"
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

@@ -1,0 +1,215 @@
+"""Between the tables and the records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lambda_search.records import Attempt
+from lambda_search.records import Evaluation
+from lambda_search.records import Event
+from lambda_search.records import Interval
+from lambda_search.records import Origin
+from lambda_search.records import Progress
+from lambda_search.records import Provenance
+from lambda_search.records import Retraction
+from lambda_search.records import Row
+from lambda_search.records import Study
+from lambda_search.records import Trial
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import Setting
+from lambda_search.store.tables import EvaluationRow
+from lambda_search.store.tables import EventRow
+from lambda_search.store.tables import ScheduleRow
+from lambda_search.store.tables import SettingRow
+from lambda_search.store.tables import StudyRow
+from lambda_search.store.tables import TrialRow
+
+__all__ = [
+    "evaluation_of",
+    "evaluation_row",
+    "event_of",
+    "row_of",
+    "schedule_row",
+    "setting_of",
+    "study_of",
+    "trial_of",
+    "trial_row",
+]
+
+
+def setting_of(row: SettingRow) -> Setting:
+    """The setting, with the names under which extractor and reference were first used."""
+    names = {"extractor": row.extractor, "reference": row.reference}
+    return Setting.from_key(row.key).model_copy(update=names)
+
+
+def study_of(row: StudyRow) -> Study:
+    """A study without its files' contents."""
+    owner = row.owner or {}
+    return Study(
+        id=row.id,
+        name=row.name,
+        spec=row.spec,
+        base=row.base,
+        state=row.state,  # type: ignore[arg-type]
+        message=row.message,
+        setting=None if row.setting is None else setting_of(row.setting),
+        steps=row.schedule_steps,
+        decisive=row.decisive,
+        attempts=tuple(
+            Attempt(one.driver, one.began, one.ended, one.outcome, one.reason)
+            for one in row.attempts
+        ),
+        stop_wanted=row.stop_wanted,
+        progress=None if row.progress is None else Progress.from_json(row.progress),
+        fence=row.fence,
+        driver=f"process {owner['pid']} on {owner['host']}" if owner else "",
+        created=row.created,
+        updated=row.updated,
+    )
+
+
+def trial_of(row: TrialRow) -> Trial:
+    """A trial."""
+    return Trial(
+        number=row.number,
+        generation=row.generation,
+        schedule=LambdaSchedule(row.b, row.k),
+        mean=row.mean,
+        slope=row.slope,
+        state=row.state,  # type: ignore[arg-type]
+        n=row.n,
+        gain=row.gain,
+        fid=row.fid,
+        reason=row.reason,
+        created=row.created,
+        finished=row.finished,
+    )
+
+
+def trial_row(study_id: int, trial: Trial) -> TrialRow:
+    """A new trial; the store says when it was made."""
+    return TrialRow(
+        study_id=study_id,
+        number=trial.number,
+        generation=trial.generation,
+        b=trial.schedule.b,
+        k=trial.schedule.k,
+        mean=trial.mean,
+        slope=trial.slope,
+        state=trial.state,
+    )
+
+
+def evaluation_of(row: EvaluationRow) -> Evaluation:
+    """An evaluation."""
+    return Evaluation(
+        trial=row.trial,
+        phase=row.phase,  # type: ignore[arg-type]
+        first=row.first_index,
+        n=row.n,
+        fid=row.fid,
+        corrected=row.corrected,
+        standard_error=row.standard_error,
+        gain=row.gain,
+        raw_gain=row.raw_gain,
+        gain_standard_error=row.gain_standard_error,
+        correlation=row.correlation,
+        fingerprint=row.fingerprint,
+    )
+
+
+def evaluation_row(study_id: int, found: Evaluation) -> EvaluationRow:
+    """A new evaluation."""
+    return EvaluationRow(
+        study_id=study_id,
+        fingerprint=found.fingerprint,
+        trial=found.trial,
+        phase=found.phase,
+        first_index=found.first,
+        n=found.n,
+        fid=found.fid,
+        corrected=found.corrected,
+        standard_error=found.standard_error,
+        gain=found.gain,
+        raw_gain=found.raw_gain,
+        gain_standard_error=found.gain_standard_error,
+        correlation=found.correlation,
+    )
+
+
+def row_of(row: ScheduleRow) -> Row:
+    """A row of the lookup table, under the names that it was measured with."""
+    provenance = Provenance.from_json(row.provenance, row.gain)
+    setting = setting_of(row.setting)
+    if provenance.extractor:
+        names = {"extractor": provenance.extractor, "reference": provenance.reference}
+        setting = setting.model_copy(update=names)
+    taken_back = row.retraction
+    return Row(
+        schedule=LambdaSchedule(row.b, row.k),
+        lambdas=tuple(row.lambdas),
+        setting=setting,
+        status=row.status,  # type: ignore[arg-type]
+        verdict=row.verdict,
+        n=row.n,
+        fid=row.fid,
+        fid_interval=_interval(row.fid_low, row.fid_high),
+        baseline_fid=row.baseline_fid,
+        baseline_interval=_interval(row.baseline_low, row.baseline_high),
+        gain=row.gain,
+        gain_interval=_interval(row.gain_low, row.gain_high, row.gain_level),
+        provenance=provenance,
+        origin=Origin(row.origin_by, row.origin_tool),
+        created=row.created,
+        retraction=None if taken_back is None else Retraction(taken_back.reason, taken_back.at),
+    )
+
+
+def schedule_row(
+    row: Row, setting: SettingRow, study_id: int | None = None, entry: str | None = None
+) -> ScheduleRow:
+    """A new row; `entry` is its name in the catalogue."""
+    told = row.provenance
+    fid, baseline, gain = row.fid_interval, row.baseline_interval, row.gain_interval
+    return ScheduleRow(
+        content=row.id,
+        setting_id=setting.id,
+        study_id=study_id,
+        trial=told.trial,
+        entry=entry,
+        b=row.schedule.b,
+        k=row.schedule.k,
+        lambdas=list(row.lambdas),
+        status=row.status,
+        verdict=row.verdict,
+        n=row.n,
+        fid=row.fid,
+        **_ends("fid", fid),
+        baseline_fid=row.baseline_fid,
+        **_ends("baseline", baseline),
+        gain=row.gain,
+        **_ends("gain", gain),
+        gain_level=None if gain is None else gain.level,
+        provenance=told.to_json(),
+        origin_by=row.origin.by,
+        origin_tool=row.origin.tool,
+        created=row.created,
+    )
+
+
+def event_of(row: EventRow, study: str) -> Event:
+    """An event of `study`."""
+    return Event(study, row.kind, row.text, row.at, row.id)  # type: ignore[arg-type]
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
+    if interval is None:
+        return {}
+    return {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _interval(
+    low: float | None, high: float | None, level: float | None = 0.95
+) -> Interval | None:
+    return None if low is None or high is None else Interval(low, high, level or 0.95)

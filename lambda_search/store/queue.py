@@ -1,0 +1,319 @@
+"""The queue: studies wait in the store with their files, and drivers take them one by one.
+
+A study waits without its weights, and without a setting; the driver that takes it reads the
+weights and fills the setting in. Taking one is a transaction, so two drivers never take the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lambda_search.errors import UsageError
+from lambda_search.records import Identity
+from lambda_search.records import Progress
+from lambda_search.records import Study
+from lambda_search.setting import Setting
+from lambda_search.store import leases
+from lambda_search.store.clock import database_seconds
+from lambda_search.store.clock import now
+from lambda_search.store.leases import Lease
+from lambda_search.store.leases import LeaseLost
+from lambda_search.store.mapping import setting_of
+from lambda_search.store.mapping import study_of
+from lambda_search.store.settings import Origins
+from lambda_search.store.settings import insert_once
+from lambda_search.store.settings import setting_row
+from lambda_search.store.store import Store
+from lambda_search.store.tables import FileRow
+from lambda_search.store.tables import StudyRow
+
+__all__ = ["Claim", "Queue"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A study that a driver has taken.
+
+    Arguments:
+        study: as it was before.
+        lease: the right to write to it.
+        files: the config and prompt files that came with it, by name.
+    """
+
+    study: Study
+    lease: Lease
+    files: Mapping[str, bytes]
+
+
+class Queue:
+    """The queue of a store.
+
+    Arguments:
+        store: where studies wait.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def check(self, name: str, spec: str) -> None:
+        """Raises UsageError if a living driver is at work on the study with another file."""
+
+        def query(session: Session) -> None:
+            study = session.scalar(select(StudyRow).where(StudyRow.name == name))
+            if study is not None:
+                _check_free(study, spec, database_seconds(session.connection()))
+
+        self._store.read(query)
+
+    def submit(
+        self, name: str, spec: str, base: str = "", files: Mapping[str, bytes] | None = None
+    ) -> Study:
+        """Queues a study, new or again; one that runs or is done with the same file stays so.
+
+        Arguments:
+            name: the study's.
+            spec: its file (YAML).
+            base: the folder that relative names in it start from, on this host.
+            files: the contents of the config and prompt files that it names.
+
+        Raises:
+            UsageError: if a living driver is at work on it with another file.
+        """
+
+        def change(session: Session) -> Study:
+            insert_once(session, StudyRow, {"name": name, "spec": spec}, "name")
+            study = session.execute(
+                select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
+            ).scalar_one()
+            busy = _check_free(study, spec, database_seconds(session.connection()))
+            if busy or (study.state == "done" and study.spec == spec and not files):
+                return study_of(study)
+            study.spec, study.base = spec, base
+            _queue(study)
+            session.execute(delete(FileRow).where(FileRow.study_id == study.id))
+            session.add_all(
+                FileRow(study_id=study.id, name=file, content=content)
+                for file, content in (files or {}).items()
+            )
+            session.flush()
+            session.expire(study)
+            return study_of(study)
+
+        return self._store.write(change)
+
+    def requeue(self, name: str) -> Study:
+        """Queues a study again as it is."""
+
+        def change(session: Session) -> Study:
+            study = session.execute(
+                select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
+            ).scalar_one()
+            _queue(study)
+            session.flush()
+            return study_of(study)
+
+        return self._store.write(change)
+
+    def claim(
+        self, names: Collection[str] | None = None, unable: Collection[int] = ()
+    ) -> Claim | None:
+        """Takes the study that has waited longest, or one whose driver is gone.
+
+        Arguments:
+            names: of these alone.
+            unable: ids of studies that this driver cannot run.
+        """
+        taken: list[Lease] = []
+
+        def change(session: Session) -> Claim | None:
+            for lease in taken:  # of a try that did not reach the store
+                lease.forget()
+            waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
+            if names is not None:
+                waiting = waiting.where(StudyRow.name.in_(names))
+            if unable:
+                waiting = waiting.where(StudyRow.id.not_in(unable))
+            clock = database_seconds(session.connection())
+            for number in session.scalars(waiting.order_by(StudyRow.queued, StudyRow.id)).all():
+                study = session.execute(
+                    select(StudyRow)
+                    .where(StudyRow.id == number, StudyRow.state.in_(("queued", "running")))
+                    .with_for_update(of=StudyRow, skip_locked=True)
+                ).scalar_one_or_none()
+                if study is None or not leases.is_abandoned(study, clock):
+                    continue
+                before = study_of(study)
+                files = {one.name: one.content for one in study.files}
+                taken.append(leases.take(session, study))
+                return Claim(before, taken[-1], files)
+            return None
+
+        try:
+            return self._store.write(change)
+        except BaseException:
+            for lease in taken:
+                lease.forget()
+            raise
+
+    def bind(
+        self,
+        lease: Lease,
+        setting: Setting,
+        steps: int,
+        identity: Identity,
+        origins: Origins | None = None,
+    ) -> Study:
+        """Says what a study's rows hold for, now that its weights are read.
+
+        Arguments:
+            lease: the study's.
+            setting: what its rows hold for.
+            steps: the real length of its grid.
+            identity: what its numbers depend on besides.
+            origins: where the model came from.
+
+        Raises:
+            UsageError: if it was begun with another setting, or where other numbers come out.
+            LeaseLost: if another driver has the study.
+        """
+
+        def change(session: Session) -> Study:
+            lease.guard(session)
+            study = session.get_one(StudyRow, lease.study_id)
+            row = setting_row(session, setting, origins)
+            if study.setting_id is not None and study.setting_id != row.id:
+                assert study.setting is not None
+                raise UsageError(
+                    f"The store has a study '{study.name}' of another setting: "
+                    f"{_difference(setting_of(study.setting), setting)}.",
+                    "Give this study another name.",
+                )
+            _check_identity(study.name, study.identity, identity)
+            study.setting_id, study.schedule_steps = row.id, steps
+            study.identity = study.identity or identity.to_json()
+            session.flush()
+            session.refresh(study)
+            return study_of(study)
+
+        return self._store.write(change)
+
+    def keep_up(self, leases_: Sequence[Lease]) -> list[Lease]:
+        """Renews leases; returns those that are lost."""
+
+        def change(session: Session) -> list[Lease]:
+            lost = []
+            for lease in leases_:
+                try:
+                    leases.renew(session, lease)
+                except LeaseLost:
+                    lost.append(lease)
+            return lost
+
+        return self._store.write(change)
+
+    def end(self, lease: Lease, state: str, outcome: str, message: str = "") -> bool:
+        """Gives a lease back; False if it was lost or has ended."""
+        lease.drop()  # even if the store is away: then it is taken over at once
+        ended = self._store.write(
+            lambda session: leases.end(session, lease, state, outcome, message)
+        )
+        lease.forget()
+        return ended
+
+    def stop(self, name: str) -> Study:
+        """Asks a study's driver to stop it, or takes it out of the queue.
+
+        Raises:
+            UsageError: if there is no such study, or it has ended.
+        """
+        self._store.study(name)
+
+        def change(session: Session) -> Study:
+            study = session.execute(
+                select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
+            ).scalar_one()
+            clock = database_seconds(session.connection())
+            if study.state not in ("queued", "running"):
+                raise UsageError(
+                    f"The study '{name}' is {study.state}; there is nothing to stop.",
+                    f"See it with: lambda-search status {name}",
+                )
+            if study.state == "running" and not leases.is_abandoned(study, clock):
+                study.stop_wanted = True
+            else:
+                study.state, study.message = "stopped", "stopped before a driver took it"
+                study.owner, study.lease_until = None, 0.0
+                study.fence += 1
+            study.updated = now()
+            session.flush()
+            return study_of(study)
+
+        return self._store.write(change)
+
+    def stops_wanted(self, leases_: Collection[Lease]) -> set[int]:
+        """The ids, among those of `leases_`, of studies that shall stop."""
+        wanted = select(StudyRow.id).where(
+            StudyRow.id.in_([lease.study_id for lease in leases_]), StudyRow.stop_wanted
+        )
+        return self._store.read(lambda session: set(session.scalars(wanted)))
+
+    def report(self, progress: Mapping[Lease, Progress]) -> None:
+        """Keeps how far studies are, for people; what is not valid any more is left out."""
+
+        def change(session: Session) -> None:
+            for lease, snapshot in progress.items():
+                study = session.get(StudyRow, lease.study_id)
+                if study is not None and study.fence == lease.fence and study.owner is not None:
+                    study.progress = snapshot.to_json()
+
+        self._store.write(change)
+
+
+def _check_free(study: StudyRow, spec: str, clock: float) -> bool:
+    """Whether a living driver is at work on it, with this file.
+
+    Raises:
+        UsageError: if one is, with another file.
+    """
+    if study.state != "running" or leases.is_abandoned(study, clock):
+        return False
+    if study.spec != spec:
+        raise UsageError(
+            f"The study '{study.name}' is running with another file.",
+            f"Stop it first, with: lambda-search stop {study.name}",
+        )
+    return True
+
+
+def _queue(study: StudyRow) -> None:
+    """Lets a study wait; that of a lost driver stays to be taken over."""
+    if study.state != "running":
+        study.state, study.message, study.queued = "queued", "", now()
+    study.stop_wanted, study.updated = False, now()
+
+
+def _check_identity(name: str, begun: dict[str, Any] | None, identity: Identity) -> None:
+    differing = {} if begun is None else Identity.from_json(begun).differences(identity)
+    if differing:
+        raise UsageError(
+            f"The study '{name}' was begun with "
+            + ", ".join(f"{field} {there}" for field, (there, _) in differing.items())
+            + "; this is "
+            + ", ".join(f"{field} {here}" for field, (_, here) in differing.items())
+            + ".",
+            "Its trials would not be comparable: finish it there, or give it another name.",
+        )
+
+
+def _difference(before: Setting, after: Setting) -> str:
+    """Which fields of two settings differ, for people."""
+    fields = ((name, getattr(before, name), getattr(after, name)) for name in Setting.model_fields)
+    return ", ".join(f"{name} is {old}" for name, old, new in fields if old != new)

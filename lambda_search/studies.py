@@ -1,0 +1,212 @@
+"""The one door to studies: submit, stop, wait, retract, and how they are.
+
+The shell, Python and HTTP come through here. It stands on the store, the study files and the
+records alone: a host without torch, Optuna, Ray or weights can submit a study.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+from typing import TypeVar
+
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
+from lambda_search.events import Events
+from lambda_search.records import Row
+from lambda_search.records import Study
+from lambda_search.spec import StudySpec
+from lambda_search.spec import Written
+from lambda_search.spec import attachments
+from lambda_search.spec import check_names
+from lambda_search.spec import read_specs
+from lambda_search.store.queue import Queue
+from lambda_search.store.store import Store
+
+__all__ = [
+    "HOW_TO_DRIVE",
+    "Named",
+    "held",
+    "nobody_drives",
+    "resume",
+    "retract",
+    "stop",
+    "submit",
+    "submit_written",
+    "wait",
+    "written",
+]
+
+Named: TypeAlias = StudySpec | str | Path | Sequence[StudySpec]
+"""A study, several, or the path of a study file or a folder of them."""
+
+HOW_TO_DRIVE = "Start a driver where the weights are, with: lambda-search drive"
+_POLL_SECONDS = 0.5
+_T = TypeVar("_T")
+
+
+def submit(studies: Named, store: Store | str | None = None) -> list[Study]:
+    """Queues studies; `lambda-search drive` runs them, wherever it is started.
+
+    Only the study's file is needed, not its weights. Config and prompt files that it names are
+    stored with it; other relative names are looked up where it is driven. A study that failed or
+    was stopped is queued again; what was computed is kept.
+
+    Arguments:
+        studies: a study, several, or the path of a study file or a folder of them.
+        store: a store or its URL; the default store unless given.
+
+    Raises:
+        UsageError: for anything that is wrong with the files, or if a driver is at work on one of
+            them with another file. Then none is queued.
+    """
+    return _with(store, lambda opened: submit_written(written(studies), opened))
+
+
+def written(studies: Named) -> list[Written]:
+    """Studies as their files have them.
+
+    Raises:
+        UsageError: for anything that is wrong with the files, or if two studies have one name.
+    """
+    if isinstance(studies, str | Path):
+        return read_specs(Path(studies))
+    several = [studies] if isinstance(studies, StudySpec) else list(studies)
+    check_names(several)
+    return [Written(spec, Path.cwd()) for spec in several]
+
+
+def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
+    """Queues studies that were read; errors as in `submit`."""
+    studies = list(studies)
+    files = [attachments(one.spec, one.base) for one in studies]
+    queue = Queue(store)
+    for one in studies:
+        queue.check(one.spec.name, one.spec.to_yaml())
+    queued = []
+    for one, carried in zip(studies, files, strict=True):
+        spec = one.spec
+        queued.append(queue.submit(spec.name, spec.to_yaml(), str(one.base), carried))
+        Events(spec.name, [store.say]).say("queued", "waits for a driver")
+    return queued
+
+
+def stop(name: str, store: Store | str | None = None) -> Study:
+    """Asks the driver of a study to stop it, or takes it out of the queue; nothing is lost.
+
+    Raises:
+        UsageError: if there is no such study, or it has ended.
+    """
+
+    def do(opened: Store) -> Study:
+        stopped = Queue(opened).stop(name)
+        if stopped.state == "stopped":
+            Events(name, [opened.say]).say("stopped", stopped.message)
+        return stopped
+
+    return _with(store, do)
+
+
+def resume(name: str, store: Store | str | None = None) -> Study:
+    """Queues a study that failed or was stopped again, as it was submitted.
+
+    Raises:
+        UsageError: if there is no such study, or it is done.
+    """
+
+    def do(opened: Store) -> Study:
+        study = opened.study(name)
+        if study.state == "done":
+            raise UsageError(
+                f"The study '{name}' is done.",
+                "To extend it, change its file and submit that: lambda-search submit STUDY",
+            )
+        if study.state in ("queued", "running") and not opened.is_abandoned(study):
+            return study
+        again = Queue(opened).requeue(name)
+        Events(name, [opened.say]).say("queued", "waits for a driver again")
+        return again
+
+    return _with(store, do)
+
+
+def wait(name: str, store: Store | str | None = None) -> Row:
+    """Waits until a study ends; its row.
+
+    Raises:
+        UsageError: if there is no such study.
+        LambdaSearchError: if it fails, is stopped, or has lost its driver.
+    """
+
+    def do(opened: Store) -> Row:
+        while (study := opened.study(name)).state in ("queued", "running"):
+            if study.state == "running" and opened.is_abandoned(study):
+                raise LambdaSearchError(
+                    f"The study '{name}' has no driver any more.", f"{HOW_TO_DRIVE}; it goes on."
+                )
+            time.sleep(_POLL_SECONDS)
+        if study.state != "done":
+            raise LambdaSearchError(
+                f"The study '{name}' is {study.state}: {study.message}",
+                f"It goes on with: lambda-search resume {name}",
+            )
+        return opened.rows(study.id)[-1]
+
+    return _with(store, do)
+
+
+def retract(row: str, reason: str, store: Store | str | None = None) -> Row:
+    """Takes a row of the lookup table back; it stays in the record, with the reason.
+
+    Arguments:
+        row: its id, or the first digits of it.
+        reason: why; for people.
+        store: a store or its URL; the default store unless given.
+
+    Raises:
+        UsageError: if there is no such row, it was taken back before, or no reason is given.
+    """
+    if not reason.strip():
+        raise UsageError("A retraction needs a reason.", "Say why the row is wrong.")
+
+    def do(opened: Store) -> Row:
+        taken_back = opened.retract(row, reason.strip())
+        study = taken_back.provenance.study
+        if study:
+            text = f"row {taken_back.id[:12]} was taken back: {reason.strip()}"
+            Events(study, [opened.say]).say("retracted", text)
+        return taken_back
+
+    return _with(store, do)
+
+
+def held(names: Iterable[str], store: Store) -> dict[str, str]:
+    """Of the studies `names`, those that a living driver is at work on: who it is."""
+    wanted = set(names)
+    return {
+        study.name: study.driver
+        for study in store.studies()
+        if study.name in wanted and study.state == "running" and not store.is_abandoned(study)
+    }
+
+
+def nobody_drives(store: Store) -> bool:
+    """Whether studies wait, and no living driver is at work on any study of the store."""
+    studies = store.studies()
+    running = [study for study in studies if study.state == "running"]
+    waiting = any(study.state == "queued" for study in studies) or bool(running)
+    return waiting and all(store.is_abandoned(study) for study in running)
+
+
+def _with(store: Store | str | None, action: Callable[[Store], _T]) -> _T:
+    if isinstance(store, Store):
+        return action(store)
+    opened = Store(store)
+    try:
+        return action(opened)
+    finally:
+        opened.close()

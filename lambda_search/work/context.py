@@ -1,0 +1,173 @@
+"""What one worker keeps loaded between its tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from typing import TypeVar
+
+import psutil
+import torch
+
+from lambda_search.errors import LambdaSearchError
+from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.metrics.kid import KernelReference
+from lambda_search.metrics.references.load import Reference
+from lambda_search.metrics.references.load import load_reference
+from lambda_search.models.base import Model
+from lambda_search.models.registry import load_model
+from lambda_search.paths import references_folder
+from lambda_search.work.contents import size_of
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import Recipe
+
+__all__ = ["Shelf", "WorkerContext", "resolve_measure"]
+
+T = TypeVar("T")
+
+_SHARE = 0.25
+"""Of the memory, for the models, and as much for the measures."""
+
+_MEASURES = 8
+"""Extractors and references that stay: those of four distances."""
+
+
+class WorkerContext:
+    """One worker's device and what it keeps loaded between tasks.
+
+    Arguments:
+        device: where it computes.
+        room: bytes that the models may take together, and the measures' networks and references;
+            a share of the device's memory, or of a core's share of the host's, unless given. What
+            was not used for longest goes first. The model in use stays, however large.
+    """
+
+    def __init__(self, device: torch.device, room: int | None = None) -> None:
+        room = _room(device) if room is None else room
+        self.device = device
+        self._models = Shelf(room)
+        self._measures = Shelf(room, at_least=_MEASURES)
+
+    def model(self, recipe: Recipe) -> Model:
+        """The recipe's model, checked against the weights' hash that the driver saw."""
+        model = self._models.get(
+            (recipe.framework, recipe.checkpoint, repr(recipe.config)),
+            lambda: load_model(
+                recipe.framework, recipe.checkpoint, recipe.config, str(self.device)
+            ),
+        )
+        _check(recipe.checkpoint, model.sha256, recipe.weights)
+        _check(recipe.checkpoint, model.definition, recipe.definition)
+        return model
+
+    def extractor(self, measure: Measure) -> Extractor:
+        """The measure's extractor on this worker's device."""
+        name = measure.extractor
+        extractor = self._measures.get(
+            ("extractor", name), lambda: load_extractor(name, self.device)
+        )
+        _check(name, extractor.fingerprint, measure.extractor_fingerprint)
+        return extractor
+
+    def frechet(self, measure: Measure) -> FrechetReference:
+        """The measure's reference on this worker's device, its factor computed once."""
+        return self._target(measure).frechet
+
+    def kernel(self, measure: Measure) -> KernelReference | None:
+        """The reference's features, where it keeps some."""
+        return self._target(measure).kernel
+
+    def _target(self, measure: Measure) -> _Target:
+        name = measure.reference
+        target = self._measures.get(
+            ("reference", name, measure.extractor_fingerprint),
+            lambda: _Target(
+                load_reference(name, self.extractor(measure), cache=references_folder()),
+                self.device,
+            ),
+        )
+        _check(name, target.reference.fingerprint, measure.reference_fingerprint)
+        return target
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A reference and what is made of it on a device when first asked for."""
+
+    reference: Reference
+    device: torch.device
+
+    @cached_property
+    def frechet(self) -> FrechetReference:
+        return self.reference.frechet(self.device)
+
+    @cached_property
+    def kernel(self) -> KernelReference | None:
+        return self.reference.kernel(self.device)
+
+
+class Shelf:
+    """What was loaded, the latest used last.
+
+    Arguments:
+        room: bytes of tensors that it may hold.
+        at_least: how many things stay, however large; the one in use always does.
+    """
+
+    def __init__(self, room: int, at_least: int = 1) -> None:
+        self._room = room
+        self._at_least = at_least
+        self._kept: dict[object, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: object, load: Callable[[], T]) -> T:
+        """What `key` names, loaded unless it is here; others may go for it."""
+        if key in self._kept:
+            self._kept[key] = self._kept.pop(key)
+        else:
+            self._trim(self._at_least - 1)  # before, so that the new one finds room
+            self._kept[key] = load()
+            self._trim(self._at_least)
+        kept: T = self._kept[key]
+        return kept
+
+    def _trim(self, at_least: int) -> None:
+        while len(self._kept) > at_least and size_of(*self._kept.values()) > self._room:
+            del self._kept[next(iter(self._kept))]
+
+
+def _room(device: torch.device) -> int:
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    else:
+        memory = psutil.virtual_memory().total // (os.cpu_count() or 1)  # a worker has one core
+    return int(_SHARE * memory)
+
+
+def _check(name: str, here: str, wanted: str) -> None:
+    if here != wanted:
+        raise LambdaSearchError(
+            f"{name} is another file on this worker than on the driver.",
+            "Put the same file on every host, or use a shared folder.",
+        )
+
+
+def resolve_measure(
+    extractor: str, reference: str, device: torch.device
+) -> tuple[Measure, Extractor, Reference]:
+    """A measure with what its names stand for, the extractor on `device`.
+
+    Raises:
+        UsageError: if either is missing, unreadable, or does not belong to the other.
+    """
+    extract = load_extractor(extractor, device)
+    target = load_reference(reference, extract, cache=references_folder())
+    measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint, extract.dim)
+    return measure, extract, target

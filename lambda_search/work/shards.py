@@ -1,0 +1,196 @@
+"""Shards of a process: each is sampled once, whoever asks for it, and kept as a file.
+
+Features are handed over as they come and are not held here. All that takes time (checking, writing
+files, handing over) is done by a thread of its own, so that the pool's is free.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+from typing import Self
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.work.pool import Pool
+from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import Recipe
+from lambda_search.work.tasks import SampleShard
+from lambda_search.work.tasks import ShardResult
+
+__all__ = ["Answer", "FeatureStore", "Shards", "Wanted"]
+
+Array: TypeAlias = NDArray[np.float32]
+
+
+class FeatureStore(Protocol):
+    """Where shards' features are kept, by family and name."""
+
+    def has(self, family: str, name: str) -> bool: ...
+
+    def get(self, family: str, name: str, shape: tuple[int, int]) -> Array | None: ...
+
+    def put(self, family: str, name: str, features: Array) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A shard's features by one measure, and who takes them.
+
+    Arguments:
+        name: the shard's, for this measure.
+        measure: whose features.
+        take: is given the features [B, d] once; must copy what it keeps.
+    """
+
+    name: str
+    measure: Measure
+    take: Callable[[Array], None]
+
+
+@dataclass
+class Answer:
+    """What becomes of a request.
+
+    Arguments:
+        coming: one for each that is sampled; done when it was taken.
+        kept: those that lie in a file.
+        sampled: whether this request had the shard sampled.
+    """
+
+    coming: list[Future[None]]
+    kept: list[Wanted]
+    sampled: bool
+
+
+class Shards:
+    """What is under way in this process, and what is kept; one for all its studies.
+
+    Used as a context manager: at the end all that arrived is written.
+
+    Arguments:
+        pool: who samples.
+        files: where features are kept.
+    """
+
+    def __init__(self, pool: Pool, files: FeatureStore) -> None:
+        self.pool = pool
+        self._files = files
+        self._lock = threading.Lock()
+        self._under_way: dict[str, list[tuple[Wanted, Future[None]]]] = {}
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="features")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Waits until all that arrived is written."""
+        self._beside.shutdown()
+
+    def request(
+        self,
+        recipe: Recipe,
+        schedule: LambdaSchedule,
+        start: int,
+        wanted: Sequence[Wanted],
+        made: Callable[[ShardResult], None],
+    ) -> Answer:
+        """Has the batch at index `start` sampled, unless it is kept or under way.
+
+        Arguments:
+            recipe, schedule, start: which images.
+            wanted: their features, by one measure or more; what is missing is sampled together.
+            made: is told if it was sampled for this request.
+        """
+        answer = Answer([], [], False)
+        new = []
+        with self._lock:  # a file is there before its shard is no longer under way
+            for one in wanted:
+                waiting = self._under_way.get(one.name)
+                if waiting is None and self._files.has(recipe.family, one.name):
+                    answer.kept.append(one)
+                    continue
+                if waiting is None:
+                    waiting = self._under_way[one.name] = []
+                    new.append(one)
+                future: Future[None] = Future()
+                waiting.append((one, future))
+                answer.coming.append(future)
+        if new:
+            answer.sampled = True
+            task = SampleShard(recipe, schedule, start, tuple(one.measure for one in new))
+            try:
+                computed = self.pool.submit(task)
+            except BaseException as error:
+                self._fail(new, error)
+                raise
+            computed.add_done_callback(
+                lambda done: self._put_aside(recipe.family, new, done, made)
+            )
+        return answer
+
+    def read(self, recipe: Recipe, kept: Sequence[Wanted]) -> list[Wanted]:
+        """Hands over what lies in files; returns those that turned out to be damaged."""
+        damaged = []
+        for one in kept:
+            shape = recipe.batch, one.measure.width
+            features = self._files.get(recipe.family, one.name, shape)
+            if features is None:
+                damaged.append(one)
+            else:
+                one.take(features)
+        return damaged
+
+    def _put_aside(
+        self,
+        family: str,
+        wanted: Sequence[Wanted],
+        computed: Future[ShardResult],
+        made: Callable[[ShardResult], None],
+    ) -> None:
+        try:
+            self._beside.submit(self._keep, family, wanted, computed, made)
+        except RuntimeError as error:  # this process is ending
+            self._fail(wanted, error)
+
+    def _keep(
+        self,
+        family: str,
+        wanted: Sequence[Wanted],
+        computed: Future[ShardResult],
+        made: Callable[[ShardResult], None],
+    ) -> None:
+        """Writes what was sampled and hands it to all who wait for it."""
+        try:
+            result = computed.result()
+            for one, features in zip(wanted, result.features, strict=True):
+                self._files.put(family, one.name, features)
+            made(result)
+        except BaseException as error:
+            self._fail(wanted, error)
+            return
+        for one, features in zip(wanted, result.features, strict=True):
+            for waiting, future in self._arrived(one.name):
+                try:
+                    waiting.take(features)
+                except Exception as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(None)
+
+    def _fail(self, wanted: Sequence[Wanted], error: BaseException) -> None:
+        for one in wanted:
+            for _, future in self._arrived(one.name):
+                future.set_exception(error)
+
+    def _arrived(self, name: str) -> list[tuple[Wanted, Future[None]]]:
+        with self._lock:
+            return self._under_way.pop(name, [])

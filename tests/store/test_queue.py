@@ -1,0 +1,179 @@
+"""The queue and its leases: one contract, both databases."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+
+from lambda_search.errors import UsageError
+from lambda_search.store import leases
+from lambda_search.store.leases import LeaseLost
+from lambda_search.store.queue import Queue
+from lambda_search.store.store import Store
+from tests.store.test_store import IDENTITY
+from tests.store.test_store import begin
+from tests.store.test_store import evaluation
+from tests.store.test_store import row
+from tests.store.test_store import trial
+
+
+@pytest.fixture
+def queue(store):
+    return Queue(store)
+
+
+def test_a_study_waits_without_a_setting_and_brings_its_files(store, queue):
+    study = queue.submit("s", "name: s", "/base", {"config.yaml": b"a: 1"})
+    assert (study.state, study.setting, study.steps, study.base) == ("queued", None, None, "/base")
+    claim = queue.claim()
+    assert claim.files == {"config.yaml": b"a: 1"} and claim.study.name == "s"
+    assert store.study("s").state == "running" and "process" in store.study("s").driver
+    assert queue.claim() is None
+
+
+def test_the_longest_waiting_comes_first_and_each_once(store, queue):
+    for name in "abcdef":
+        queue.submit(name, f"name: {name}")
+    taken, errors = [], []
+
+    def take():
+        try:
+            while claim := Queue(store).claim():
+                taken.append(claim.study.name)
+        except Exception as error:
+            errors.append(error)
+
+    assert queue.claim().study.name == "a"
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and sorted(taken) == list("bcdef")
+
+
+def test_names_and_what_a_driver_cannot_run_narrow_the_choice(queue):
+    ids = {name: queue.submit(name, "x: 1").id for name in "abc"}
+    assert queue.claim(["c"]).study.name == "c"
+    assert queue.claim(unable={ids["a"]}).study.name == "b"
+    assert queue.claim(["b", "c"]) is None
+
+
+def test_submitting_again_queues_what_has_ended_and_keeps_its_attempts(store, queue, setting):
+    lease = begin(store, setting)
+    with pytest.raises(UsageError, match="is running with another file"):
+        queue.submit("s", "name: s, trials: 9")
+    assert queue.submit("s", "name: s").state == "running"
+    queue.end(lease, "failed", "failed", "no GPU")
+    assert (store.study("s").state, store.study("s").message) == ("failed", "no GPU")
+    again = queue.submit("s", "name: s, trials: 9")
+    assert (again.state, again.spec) == ("queued", "name: s, trials: 9")
+    assert [(one.outcome, one.reason) for one in again.attempts] == [("failed", "no GPU")]
+    assert again.setting == setting
+
+
+def test_another_setting_or_identity_is_refused_by_name(store, setting):
+    Queue(store).end(begin(store, setting), "stopped", "stopped")
+    with pytest.raises(UsageError, match="of another setting: steps is 4"):
+        begin(store, setting.model_copy(update={"steps": 5}))
+    with pytest.raises(UsageError, match="was begun with seed 0; this is seed 1") as caught:
+        begin(store, setting, identity=replace(IDENTITY, seed=1))
+    assert "another name" in caught.value.hint
+    with pytest.raises(UsageError, match="begun with torch 2; this is torch 3"):
+        begin(store, setting, identity=replace(IDENTITY, versions={"torch": "3"}))
+    known = {"torch": "2", "numpy": "9"}  # which an older release did not keep
+    assert begin(store, setting, identity=replace(IDENTITY, versions=known)) is not None
+
+
+def test_a_lost_lease_cannot_write(store, queue, setting, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
+    old = begin(store, setting)
+    monkeypatch.undo()
+    assert store.is_abandoned(store.study("s"))
+    claim = queue.claim()
+    assert claim.lease.fence > old.fence
+    for write in (
+        lambda: store.propose(old, [trial(0)]),
+        lambda: store.publish(old, row(setting)),
+        lambda: store.close_rung(old, [evaluation("a")]),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert queue.keep_up([old, claim.lease]) == [old]
+    assert not queue.end(old, "failed", "failed")
+    assert store.study("s").state == "running"
+    assert [one.outcome for one in store.study("s").attempts] == ["lost", ""]
+    store.propose(claim.lease, [trial(0)])
+    assert queue.end(claim.lease, "done", "done")
+    assert store.study("s").state == "done" and store.rows(claim.study.id) == []
+
+
+def _hold(url, ready, end):
+    claim = Queue(Store(url)).claim()
+    ready.put(claim.study.name)
+    end.get()
+
+
+def test_a_dead_driver_is_known_at_once_and_a_living_one_is_not_taken_for_dead(store, queue, url):
+    """Also in another PID namespace, and after a step of the clock: neither is asked."""
+    queue.submit("s", "name: s")
+    context = multiprocessing.get_context("spawn")
+    ready, end = context.Queue(), context.Queue()
+    driver = context.Process(target=_hold, args=(url, ready, end))
+    driver.start()
+    assert ready.get(timeout=60) == "s"
+    assert not store.is_abandoned(store.study("s")) and queue.claim() is None
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.join()
+    assert store.is_abandoned(store.study("s"))
+    assert queue.claim().study.name == "s"
+
+
+def test_without_the_owners_file_a_lease_is_waited_for(store, queue, setting, home, monkeypatch):
+    begin(store, setting)
+    monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(home / "another"))
+    assert not store.is_abandoned(store.study("s"))
+
+
+def test_a_driver_of_the_same_process_that_gave_up_is_gone(store, queue, setting):
+    lease = begin(store, setting)
+    lease.drop()
+    assert queue.claim().lease.fence == lease.fence + 1
+
+
+def test_a_stop_is_heeded_or_done_at_once(store, queue, setting):
+    queue.submit("waiting", "x: 1")
+    assert queue.stop("waiting").state == "stopped"
+    lease = begin(store, setting)
+    assert queue.stop("s").state == "running" and queue.stops_wanted([lease]) == {lease.study_id}
+    queue.end(lease, "stopped", "stopped", "as asked")
+    with pytest.raises(UsageError, match="is stopped; there is nothing to stop"):
+        queue.stop("s")
+    with pytest.raises(UsageError, match="There is no study 'x'"):
+        queue.stop("x")
+    assert not queue.submit("s", "name: s").stop_wanted
+
+
+def test_six_first_submissions_at_once_make_one_model_and_one_setting(url, setting):
+    stores = [Store(url) for _ in range(6)]
+    errors, gate = [], threading.Barrier(6)
+
+    def go(number):
+        try:
+            gate.wait()
+            begin(stores[number], setting, f"s-{number}")
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=go, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len({store.study(f"s-{i}").setting.key for i, store in enumerate(stores)}) == 1
+    for one in stores:
+        one.close()
