@@ -29,4 +29,5 @@ def reason(error: RayError) -> str:
     """Why a worker ended. Where its start failed, Ray's last line says what was raised."""
     lines = str(error).strip().splitlines()
     starting = isinstance(error, RayTaskError) or "creation task" in "".join(lines[:1])
-    return lines[-1].strip() if starting and lines else first_line(error)
+    said = lines[-1].strip() if starting and lines else first_line(error)
+    return said.rstrip(".")

@@ -227,7 +227,7 @@ class Dispatcher:
                 continue
             error = LambdaSearchError(
                 f"A task has lost its worker {job.lost} times: {reason}",
-                "Usually memory: take a smaller sampler.batch, or fewer workers. Or a stuck device.",
+                "Usually memory: take a smaller sampler.batch, or fewer workers.",
             )
             self._end(job.task, Fail(job.task, error))
 
@@ -279,7 +279,7 @@ class Dispatcher:
     def _miss(self, now: float) -> None:
         """Fails tasks that wait for a kind which nobody has had for long."""
         up = self._crew.up
-        missed = {kind for kind in self._backlog.kinds() if kind is None or kind not in up}
+        missed = {kind for kind in self._backlog.kinds() if kind is not None and kind not in up}
         if not up:
             missed.add(None)
         for kind in self._absences.expired(missed, self._crew.may_come, now):
@@ -292,7 +292,7 @@ class Dispatcher:
         there = ", ".join(f"{count} on {name}" for name, count in up.items())
         error = LambdaSearchError(
             f"{what} is needed, and none has been there for {self._policy.patience:.0f} s; "
-            f"there are {there or 'none at all'}{self._troubles()}.",
+            f"there: {there or 'no worker at all'}{self._troubles()}.",
             _AGAIN if up else _DOCTOR,
         )
         for job in self._backlog.clear(kind):

@@ -240,11 +240,14 @@ class RayPool:
 
     def _receive(self) -> None:
         """Handles what has come by now; waits a little if nothing has."""
-        with suppress(queue.Empty):
-            news = self._inbox.get(timeout=_TICK_SECONDS)
-            for _ in range(self._inbox.qsize() + 1):
-                self._handle(self._event(news) if isinstance(news, _Told) else news)
-                news = self._inbox.get_nowait()
+        timeout = _TICK_SECONDS
+        for _ in range(self._inbox.qsize() + 1):
+            try:
+                news = self._inbox.get(timeout=timeout)
+            except queue.Empty:
+                return
+            timeout = 0.0
+            self._handle(self._event(news) if isinstance(news, _Told) else news)
 
     def _handle(self, event: Event) -> None:
         if self._closing:

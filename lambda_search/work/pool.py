@@ -61,7 +61,7 @@ class SerialPool:
         try:
             if kind not in (None, self._kind):
                 raise LambdaSearchError(
-                    f"A worker on {kind} is needed; there is 1 on {self._kind}.",
+                    f"A worker on {kind} is needed; there: 1 on {self._kind}.",
                     "Launch it where there is such a device.",
                 )
             future.set_result(task.run(self._bench))

@@ -1,7 +1,6 @@
 """The dispatcher by itself: random histories, and what it decides in the plain ones."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck
@@ -77,6 +76,9 @@ class Cluster:
             case Resolve(task) | Fail(task):
                 assert task in self.tasks
                 assert task not in self.ended
+                if isinstance(instruction, Fail) and "is needed" in str(instruction.error):
+                    assert self.tasks[task].kind not in self.up.values()
+                    assert self.tasks[task].kind is not None or not self.up
                 self.ended[task] = instruction
             case GiveUp(error):
                 assert not self.up
@@ -218,24 +220,24 @@ class Histories(RuleBasedStateMachine):
     def it_ends_with_a_good_node(self):
         """From now on n1 works as it should, the others are gone; each task takes a second."""
         cluster = self.cluster
-        possible = {
-            task
-            for task in cluster.tasks.keys() - cluster.ended.keys()
-            if cluster.tasks[task].kind in (None, "A100")
-        }
         cluster.room()
         cluster.room(n1=2)
+        self.work_until_all_has_ended()
+        fresh = [cluster.submit(kind) for kind in ("A100", None, "A100", None, "A100")]
+        self.work_until_all_has_ended()
+        assert all(isinstance(cluster.ended[task], Resolve) for task in fresh)
+
+    def work_until_all_has_ended(self):
+        cluster = self.cluster
         for _ in range(80 + 2 * len(cluster.tasks)):
             cluster.all_up("A100")
             cluster.pass_time(1.0)
             for worker in list(cluster.up):
                 if cluster.sent[worker]:
                     cluster.answer(worker)
-        assert cluster.ended.keys() == cluster.tasks.keys()
-        for task in possible:
-            assert isinstance(cluster.ended[task], Resolve) or "lost" in str(
-                cluster.ended[task].error
-            )
+            if cluster.ended.keys() == cluster.tasks.keys():
+                return
+        raise AssertionError("some tasks have not ended")
 
     def it_ends_without_any(self):
         """From now on nothing comes up and nobody answers: hung, pending, dead."""
@@ -260,3 +262,150 @@ def test_whatever_happens_each_task_ends_once(histories):
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def up(n=1, **others):
+    """A cluster with n workers up on n1, and nothing to do."""
+    cluster = Cluster(**others)
+    cluster.room(n1=n)
+    cluster.all_up()
+    return cluster
+
+
+def error_of(cluster, task):
+    return str(cluster.ended[task].error)
+
+
+def test_urgent_tasks_go_first_and_the_others_in_order():
+    cluster = up(policy=Policy(ahead=1))
+    for urgent in (False, False, True, False, True):
+        cluster.submit(urgent=urgent)
+    for _ in range(5):
+        cluster.answer(0)
+    assert list(cluster.ended) == [0, 2, 4, 1, 3]
+
+
+def test_only_the_task_that_ran_is_blamed_and_three_losses_are_poison():
+    cluster = up()
+    poison, bystander = cluster.submit(), cluster.submit()
+    for worker in range(3):
+        assert cluster.sent[worker] == [poison, bystander]
+        cluster.tell(Lost(worker, "killed"))
+        cluster.pass_time(5)
+        cluster.all_up()
+    assert "lost its worker 3 times: killed" in error_of(cluster, poison)
+    assert cluster.sent[3] == [bystander]
+
+
+def test_a_kind_that_nobody_has_holds_up_nobody_else_and_fails_in_time():
+    cluster = up()
+    other, mine = cluster.submit("H100"), cluster.submit("A100")
+    cluster.answer(0)
+    assert mine in cluster.ended and other not in cluster.ended
+    cluster.pass_time(62)
+    assert "A worker on H100 is needed" in error_of(cluster, other)
+    assert "there: 1 on A100" in error_of(cluster, other)
+
+
+def test_a_foreign_device_serves_its_kind_and_the_wanted_kind_is_tried_elsewhere():
+    cluster = Cluster(most=2)
+    cluster.room(n1=1, n2=1, n3=1)
+    cluster.ready(0, "A100")
+    cluster.ready(1, "H100")
+    cluster.pass_time(1)
+    assert cluster.nodes[2] == "n3"
+    cluster.ready(2, "A100")
+    assert cluster.dispatcher.kinds() == {"A100": 2, "H100": 1}
+    foreign = cluster.submit("H100")
+    cluster.answer(1)
+    assert isinstance(cluster.ended[foreign], Resolve)
+
+
+def test_a_late_worker_is_replaced_and_its_answer_counts_once():
+    cluster = up(2)
+    for _ in range(4):
+        cluster.submit()
+    for worker in (0, 1, 0, 1):
+        cluster.now += 2.0
+        cluster.answer(worker)
+    late = cluster.submit()
+    cluster.pass_time(59)
+    assert not cluster.gone
+    cluster.pass_time(2)
+    assert list(cluster.gone.values()) == [[late]]
+    (stopped,) = cluster.gone
+    other = 1 - stopped
+    assert cluster.sent[other] == [late]
+    cluster.tell(Answered(stopped, late, "first"))
+    cluster.answer(other, late)
+    assert cluster.ended[late] == Resolve(late, "first")
+
+
+def test_a_slow_sort_is_not_taken_for_stuck():
+    cluster = up()
+    for seconds in (1000.0, 900.0, 5000.0):
+        task = cluster.submit(sort="slow")
+        cluster.pass_time(seconds, step=10.0)
+        cluster.answer(0)
+        assert isinstance(cluster.ended[task], Resolve)
+    assert not cluster.gone
+
+
+def test_failing_starts_pause_longer_each_time_and_are_told():
+    cluster = Cluster()
+    cluster.room(n1=1)
+    task = cluster.submit()
+    for _ in range(600):
+        for worker in list(cluster.starting):
+            cluster.tell(Lost(worker, "no driver"))
+        cluster.pass_time(1)
+    pauses = [b - a for (a, _), (b, _) in zip(cluster.starts, cluster.starts[1:], strict=False)]
+    assert pauses[:6] == [1, 2, 4, 8, 16, 32] and set(pauses[6:]) == {60}
+    assert error_of(cluster, task).startswith("No worker can start: no driver.")
+    assert cluster.told
+
+
+def test_a_bad_node_does_not_hinder_a_good_one():
+    cluster = Cluster()
+    cluster.room(bad=2, good=1)
+    for worker, node in list(cluster.starting.items()):
+        if node == "bad":
+            cluster.tell(Lost(worker, "no driver"))
+        else:
+            cluster.ready(worker)
+    assert not cluster.told
+    cluster.pass_time(1)
+    assert list(cluster.starting.values()) == ["bad"]  # one tries for all
+
+
+def test_other_versions_are_refused_by_name_and_the_node_is_left_alone():
+    cluster = Cluster()
+    cluster.room(n1=1, n2=1)
+    task = cluster.submit()
+    cluster.ready(0, versions={"torch": "2.8", "jax": "1"})
+    assert cluster.dispatcher.troubles() == ["host-of-n1 has torch 2.8 (here 2.9.1)"]
+    assert not cluster.told
+    cluster.pass_time(59)
+    assert list(cluster.starting.values()) == ["n2"]
+    cluster.ready(1, versions={"numpy": "1.26"})
+    assert "host-of-n2 has numpy 1.26 (here 2.3)" in error_of(cluster, task)
+
+
+def test_nodes_join_and_leave():
+    cluster = up()
+    cluster.room(n1=1, n2=2)
+    assert sorted(cluster.starting.values()) == ["n2", "n2"]
+    cluster.all_up()
+    task = cluster.submit()
+    (worker,) = (worker for worker, tasks in cluster.sent.items() if tasks)
+    cluster.room(**{node: 2 for node in ("n1", "n2") if node != cluster.nodes[worker]})
+    assert worker in cluster.gone
+    cluster.answer(next(worker for worker, tasks in cluster.sent.items() if task in tasks))
+    assert isinstance(cluster.ended[task], Resolve)
+
+
+def test_without_any_room_it_is_said():
+    cluster = Cluster()
+    cluster.room()
+    cluster.pass_time(62)
+    assert "no worker at all" in str(cluster.told[0])
