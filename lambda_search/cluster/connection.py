@@ -11,7 +11,7 @@ from ray._private import state
 
 from lambda_search.errors import UsageError
 
-__all__ = ["connect", "first_line", "gpus_in_all", "nodes"]
+__all__ = ["connect", "first_line", "gpus_each", "nodes"]
 
 _RAY: Any = ray
 _STATE: Any = state  # the only place that knows what is free on each node
@@ -52,10 +52,20 @@ def connect(workers: int | None, address: str | None) -> None:
         ) from error
 
 
-def gpus_in_all() -> float:
-    """The GPUs of the cluster."""
+def gpus_each(wanted: float | None) -> float:
+    """The GPUs that each worker takes: as wanted; unless given one where there are any.
+
+    Raises:
+        UsageError: if there are fewer.
+    """
     resources: dict[str, float] = _RAY.cluster_resources()
-    return resources.get("GPU", 0.0)
+    there = resources.get("GPU", 0.0)
+    if wanted and there < wanted:
+        raise UsageError(
+            f"{wanted:g} GPU for each worker is asked for, and Ray sees {there:g}.",
+            "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or leave --gpus out to use the CPU.",
+        )
+    return (1.0 if there else 0.0) if wanted is None else wanted
 
 
 def nodes(gpus: float, mine: dict[str, int]) -> dict[str, int]:

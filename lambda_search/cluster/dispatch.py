@@ -43,12 +43,12 @@ from lambda_search.cluster.nodes import Node
 from lambda_search.cluster.nodes import Nodes
 from lambda_search.cluster.policy import Policy
 from lambda_search.cluster.policy import Speeds
-from lambda_search.errors import LambdaSearchError
+from lambda_search.cluster.refusals import cannot_start
+from lambda_search.cluster.refusals import missing
+from lambda_search.cluster.refusals import poisonous
+from lambda_search.cluster.refusals import unsendable
 
 __all__ = ["Dispatcher"]
-
-_DOCTOR = "See what is missing with: lambda-search doctor"
-_AGAIN = "Launch again when there is one; nothing that was computed is lost."
 
 
 class Dispatcher:
@@ -161,13 +161,7 @@ class Dispatcher:
             self._serve(worker, now)
 
     def _unsendable(self, event: Unsendable, now: float) -> None:
-        self._end(
-            event.task,
-            Fail(
-                event.task,
-                LambdaSearchError(f"A task cannot be sent: {event.reason}", _DOCTOR),
-            ),
-        )
+        self._end(event.task, Fail(event.task, unsendable(event.reason)))
         worker = self._crew.get(event.worker)
         if worker is not None and (job := worker.jobs.get(event.task)):
             self._crew.take(worker, job)
@@ -225,11 +219,7 @@ class Dispatcher:
             if job.lost < self._policy.losses:
                 self._place(job, now)
                 continue
-            error = LambdaSearchError(
-                f"A task has lost its worker {job.lost} times: {reason}",
-                "Usually memory: take a smaller sampler.batch, or fewer workers.",
-            )
-            self._end(job.task, Fail(job.task, error))
+            self._end(job.task, Fail(job.task, poisonous(job.lost, reason)))
 
     def _room(self, event: Room, now: float) -> None:
         gone = self._nodes.update(event.nodes)
@@ -279,22 +269,14 @@ class Dispatcher:
     def _miss(self, now: float) -> None:
         """Fails tasks that wait for a kind which nobody has had for long."""
         up = self._crew.up
-        missed = {kind for kind in self._backlog.kinds() if kind is not None and kind not in up}
-        if not up:
-            missed.add(None)
+        waited: set[str | None] = {kind for kind in self._backlog.kinds() if kind is not None}
+        missed = waited - up.keys() if up else waited | {None}
         for kind in self._absences.expired(missed, self._crew.may_come, now):
             self._fail_waiting(kind)
 
     def _fail_waiting(self, kind: str | None) -> None:
         """Those that wait for `kind` get an error; so does the pool, if it is any kind at all."""
-        what = "A worker" if kind is None else f"A worker on {kind}"
-        up = self._crew.up
-        there = ", ".join(f"{count} on {name}" for name, count in up.items())
-        error = LambdaSearchError(
-            f"{what} is needed, and none has been there for {self._policy.patience:.0f} s; "
-            f"there: {there or 'no worker at all'}{self._troubles()}.",
-            _AGAIN if up else _DOCTOR,
-        )
+        error = missing(kind, self._policy.patience, self._crew.up, self.troubles())
         for job in self._backlog.clear(kind):
             self._end(job.task, Fail(job.task, error))
         if kind is None:
@@ -306,12 +288,8 @@ class Dispatcher:
             return
         if self._failed_starts < self._policy.failed_starts and not self._nodes.all_refused():
             return
-        error = LambdaSearchError(f"No worker can start{self._troubles()}.", _DOCTOR)
+        error = cannot_start(self.troubles())
         for kind in self._backlog.kinds():
             for job in self._backlog.clear(kind):
                 self._end(job.task, Fail(job.task, error))
         self._out.append(GiveUp(error))
-
-    def _troubles(self) -> str:
-        troubles = "; ".join(self.troubles())
-        return f": {troubles}" if troubles else ""

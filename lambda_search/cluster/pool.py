@@ -17,7 +17,6 @@ from concurrent.futures import Future
 from concurrent.futures import InvalidStateError
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 from typing import TypeVar
@@ -25,17 +24,17 @@ from typing import TypeVar
 import ray
 from ray.exceptions import RayActorError
 from ray.exceptions import RayError
-from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lambda_search.cluster.answers import own_error
+from lambda_search.cluster.answers import Done
+from lambda_search.cluster.answers import Raised
+from lambda_search.cluster.answers import Told
 from lambda_search.cluster.answers import reason
 from lambda_search.cluster.connection import connect
 from lambda_search.cluster.connection import first_line
-from lambda_search.cluster.connection import gpus_in_all
+from lambda_search.cluster.connection import gpus_each
 from lambda_search.cluster.connection import nodes
 from lambda_search.cluster.dispatch import Dispatcher
-from lambda_search.cluster.messages import Answered
 from lambda_search.cluster.messages import Event
 from lambda_search.cluster.messages import Fail
 from lambda_search.cluster.messages import GiveUp
@@ -77,22 +76,6 @@ class _Job:
     future: Future[Any]
 
 
-@dataclass(frozen=True)
-class _Raised:
-    """What a task raised, in place of its answer."""
-
-    error: Exception
-
-
-@dataclass(frozen=True)
-class _Told:
-    """What Ray says of a worker: of a task, or of its start where `task` is None."""
-
-    worker: int
-    task: int | None
-    answer: Future[Any]
-
-
 class RayPool:
     """Workers on a Ray cluster: one a GPU (or a fraction of one), or one a core without GPUs.
 
@@ -120,15 +103,12 @@ class RayPool:
         self._own_ray = not ray.is_initialized()
         if self._own_ray:
             connect(workers, address)
-        available = gpus_in_all()
-        if gpus and available < gpus:
+        try:
+            self._gpus = gpus_each(gpus)
+        except UsageError:
             if self._own_ray:
                 ray.shutdown()
-            raise UsageError(
-                f"{gpus:g} GPU for each worker is asked for, and Ray sees {available:g}.",
-                "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or leave --gpus out to use the CPU.",
-            )
-        self._gpus = (1.0 if available else 0.0) if gpus is None else gpus
+            raise
         as_actor: Any = ray.remote(
             num_cpus=1,
             num_gpus=self._gpus,
@@ -142,7 +122,7 @@ class RayPool:
         self._count = itertools.count()
         self._jobs: dict[int, _Job] = {}
         self._lock = threading.Lock()
-        self._inbox: queue.SimpleQueue[Event | _Told] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Event | Told] = queue.SimpleQueue()
         self._settling = ThreadPoolExecutor(1, "pool-answers")
         self._closing = False
         self._failure: LambdaSearchError | None = None
@@ -194,8 +174,8 @@ class RayPool:
         self._end(Interrupted("The workers were stopped."))
         self._inbox.put(Tick())
         self._thread.join(timeout=1)
-        for actor in list(self._actors.values()):
-            _kill(actor)
+        while self._actors:
+            _kill(self._actors.popitem()[1])
         if self._own_ray:
             ray.shutdown()
 
@@ -211,10 +191,10 @@ class RayPool:
             jobs = list(self._jobs.values())
             self._jobs.clear()
         for job in jobs:
-            self._settle(job, _Raised(error))
+            self._settle(job, Raised(error))
         self._settling.shutdown(wait=False)
 
-    def _settle(self, job: _Job, answer: Any) -> None:
+    def _settle(self, job: _Job, answer: Done | Raised) -> None:
         with suppress(RuntimeError):  # the thread has ended: the pool was closed meanwhile
             self._settling.submit(_settle, job.future, answer)
 
@@ -247,7 +227,7 @@ class RayPool:
             except queue.Empty:
                 return
             timeout = 0.0
-            self._handle(self._event(news) if isinstance(news, _Told) else news)
+            self._handle(news.event() if isinstance(news, Told) else news)
 
     def _handle(self, event: Event) -> None:
         if self._closing:
@@ -257,30 +237,15 @@ class RayPool:
         if isinstance(event, Ready) and self._dispatcher.kind:
             self._started.set()
 
-    def _event(self, told: _Told) -> Event:
-        worker, task = told.worker, told.task
-        try:
-            answer = told.answer.result()
-        except RayTaskError as error:
-            if task is None:
-                return Lost(worker, reason(error))
-            return Answered(worker, task, _Raised(own_error(error)))
-        except RayError as error:
-            return Lost(worker, reason(error))
-        if task is None:
-            return Ready(worker, *answer)
-        value, seconds = answer
-        self.busy_seconds += seconds
-        return Answered(worker, task, deepcopy(value))
-
     def _obey(self, instruction: Instruction) -> None:
         match instruction:
             case Send(worker, task):
                 self._send(worker, task)
             case Resolve(task, answer):
+                self.busy_seconds += answer.seconds if isinstance(answer, Done) else 0.0
                 self._finish(task, answer)
             case Fail(task, error):
-                self._finish(task, _Raised(error))
+                self._finish(task, Raised(error))
             case Start(worker, node):
                 place = NodeAffinitySchedulingStrategy(node, soft=False)
                 actor = self._actor.options(scheduling_strategy=place).remote()
@@ -306,22 +271,22 @@ class RayPool:
             self._listen(worker, task, answer)
 
     def _listen(self, worker: int, task: int | None, answer: Any) -> None:
-        inbox: Callable[[Event | _Told], None] = self._inbox.put
-        answer.future().add_done_callback(lambda done: inbox(_Told(worker, task, done)))
+        inbox: Callable[[Event | Told], None] = self._inbox.put
+        answer.future().add_done_callback(lambda done: inbox(Told(worker, task, done)))
 
-    def _finish(self, task: int, answer: Any) -> None:
+    def _finish(self, task: int, answer: Done | Raised) -> None:
         with self._lock:
             job = self._jobs.pop(task, None)
         if job is not None:
             self._settle(job, answer)
 
 
-def _settle(future: Future[Any], answer: Any) -> None:
+def _settle(future: Future[Any], answer: Done | Raised) -> None:
     with suppress(InvalidStateError):  # whoever waited has cancelled it
-        if isinstance(answer, _Raised):
+        if isinstance(answer, Raised):
             future.set_exception(answer.error)
         else:
-            future.set_result(answer)
+            future.set_result(answer.value)
 
 
 def _kill(actor: Any) -> None:
