@@ -11,6 +11,7 @@ from typing import Any
 from typing import Literal
 from typing import TypeAlias
 
+from lambda_search.records.provenance import Identity
 from lambda_search.records.rows import Row
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
@@ -147,6 +148,7 @@ class Study:
         message: why it is in this state.
         setting: what its rows hold for; None until a driver has resolved it.
         steps: the real length of its grid; None until then.
+        identity: what its numbers depend on besides the setting; None until then.
         decisive: digest of all in its file that decided the numbers of its last row.
         attempts: oldest first.
         stop_wanted: whether somebody asked its driver to stop.
@@ -164,6 +166,7 @@ class Study:
     message: str
     setting: Setting | None
     steps: int | None
+    identity: Identity | None
     decisive: str | None
     attempts: tuple[Attempt, ...]
     stop_wanted: bool

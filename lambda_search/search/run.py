@@ -149,7 +149,14 @@ class Run:
         self._events.say("began", f"taken by {this_driver()}")
         plan = self._shared.plan(self._claim)
         self.tracker.expect(plan.spec.search.trials, plan.most_images())
-        evaluator = Evaluator(plan.recipe, self._shared.shards, self.tracker.meter, self._halt)
+        begun, kinds = self.study.identity, self._shared.shards.pool.kinds()
+        evaluator = Evaluator(
+            plan.recipe,
+            self._shared.shards,
+            self.tracker.meter,
+            self._halt,
+            begun.device if begun is not None and begun.device in kinds else None,
+        )
         study = self._queue.bind(
             self.lease, plan.setting, plan.space.steps, evaluator.identity, _origins(plan)
         )

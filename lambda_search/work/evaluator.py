@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -35,8 +36,11 @@ from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import Preview
 from lambda_search.work.tasks import Rehearse
 from lambda_search.work.tasks import ScoreFeatures
+from lambda_search.work.tasks import Task
 
 __all__ = ["Evaluator", "Result"]
+
+T = TypeVar("T")
 
 _BASELINE = LambdaSchedule()
 
@@ -64,6 +68,7 @@ class Evaluator:
         shards: what this process has under way and keeps, and its pool.
         meter: what to count in.
         halt: ends its waiting from another thread.
+        device: the kind of device that does all of it; the pool's main kind unless given.
 
     `identity` is what the features depend on besides the recipe: versions, hardware, noise.
     """
@@ -74,10 +79,11 @@ class Evaluator:
         shards: Shards,
         meter: Meter | None = None,
         halt: Halt | None = None,
+        device: str | None = None,
     ) -> None:
         self.recipe = recipe
         self.meter = meter or Meter()
-        self.identity = _identity(recipe, shards.pool.device_kind)
+        self.identity = _identity(recipe, device or shards.pool.device_kind)
         self._halt = halt or Halt()
         self._source = Source(recipe, self.identity, shards, self.meter, self._halt)
         self._pool = shards.pool
@@ -98,7 +104,7 @@ class Evaluator:
         Raises:
             UsageError: for one that turns out to be broken, before anything is sampled.
         """
-        self._halt.result(self._pool.submit(Rehearse(self.recipe)))
+        self._halt.result(self._submit(Rehearse(self.recipe)))
 
     def results(
         self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
@@ -144,16 +150,18 @@ class Evaluator:
     def preview(self, schedules: Sequence[LambdaSchedule], first: int, count: int) -> list[bytes]:
         """A picture (PNG) of each schedule's first `count` images from `first` on; one batch's."""
         futures = [
-            self._pool.submit(Preview(self.recipe, schedule, first, count))
-            for schedule in schedules
+            self._submit(Preview(self.recipe, schedule, first, count)) for schedule in schedules
         ]
         return [self._halt.result(future) for future in futures]
+
+    def _submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
+        return self._pool.submit(task, urgent, self.identity.device)
 
     def _score(
         self, measures: Sequence[Measure], features: Sequence[Array], whole: bool
     ) -> list[Future[Score]]:
         return [
-            self._pool.submit(ScoreFeatures(measure, array, whole), urgent=True)
+            self._submit(ScoreFeatures(measure, array, whole), urgent=True)
             for measure, array in zip(measures, features, strict=True)
         ]
 

@@ -102,9 +102,8 @@ class Gathering:
 
     def _request(self, start: int, wanted: list[Wanted]) -> None:
         source, shard = self._source, wanted[0].name
-        answer = source.shards.request(
-            source.recipe, self._schedule, start, wanted, partial(source.meter.add, shard)
-        )
+        made, device = partial(source.meter.add, shard), source.identity.device
+        answer = source.shards.request(source.recipe, self._schedule, start, wanted, made, device)
         self._coming.extend(answer.coming)
         if answer.kept:
             self._kept.append((start, answer.kept))

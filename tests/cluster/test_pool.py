@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import psutil
 import pytest
-import ray
 
 from lambda_search.cluster.pool import RayPool
 from lambda_search.errors import Interrupted
@@ -53,13 +52,6 @@ class Sleep:
 
     def run(self, bench):
         time.sleep(self.seconds)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80_000_000)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture
