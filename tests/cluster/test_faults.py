@@ -35,7 +35,7 @@ def until(condition, seconds=90):
 
 
 def test_the_last_worker_of_a_kind_goes_and_another_kind_comes(flags):
-    with pool_of(1, losses=1, patience=8.0) as pool:
+    with pool_of(1, losses=1, patience=20.0) as pool:
         assert pool.kinds() == {"A100": 1}
         (flags / "kind").write_text("H100")
         with pytest.raises(LambdaSearchError, match="lost its worker"):
