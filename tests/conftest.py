@@ -5,12 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks run slower on several threads
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["HF_HUB_OFFLINE"] = "1"
 pytest.register_assert_rewrite("lambda_search.testing")  # so that a failure shows its values
+settings.register_profile(  # nothing depends on how fast a machine is
+    "ours", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ours")
 
 STUDY = """
 name: tiny
