@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import Session
 
 from lambda_search.setting import Setting
@@ -36,7 +35,8 @@ class Origins:
 
 def insert_once(session: Session, table: type[Base], values: dict[str, Any], *unique: str) -> None:
     """Adds a row unless there is one with the same `unique` columns, whoever adds it first."""
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    dialect = session.get_bind().dialect.name
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
     session.execute(insert(table).values(values).on_conflict_do_nothing(index_elements=unique))
 
 
