@@ -158,7 +158,12 @@ class Run:
             begun.device if begun is not None and begun.device in kinds else None,
         )
         study = self._queue.bind(
-            self.lease, plan.setting, plan.space.steps, evaluator.identity, _origins(plan)
+            self.lease,
+            plan.setting,
+            plan.space.steps,
+            evaluator.identity,
+            _origins(plan),
+            plan.former,
         )
         rows = self._shared.store.rows(study.id)
         if rows and study.decisive == plan.decides():

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import delete
 from sqlalchemy import select
@@ -26,9 +25,10 @@ from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
 from lambda_search.store.leases import Lease
 from lambda_search.store.leases import LeaseLost
-from lambda_search.store.mapping import setting_of
 from lambda_search.store.mapping import study_of
 from lambda_search.store.settings import Origins
+from lambda_search.store.settings import check_identity
+from lambda_search.store.settings import check_setting
 from lambda_search.store.settings import insert_once
 from lambda_search.store.settings import setting_row
 from lambda_search.store.store import Store
@@ -170,6 +170,7 @@ class Queue:
         steps: int,
         identity: Identity,
         origins: Origins | None = None,
+        former: Setting | None = None,
     ) -> Study:
         """Says what a study's rows hold for, now that its weights are read.
 
@@ -179,6 +180,7 @@ class Queue:
             steps: the real length of its grid.
             identity: what its numbers depend on besides.
             origins: where the model came from.
+            former: the setting as releases before spelled it, where they did so otherwise.
 
         Raises:
             UsageError: if it was begun with another setting, or where other numbers come out.
@@ -189,14 +191,8 @@ class Queue:
             lease.guard(session)
             study = session.get_one(StudyRow, lease.study_id)
             row = setting_row(session, setting, origins)
-            if study.setting_id is not None and study.setting_id != row.id:
-                assert study.setting is not None
-                raise UsageError(
-                    f"The store has a study '{study.name}' of another setting: "
-                    f"{_difference(setting_of(study.setting), setting)}.",
-                    "Give this study another name.",
-                )
-            _check_identity(study.name, study.identity, identity)
+            check_setting(study, row, former)
+            check_identity(study, identity)
             study.setting_id, study.schedule_steps = row.id, steps
             study.identity = study.identity or identity.to_json()
             session.flush()
@@ -298,22 +294,3 @@ def _queue(study: StudyRow) -> None:
     if study.state != "running":
         study.state, study.message, study.queued = "queued", "", now()
     study.stop_wanted, study.updated = False, now()
-
-
-def _check_identity(name: str, begun: dict[str, Any] | None, identity: Identity) -> None:
-    differing = {} if begun is None else Identity.from_json(begun).differences(identity)
-    if differing:
-        raise UsageError(
-            f"The study '{name}' was begun with "
-            + ", ".join(f"{field} {there}" for field, (there, _) in differing.items())
-            + "; this is "
-            + ", ".join(f"{field} {here}" for field, (_, here) in differing.items())
-            + ".",
-            "Its trials would not be comparable: finish it there, or give it another name.",
-        )
-
-
-def _difference(before: Setting, after: Setting) -> str:
-    """Which fields of two settings differ, for people."""
-    fields = ((name, getattr(before, name), getattr(after, name)) for name in Setting.model_fields)
-    return ", ".join(f"{name} is {old}" for name, old, new in fields if old != new)

@@ -17,7 +17,7 @@ from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
-from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
