@@ -6,58 +6,70 @@ Importing it is light: torch, ray and optuna are loaded by the functions that ne
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 from typing import Any
 
 if TYPE_CHECKING:
-    from lambda_search.drive import launch
+    __version__: str
+
     from lambda_search.errors import LambdaSearchError
     from lambda_search.errors import NoScheduleFound
     from lambda_search.errors import UsageError
+    from lambda_search.launching import launch
     from lambda_search.metrics.frechet import frechet_distance
     from lambda_search.metrics.moments import Moments
     from lambda_search.models.registry import load_model
     from lambda_search.models.sampling import sample
     from lambda_search.records import Evidence
+    from lambda_search.records import Row
     from lambda_search.schedule import LambdaSchedule
-    from lambda_search.store.lookup import BestSchedule
     from lambda_search.store.lookup import best
+    from lambda_search.store.optuna_view import optuna_storage
+    from lambda_search.studies import submit
     from lambda_search.work.evaluate import evaluate
 
 __all__ = [
-    "BestSchedule",
     "Evidence",
     "LambdaSchedule",
     "LambdaSearchError",
     "Moments",
     "NoScheduleFound",
+    "Row",
     "UsageError",
+    "__version__",
     "best",
     "evaluate",
     "frechet_distance",
     "launch",
     "load_model",
+    "optuna_storage",
     "sample",
+    "submit",
 ]
 
 _HOMES = {
-    "BestSchedule": "store.lookup",
     "Evidence": "records",
     "LambdaSchedule": "schedule",
     "LambdaSearchError": "errors",
     "Moments": "metrics.moments",
     "NoScheduleFound": "errors",
+    "Row": "records",
     "UsageError": "errors",
     "best": "store.lookup",
     "evaluate": "work.evaluate",
     "frechet_distance": "metrics.frechet",
-    "launch": "drive",
+    "launch": "launching",
     "load_model": "models.registry",
+    "optuna_storage": "store.optuna_view",
     "sample": "models.sampling",
+    "submit": "studies",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("lambda-search")
     if name not in _HOMES:
         raise AttributeError(f"module 'lambda_search' has no attribute {name!r}")
     value = getattr(import_module(f"lambda_search.{_HOMES[name]}"), name)

@@ -1,6 +1,8 @@
 """Files of others that are fetched once per machine: locked, checked, and whole or not there.
 
-With `--offline`, `LAMBDA_SEARCH_OFFLINE` or `HF_HUB_OFFLINE` the network is never asked.
+`obtain` fetches one file from its address, `snapshot` those of a repository on the Hugging Face
+hub into that library's own cache. With `--offline`, `LAMBDA_SEARCH_OFFLINE` or `HF_HUB_OFFLINE`
+the network is never asked.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import hashlib
 import os
 import urllib.request
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
@@ -19,11 +22,12 @@ from urllib.error import HTTPError
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
 
-__all__ = ["Download", "go_offline", "obtain", "offline"]
+__all__ = ["Download", "NotOnHub", "go_offline", "obtain", "offline", "snapshot"]
 
 _OFFLINE = ("LAMBDA_SEARCH_OFFLINE", "HF_HUB_OFFLINE")
 _BLOCK = 1 << 20
@@ -113,6 +117,58 @@ def obtain(
             "Free some space there, or move the data folder with LAMBDA_SEARCH_HOME.",
         ) from error
     return path
+
+
+class NotOnHub(Exception):
+    """The hub has not given what was asked for.
+
+    Arguments:
+        reason: what it said; "" where the name cannot be one of its.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def snapshot(
+    name: str, files: Sequence[str], revision: str | None = None, fetch: bool = True
+) -> Path:
+    """A folder with `files` of the hub's repository `name`; the hub's library locks its cache.
+
+    Arguments:
+        name: owner/repository.
+        files: names, or patterns where no revision is given.
+        revision: a commit, taken from the cache where all of it is there; None is the newest one,
+            for which the hub is asked.
+        fetch: whether the hub may be asked at all; it never is while `offline()`.
+
+    Raises:
+        NotOnHub: if they are not there, and cannot or may not be fetched.
+    """
+    # not in a base installation, which never fetches
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise NotOnHub("")
+    asks = fetch and not offline()
+    reason = "they are not in the hub's cache"
+    for local in [True, False] if revision and asks else [not asks]:
+        try:
+            folder = snapshot_download(
+                name, revision=revision, allow_patterns=list(files), local_files_only=local
+            )
+        except HFValidationError as error:
+            raise NotOnHub("") from error
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            reason = reason if local and revision else first_line(error)
+            continue
+        if revision is None or all((Path(folder) / file).is_file() for file in files):
+            return Path(folder)
+    raise NotOnHub(reason)
 
 
 def _is_there(path: Path, download: Download) -> bool:

@@ -9,6 +9,7 @@ __all__ = [
     "MissingFile",
     "NoScheduleFound",
     "UsageError",
+    "first_line",
 ]
 
 
@@ -55,3 +56,8 @@ class Interrupted(LambdaSearchError):
     """The user stopped the work."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

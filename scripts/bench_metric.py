@@ -34,7 +34,7 @@ from torchmetrics.image.fid import _compute_fid as torchmetrics_distance
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lambda_search.drive import plans_of
+from lambda_search.launching import plans_of
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.moments import Moments

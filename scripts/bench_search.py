@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from lambda_search.drive import plans_of
-from lambda_search.drive import worker_pool
+from lambda_search.launching import plans_of
+from lambda_search.launching import worker_pool
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.paths import home
 from lambda_search.search.plan import Plan

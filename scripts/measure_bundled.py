@@ -26,19 +26,19 @@ import typer
 from PIL import Image
 from rich.console import Console
 
-from lambda_search.drive import launch
-from lambda_search.drive import plans_of
-from lambda_search.drive import worker_pool
+from lambda_search.launching import launch
+from lambda_search.launching import plans_of
+from lambda_search.launching import worker_pool
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import features_folder
+from lambda_search.records import Row
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.plan import confirm_start
 from lambda_search.search.progress import Progress
 from lambda_search.spec import load_specs
-from lambda_search.store.lookup import BestSchedule
 from lambda_search.store.lookup import best
 from lambda_search.work.evaluate import scores_of
 from lambda_search.work.evaluator import Evaluator
@@ -172,7 +172,7 @@ def picture(
     Image.fromarray(sheet.to(torch.uint8).numpy()).save(path, optimize=True)
 
 
-def _figures(found: BestSchedule) -> dict[str, str | int]:
+def _figures(found: Row) -> dict[str, str | int]:
     """A row of the table: the best candidate, whether its gain is significant or not."""
     candidate = found.candidate
     schedule = LambdaSchedule(candidate["b"], candidate["k"])

@@ -10,6 +10,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # small networks run slower on several thre
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["HF_HUB_OFFLINE"] = "1"
+pytest.register_assert_rewrite("lambda_search.testing")  # so that a failure shows its values
 
 STUDY = """
 name: tiny

@@ -11,13 +11,18 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from lambda_search.downloads import Download
+from lambda_search.downloads import NotOnHub
 from lambda_search.downloads import go_offline
 from lambda_search.downloads import obtain
 from lambda_search.downloads import offline
+from lambda_search.downloads import snapshot
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
@@ -362,3 +367,55 @@ def test_what_is_not_written_whole_leaves_all_as_it_was(tmp_path, error, old):
         raise error
     assert os.listdir(tmp_path) == ([] if old is None else ["file"])
     assert old is None or path.read_bytes() == old
+
+
+# -- snapshots of the hub
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub that gives `held` when asked, and what it was asked, by (revision, cache alone)."""
+    found = SimpleNamespace(asked=[], held={True: None, False: tmp_path})
+
+    def snapshot_download(name, *, revision, allow_patterns, local_files_only):
+        found.asked.append((revision, local_files_only))
+        if found.held[local_files_only] is None:
+            raise LocalEntryNotFoundError("nothing here\nbut more words")
+        return str(found.held[local_files_only])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return found
+
+
+def test_the_newest_is_asked_for_and_a_commit_only_where_it_is_not_kept(hub, tmp_path):
+    (tmp_path / "config.json").touch()
+    assert snapshot("owner/name", ["*.json"]) == tmp_path
+    assert snapshot("owner/name", ["config.json"], "abc") == tmp_path
+    assert hub.asked == [(None, False), ("abc", True), ("abc", False)]
+    hub.held[True] = tmp_path
+    assert snapshot("owner/name", ["config.json"], "abc") == tmp_path
+    assert hub.asked[3:] == [("abc", True)]
+
+
+def test_a_snapshot_with_a_file_too_few_is_none(hub):
+    with pytest.raises(NotOnHub):
+        snapshot("owner/name", ["config.json"], "abc")
+
+
+@pytest.mark.parametrize("way", ["offline", "fetch"])
+def test_the_hub_is_not_asked_where_nothing_may_be_fetched(hub, monkeypatch, way):
+    if way == "offline":
+        monkeypatch.setenv("LAMBDA_SEARCH_OFFLINE", "1")
+    for revision, reason in ((None, "nothing here"), ("abc", "they are not in the hub's cache")):
+        with pytest.raises(NotOnHub) as caught:
+            snapshot("owner/name", ["config.json"], revision, fetch=way != "fetch")
+        assert caught.value.reason == reason
+    assert all(local for _, local in hub.asked)
+
+
+@pytest.mark.parametrize("name", ["name", "a/b/c", "./name", "/owner", "~/name"])
+def test_what_cannot_be_a_name_of_the_hubs_has_no_reason(hub, name):
+    with pytest.raises(NotOnHub) as caught:
+        snapshot(name, ["config.json"])
+    assert (caught.value.reason, hub.asked) == ("", [])

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lambda_search.drive import plans_of
-from lambda_search.drive import run_studies
 from lambda_search.errors import LambdaSearchError
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool

@@ -1,13 +1,14 @@
 """The study files of what is published: they fit the catalogue, and say what is missing here."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from lambda_search.drive import plans_of
 from lambda_search.errors import UsageError
+from lambda_search.launching import plans_of
 from lambda_search.models.registry import frameworks
 from lambda_search.search.missing import MissingWeights
 from lambda_search.search.space import Point
@@ -97,6 +98,15 @@ def test_a_launch_without_weights_is_one_error_that_says_where_they_are(cli, fol
     with pytest.raises(MissingWeights):
         plans_of(folder / f"{name}.yaml")
     assert Store().studies() == []
+
+
+def test_a_sampler_is_refused_without_the_weights(cli, study_file):
+    text = study_file.read_text().replace("framework: diffusers", "framework: edm")
+    study_file.write_text(re.sub('checkpoint: "[^"]*"', "checkpoint: none.pkl", text))
+    code, out, err = cli("launch", study_file, "--dry-run")
+    assert (code, out) == (2, "")
+    assert "A edm model cannot be sampled with 'ancestral'" in err
+    assert "euler, heun" in err
 
 
 def test_only_what_is_missing_is_called_missing(cli, study_file):

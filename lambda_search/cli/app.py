@@ -15,6 +15,7 @@ from lambda_search.cli.commands import evaluate
 from lambda_search.cli.commands import launch
 from lambda_search.cli.commands import lookup
 from lambda_search.cli.commands import models
+from lambda_search.cli.commands import queue
 from lambda_search.cli.commands import reference
 from lambda_search.cli.commands import report
 from lambda_search.cli.commands import status
@@ -38,9 +39,14 @@ app = typer.Typer(
 for command in (
     demo.demo,
     launch.launch,
+    queue.submit,
+    launch.drive,
     status.status,
-    status.wait,
+    queue.wait,
+    queue.stop,
+    queue.resume,
     lookup.best,
+    queue.retract,
     evaluate.evaluate,
     report.report,
     dashboard.dashboard,

@@ -19,10 +19,11 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def complain(error: LambdaSearchError) -> None:
-    """Shows an error: the cause, then the next step."""
+def complain(error: LambdaSearchError, about: str = "") -> None:
+    """Shows an error, of the study `about` if it is named: the cause, then the next step."""
     word = "stopped" if error.exit_code == 130 else "error"
-    err.print(Text.assemble((f"{word}: ", "bold red"), error.cause))
+    named = f"{about}: " if about else ""
+    err.print(Text.assemble((f"{word}: ", "bold red"), f"{named}{error.cause}"))
     for note in getattr(error, "__notes__", ()):
         err.print(Text(note))
     if error.hint:

@@ -20,6 +20,7 @@ from lambda_search.cli.console import print_json
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import default_labels
+from lambda_search.records import network_evaluations
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.missing import Missing
 from lambda_search.search.missing import MissingWeights
@@ -30,7 +31,6 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
-from lambda_search.store.lookup import network_evaluations
 
 __all__ = ["show_studies"]
 

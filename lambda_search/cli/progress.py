@@ -10,12 +10,16 @@ from typing import Self
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from lambda_search.cli.console import err
-from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.progress import Progress
+from lambda_search.records import Event
+from lambda_search.records import Progress
 
 __all__ = ["Display", "show_cost"]
+
+_TOLD = ("began", "trial", "phase", "warning", "stopped")
+"""Kinds of events that a terminal is told; how a study ends is told by its row or its error."""
 
 
 class Display:
@@ -42,22 +46,22 @@ class Display:
     def __call__(self, studies: Sequence[Progress]) -> None:
         """Brings the picture up to date."""
         self.studies = studies
-        for study in studies:
-            while study.news:
-                line = study.news.popleft()
-                if self._live is None:
-                    err.print(line)
         if self._live is not None:
             self._live.update(_table(studies))
+
+    def hear(self, event: Event) -> None:
+        """Prints an event as a line, where no table is shown."""
+        if self._live is None and event.kind in _TOLD:
+            err.print(Text(f"{event.study}: {event.text}"))
 
 
 def show_cost(studies: Sequence[Progress], busy_seconds: float) -> None:
     """Says how many images were made and how the workers spent their time."""
-    made = sum(study.meter.images for study in studies)
+    made = sum(study.made for study in studies)
     if not made:
         return
-    reused = sum(study.meter.reused for study in studies)
-    useful = sum(study.meter.network_seconds + study.meter.feature_seconds for study in studies)
+    reused = sum(study.images for study in studies) - made
+    useful = sum(study.useful_seconds for study in studies)
     known = f", {reused:,} known from before" if reused else ""
     err.print(
         f"{made:,} images made{known}; {useful / busy_seconds:.1%} of {busy_seconds:.0f} worker "
@@ -71,11 +75,11 @@ def _table(studies: Sequence[Progress]) -> Table:
         table.add_column(heading, no_wrap=True)
     for study in studies:
         table.add_row(
-            f"[bold]{study.name}[/]",
-            ProgressBar(total=1.0, completed=study.share_done(), width=24),
-            study.phase if study.phase in ("confirm", "done", "failed") else _trials(study),
-            f"{study.meter.images + study.meter.reused:,}",
-            f"{study.images_per_second():.0f}",
+            Text(study.study, "bold"),
+            ProgressBar(total=1.0, completed=study.share_done, width=24),
+            _trials(study) if study.phase == "search" else study.phase,
+            f"{study.images:,}",
+            f"{study.images_per_second:.0f}",
             _best(study),
             _time_left(study),
         )
@@ -89,16 +93,13 @@ def _trials(study: Progress) -> str:
 def _best(study: Progress) -> str:
     if study.best is None:
         return "–"
-    schedule = LambdaSchedule(study.best.b, study.best.k)
-    return f"λ = {schedule}  gain {study.best.gain:+.3f} (n = {study.best.n:,})"
+    return f"λ = {study.best}  gain {study.best_gain:+.3f} (n = {study.best_n:,})"
 
 
 def _time_left(study: Progress) -> str:
-    done = study.share_done()
-    if study.phase in ("done", "failed"):
+    if study.phase in ("done", "failed", "stopped"):
         return study.phase
-    if study.meter.images == 0 or done <= 0:
+    if study.images_per_second <= 0 or study.share_done <= 0:
         return "…"
-    rate = study.images_per_second()
-    seconds = (1 - done) * study.images_expected / max(rate, 1e-9)
+    seconds = (1 - study.share_done) * study.images_expected / study.images_per_second
     return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))

@@ -10,14 +10,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lambda_search.store.lookup import BestSchedule
+from lambda_search.records import Interval
+from lambda_search.records import Row
+from lambda_search.records import loading_line
+from lambda_search.records import sampling_line
 
-__all__ = ["row_panel", "usage_line"]
+__all__ = ["row_panel"]
 
 _STYLES = {"confirmed": "bold green", "published": "bold cyan", "measured": "bold yellow"}
 
 
-def row_panel(found: BestSchedule) -> RenderableType:
+def row_panel(found: Row) -> RenderableType:
     """A row with its evidence and the line that uses it."""
     setting = found.setting
     lowest, highest = min(found.lambdas), max(found.lambdas)
@@ -30,63 +33,50 @@ def row_panel(found: BestSchedule) -> RenderableType:
     )
     for name, words in _published(found) if found.status == "published" else _measured(found):
         facts.add_row(name, words)
-    facts.add_row("use it", Text(usage_line(found), style="cyan"))
+    facts.add_row("use it", Text(loading_line(found), style="cyan"))
+    facts.add_row("", Text(sampling_line(found), style="cyan"))
     title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
     if found.nfe != setting.steps:
         title += f" · {found.nfe} network evaluations"
     return Panel(Group(facts), title=title, title_align="left", expand=False)
 
 
-def _measured(found: BestSchedule) -> Iterator[tuple[str, RenderableType]]:
+def _measured(found: Row) -> Iterator[tuple[str, RenderableType]]:
     yield "FID", f"{_with_interval(found.fid, found.fid_interval)}   on {found.n:,} images"
     at_one = _with_interval(found.baseline_fid, found.baseline_interval)
     yield "at λ = 1", f"{at_one}   same noise"
-    assert found.gain_interval is not None  # only published rows have none
-    low, high = found.gain_interval
+    gain = found.gain_interval
+    assert gain is not None  # only published rows have none
     yield (
         "gain" if found.status == "confirmed" else "best found",
-        f"{found.gain:.3f}  [{low:.3f}, {high:.3f}] at {found.gain_level:.1%}, paired, "
+        f"{found.gain:.3f}  [{gain.low:.3f}, {gain.high:.3f}] at {gain.level:.1%}, paired, "
         f"bias-corrected ({found.relative_gain:.1%})",
     )
-    told = [f"{name} {a:.4g} (λ = 1: {b:.4g})" for name, (a, b) in found.beside.items()]
-    if told:
-        yield "beside it" if found.status == "confirmed" else "of the best", "; ".join(told)
+    beside = [f"{name} {a:.4g} (λ = 1: {b:.4g})" for name, (a, b) in found.beside.items()]
+    if beside:
+        yield "beside it" if found.status == "confirmed" else "of the best", "; ".join(beside)
     yield "status", _status(found)
-    source = found.provenance
-    yield (
-        "from",
-        f"study {source['study']}, trial {found.candidate['trial']}, seed {source['seed']}, "
-        f"row {found.row}",
-    )
+    told = found.provenance
+    yield "from", f"study {told.study}, trial {told.trial}, seed {told.seed}, row {found.id[:12]}"
 
 
-def _published(found: BestSchedule) -> Iterator[tuple[str, RenderableType]]:
+def _published(found: Row) -> Iterator[tuple[str, RenderableType]]:
     yield "FID", f"{found.fid:g}   on {found.n:,} images; no interval is published"
     yield "at λ = 1", f"{found.baseline_fid:g}"
     yield "gain", f"{found.baseline_fid - found.fid:.2f} ({found.relative_gain:.1%})"
     yield "status", _status(found)
-    source = found.provenance["source"]
-    yield "from", Text(f"{source['paper']} (arXiv:{source['arxiv']})")
-    yield "", Text(f"{source['url']}: {source['table']}")
+    source = found.provenance.source
+    assert source is not None
+    yield "from", Text(f"{source.paper} (arXiv:{source.arxiv}), row {found.id[:12]}")
+    yield "", Text(f"{source.url}: {source.table}")
     setting = found.setting
     yield "metric", Text(f"{setting.extractor}, {setting.reference}; the authors' own evaluation")
 
 
-def _status(found: BestSchedule) -> Text:
+def _status(found: Row) -> Text:
     return Text.assemble((found.status, _STYLES[found.status]), f": {found.verdict}")
 
 
-def usage_line(found: BestSchedule) -> str:
-    """The Python line that samples with the row's schedule."""
-    setting = found.setting
-    kept = {"eta", "grid", "clip", "variance", "s_churn", "classifier_scale"}
-    options = setting.options.model_dump(include=kept, exclude_none=True)
-    return (
-        f'ls.sample(model, "{setting.sampler}", {setting.steps}, '
-        f"ls.LambdaSchedule({found.schedule.b!r}, {found.schedule.k!r}), options={options})"
-    )
-
-
-def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
+def _with_interval(value: float, interval: Interval | None) -> str:
     assert interval is not None  # only published rows have none
-    return f"{value:.3f} ± {(interval[1] - interval[0]) / 2:.3f}"
+    return f"{value:.3f} ± {interval.half_width:.3f}"

@@ -1,125 +1,136 @@
-"""One queue over Ray actors.
+"""One queue over Ray actors: Ray's answers become events, the dispatcher's instructions calls.
 
-Workers may join, leave or be killed at any time: lost tasks are queued again, dead workers
-replaced, new GPUs used as they appear. A task that kills its worker three times fails.
+What is decided, and why, is in `dispatch`. A thread of its own carries it out; Ray pushes its
+answers there, so that a turn costs the same for one worker and for a thousand. Answers are copied
+as they come, because Ray hands out views that would keep its object store full; futures are
+settled on another thread, because their callbacks may take their time.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
-import os
-import socket
+import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import InvalidStateError
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from dataclasses import field
 from functools import partial
 from typing import Any
 from typing import TypeVar
-from typing import cast
 
 import ray
+from ray.exceptions import RayActorError
 from ray.exceptions import RayError
-from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from lambda_search.cluster.answers import Done
+from lambda_search.cluster.answers import Raised
+from lambda_search.cluster.answers import Told
+from lambda_search.cluster.answers import reason
+from lambda_search.cluster.connection import connect
+from lambda_search.cluster.connection import first_line
+from lambda_search.cluster.connection import gpus_each
+from lambda_search.cluster.connection import nodes
+from lambda_search.cluster.dispatch import Dispatcher
+from lambda_search.cluster.messages import Event
+from lambda_search.cluster.messages import Fail
+from lambda_search.cluster.messages import GiveUp
+from lambda_search.cluster.messages import Instruction
+from lambda_search.cluster.messages import Lost
+from lambda_search.cluster.messages import Ready
+from lambda_search.cluster.messages import Resolve
+from lambda_search.cluster.messages import Room
+from lambda_search.cluster.messages import Send
+from lambda_search.cluster.messages import Start
+from lambda_search.cluster.messages import Stop
+from lambda_search.cluster.messages import Submitted
+from lambda_search.cluster.messages import Tick
+from lambda_search.cluster.messages import Unsendable
+from lambda_search.cluster.messages import Withdrawn
+from lambda_search.cluster.policy import Policy
 from lambda_search.cluster.worker import Worker
 from lambda_search.downloads import offline
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.work.identity import library_versions
+from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Task
 
 __all__ = ["RayPool"]
 
 T = TypeVar("T")
 
-_AHEAD = 2
-"""Tasks sent to a worker at a time, so that it never waits for the queue."""
-
 _OFFLINE = {"LAMBDA_SEARCH_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 """For workers on other hosts, which do not inherit this process's environment."""
 
-_ATTEMPTS = 3
-_START_SECONDS = 180.0
+_TICK_SECONDS = 0.25
 _LOOK_FOR_NODES_SECONDS = 5.0
-_KNOCK_SECONDS = 5.0
 
 
-@dataclass(order=True)
+@dataclass(frozen=True)
 class _Job:
-    priority: tuple[int, int]
-    task: Task[Any] = field(compare=False)
-    future: Future[Any] = field(compare=False)
-    lost: int = field(default=0, compare=False)
-
-
-@dataclass
-class _Seat:
-    """A worker and the jobs it has."""
-
-    actor: Any
-    starting: Any
-    jobs: dict[Any, _Job] = field(default_factory=dict)
+    task: Task[Any]
+    future: Future[Any]
 
 
 class RayPool:
     """Workers on a Ray cluster: one a GPU (or a fraction of one), or one a core without GPUs.
 
     Arguments:
-        workers: how many; as many as the cluster has room for unless given.
+        workers: how many of each kind; as many as the cluster has room for unless given.
         address: of a running cluster; a private one on this machine unless given. A process that
             is connected to a cluster already stays there.
         gpus: GPUs for each worker, fractions allowed; 0 = CPU; 1 where there are any unless given.
+        policy: when it loses patience with tasks, workers and nodes.
 
     Raises:
         UsageError: if there is no GPU where one is asked for, or no cluster at `address`.
         LambdaSearchError: if no worker comes up.
 
-    `device_kind` names the workers' hardware; `busy_seconds` is what their tasks took in all.
+    `busy_seconds` is what the workers' tasks took in all.
     """
 
     def __init__(
-        self, workers: int | None = None, address: str | None = None, gpus: float | None = None
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        gpus: float | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self._own_ray = not ray.is_initialized()
         if self._own_ray:
-            _connect(workers, address)
-        available = _resources().get("GPU", 0.0)
-        if gpus and available < gpus:
+            connect(workers, address)
+        try:
+            self._gpus = gpus_each(gpus)
+        except UsageError:
             if self._own_ray:
                 ray.shutdown()
-            raise UsageError(
-                f"{gpus:g} GPU for each worker is asked for, and Ray sees {available:g}.",
-                "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or leave --gpus out to use the CPU.",
-            )
-        self._gpus = (1.0 if available else 0.0) if gpus is None else gpus
-        self._workers = workers
-        options: dict[str, Any] = {"env_vars": _OFFLINE} if offline() else {}
+            raise
         as_actor: Any = ray.remote(
             num_cpus=1,
             num_gpus=self._gpus,
             max_restarts=0,
             max_task_retries=0,
-            runtime_env=options,
+            runtime_env={"env_vars": _OFFLINE} if offline() else {},
         )
         self._actor = as_actor(Worker)
-        self._queue: list[_Job] = []
+        self._actors: dict[int, Any] = {}
+        self._dispatcher = Dispatcher(library_versions(), workers, policy)
         self._count = itertools.count()
+        self._jobs: dict[int, _Job] = {}
         self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._inbox: queue.SimpleQueue[Event | Told] = queue.SimpleQueue()
+        self._settling = ThreadPoolExecutor(1, "pool-answers")
         self._closing = False
-        self._seats: list[_Seat] = []
-        self._up: list[_Seat] = []
-        self._failed_starts = 0
-        self._alone_since = time.monotonic()
-        self.device_kind = ""
-        self.busy_seconds = 0.0
-        self._started = threading.Event()
         self._failure: LambdaSearchError | None = None
-        self._thread = threading.Thread(target=self._dispatch, name="pool", daemon=True)
+        self._started = threading.Event()
+        self.busy_seconds = 0.0
+        self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
         self._thread.start()
         try:
             self._started.wait()
@@ -129,247 +140,166 @@ class RayPool:
         self._raise_failure()
 
     @property
+    def device_kind(self) -> str:
+        """The main kind of hardware: that of most workers, of the first among equals."""
+        return self._dispatcher.kind
+
+    @property
     def size(self) -> int:
         """Workers that are up or starting."""
-        return len(self._seats)
+        return self._dispatcher.size
+
+    def kinds(self) -> dict[str, int]:
+        """How many workers of each kind are up."""
+        return self._dispatcher.kinds()
+
+    def troubles(self) -> list[str]:
+        """What is wrong with hosts that are left out for now, such as other versions."""
+        return self._dispatcher.troubles()
+
+    def submit(self, task: Task[T], urgent: bool = False, kind: str | None = None) -> Future[T]:
+        """Queues a task; urgent ones go first, the others in order.
+
+        Callbacks of the future run one after the other on a thread that does nothing else. If it
+        is cancelled before its end, the task is withdrawn.
+        """
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closing:
+                raise self._failure or Interrupted("The workers were stopped.")
+            number = next(self._count)
+            self._jobs[number] = _Job(task, future)
+            self._inbox.put(Submitted(number, sort_of(task), kind, urgent))
+        future.add_done_callback(partial(self._withdraw, number))
+        return future
+
+    def close(self) -> None:
+        """Stops the workers at once; what is queued or under way is cancelled."""
+        self._end(Interrupted("The workers were stopped."))
+        self._inbox.put(Tick())
+        self._thread.join(timeout=1)
+        while self._actors:
+            _kill(self._actors.popitem()[1])
+        if self._own_ray:
+            ray.shutdown()
+
+    def _withdraw(self, number: int, future: Future[Any]) -> None:
+        """Forgets a task whose future was cancelled."""
+        if future.cancelled():
+            with self._lock:
+                self._jobs.pop(number, None)
+            self._inbox.put(Withdrawn(number))
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
             self.close()
             raise self._failure
 
-    def submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
-        """Queues a task; urgent ones go first, the others in order."""
-        future: Future[T] = Future()
-        with self._lock:
-            if self._closing:
-                raise self._failure or Interrupted("The workers were stopped.")
-            job = _Job((0 if urgent else 1, next(self._count)), task, future)
-            heapq.heappush(self._queue, job)
-        self._wake.set()
-        return future
-
-    def close(self) -> None:
-        """Stops the workers at once; what is queued or under way is cancelled."""
+    def _end(self, error: LambdaSearchError) -> None:
+        """Takes no more tasks; those that have not ended get `error`."""
         with self._lock:
             self._closing = True
-        self._wake.set()
-        self._thread.join(timeout=1)
-        for seat in self._seats:
-            _quietly(partial(ray.kill, seat.actor))
-        if self._own_ray:
-            ray.shutdown()
-        stopped = Interrupted("The workers were stopped.")
-        for job in [*self._queue, *(job for seat in self._seats for job in seat.jobs.values())]:
-            if not job.future.done():
-                job.future.set_exception(stopped)
+            jobs = list(self._jobs.values())
+            self._jobs.clear()
+        for job in jobs:
+            self._settle(job, Raised(error))
+        self._settling.shutdown(wait=False)
+
+    def _settle(self, job: _Job, answer: Done | Raised) -> None:
+        with suppress(RuntimeError):  # the thread has ended: the pool was closed meanwhile
+            self._settling.submit(_settle, job.future, answer)
 
     # The dispatcher's thread
 
-    def _dispatch(self) -> None:
-        looked = 0.0
+    def _run(self) -> None:
+        looked = ticked = -_LOOK_FOR_NODES_SECONDS
         try:
             while not self._closing:
-                if time.monotonic() - looked > _LOOK_FOR_NODES_SECONDS:
-                    self._hire()
+                if time.monotonic() - looked >= _LOOK_FOR_NODES_SECONDS:
                     looked = time.monotonic()
-                self._hand_out()
-                self._collect()
+                    self._handle(Room(nodes(self._gpus, self._dispatcher.up_by_node())))
+                self._receive()
+                if time.monotonic() - ticked >= _TICK_SECONDS:
+                    ticked = time.monotonic()
+                    self._handle(Tick())
         except Exception as error:  # the cluster itself is gone
-            self._fail(
-                LambdaSearchError(f"Ray stopped working: {_first_line(error)}", "Launch again.")
+            self._failure = LambdaSearchError(
+                f"Ray stopped working: {first_line(error)}", "Launch again."
             )
+            self._end(self._failure)
+            self._started.set()
 
-    def _hire(self) -> None:
-        """Creates workers up to what the cluster has room for."""
-        for _ in range(self._target() - len(self._seats)):
-            actor = self._actor.remote()
-            self._seats.append(_Seat(actor, actor.ready.remote()))
-
-    def _target(self) -> int:
-        if self._workers is not None:
-            return self._workers
-        resources = _resources()
-        if self._gpus:
-            return int(resources.get("GPU", 0.0) / self._gpus)
-        return max(1, int(resources.get("CPU", 1.0)))
-
-    def _hand_out(self) -> None:
-        for depth in range(_AHEAD):
-            for seat in self._up:
-                if len(seat.jobs) > depth:
-                    continue
-                with self._lock:
-                    if not self._queue:
-                        return
-                    job = heapq.heappop(self._queue)
-                try:
-                    seat.jobs[seat.actor.run.remote(job.task)] = job
-                except Exception as error:  # it cannot travel; the others may
-                    job.future.set_exception(
-                        LambdaSearchError(f"A task cannot be sent: {_first_line(error)}", _DOCTOR)
-                    )
-
-    def _collect(self) -> None:
-        """Waits a little for any answer, and takes it."""
-        answers = {
-            reference: seat
-            for seat in self._seats
-            for reference in ([] if seat.starting is None else [seat.starting]) + list(seat.jobs)
-        }
-        if not answers:
-            self._wake.wait(0.1)
-            self._wake.clear()
-            return
-        ready, _ = ray.wait(list(answers), num_returns=1, timeout=0.02)
-        for reference in ready:
-            self._take(answers[reference], reference)
-        self._check_start()
-
-    def _take(self, seat: _Seat, reference: Any) -> None:
-        job = seat.jobs.get(reference)
-        try:
-            answer = ray.get(reference)
-        except RayTaskError as error:
-            if job is None:
-                self._lose(seat, error)
+    def _receive(self) -> None:
+        """Handles what has come by now; waits a little if nothing has."""
+        timeout = _TICK_SECONDS
+        for _ in range(self._inbox.qsize() + 1):
+            try:
+                news = self._inbox.get(timeout=timeout)
+            except queue.Empty:
                 return
-            del seat.jobs[reference]
-            job.future.set_exception(_own_error(error))
-        except RayError as error:
-            self._lose(seat, error)
-        else:
-            if job is None:
-                self._welcome(seat, answer)
-            else:
-                del seat.jobs[reference]
-                value, seconds = answer
-                self.busy_seconds += seconds
-                job.future.set_result(value)
+            timeout = 0.0
+            self._handle(news.event() if isinstance(news, Told) else news)
 
-    def _welcome(self, seat: _Seat, kind: str) -> None:
-        """A worker is up; it must have the device of the others, or its bits would differ."""
-        seat.starting = None
-        if self.device_kind not in ("", kind):
-            self._seats.remove(seat)
-            ray.kill(seat.actor)
-            self._workers = len(self._seats)
+    def _handle(self, event: Event) -> None:
+        if self._closing:
             return
-        self.device_kind = kind
-        self._up.append(seat)
-        self._failed_starts = 0
-        self._started.set()
+        for instruction in self._dispatcher.handle(event, time.monotonic()):
+            self._obey(instruction)
+        if isinstance(event, Ready) and self._dispatcher.kind:
+            self._started.set()
 
-    def _lose(self, seat: _Seat, error: RayError) -> None:
-        """A worker is lost: its jobs go back to the queue, and another is hired in its place.
+    def _obey(self, instruction: Instruction) -> None:
+        match instruction:
+            case Send(worker, task):
+                self._send(worker, task)
+            case Resolve(task, answer):
+                self.busy_seconds += answer.seconds if isinstance(answer, Done) else 0.0
+                self._finish(task, answer)
+            case Fail(task, error):
+                self._finish(task, Raised(error))
+            case Start(worker, node):
+                place = NodeAffinitySchedulingStrategy(node, soft=False)
+                actor = self._actor.options(scheduling_strategy=place).remote()
+                self._actors[worker] = actor
+                self._listen(worker, None, actor.ready.remote())
+            case Stop(worker):
+                _kill(self._actors.pop(worker))
+            case GiveUp(error) if not self._started.is_set():
+                self._failure = error
+                self._started.set()
 
-        Only the job that it was running is to blame. A pool whose first workers all fail to start
-        gives up.
-        """
-        self._seats.remove(seat)
-        _quietly(partial(ray.kill, seat.actor))
-        if seat in self._up:
-            self._up.remove(seat)
+    def _send(self, worker: int, task: int) -> None:
+        job = self._jobs.get(task)
+        if job is None:  # the pool is being closed
+            return
+        try:
+            answer = self._actors[worker].run.remote(job.task)
+        except RayActorError as error:
+            self._inbox.put(Lost(worker, reason(error)))
+        except Exception as error:  # it cannot travel; others may
+            self._inbox.put(Unsendable(worker, task, first_line(error)))
         else:
-            self._failed_starts += 1
-            if not self._up and self._failed_starts >= _ATTEMPTS:
-                reason = _first_line(error)
-                self._fail(LambdaSearchError(f"A worker cannot start: {reason}", _DOCTOR))
-        for place, job in enumerate(seat.jobs.values()):
-            job.lost += place == 0
-            if job.lost < _ATTEMPTS:
-                with self._lock:
-                    heapq.heappush(self._queue, job)
-            else:
-                job.future.set_exception(
-                    LambdaSearchError(
-                        f"A task has lost its worker {_ATTEMPTS} times: {_first_line(error)}",
-                        "Usually memory: take a smaller sampler.batch, or fewer workers.",
-                    )
-                )
-        if not self._closing:
-            self._hire()
+            self._listen(worker, task, answer)
 
-    def _check_start(self) -> None:
-        """Gives up if nobody has been up for long."""
-        if self._up or not self._seats:
-            self._alone_since = time.monotonic()
-        elif time.monotonic() - self._alone_since > _START_SECONDS:
-            self._fail(LambdaSearchError(f"No worker came up in {_START_SECONDS:.0f} s.", _DOCTOR))
+    def _listen(self, worker: int, task: int | None, answer: Any) -> None:
+        inbox: Callable[[Event | Told], None] = self._inbox.put
+        answer.future().add_done_callback(lambda done: inbox(Told(worker, task, done)))
 
-    def _fail(self, error: LambdaSearchError) -> None:
-        """Gives up: everyone who waits gets `error`."""
-        self._failure = error
+    def _finish(self, task: int, answer: Done | Raised) -> None:
         with self._lock:
-            self._closing = True
-            jobs = [*self._queue, *(job for seat in self._seats for job in seat.jobs.values())]
-        for job in jobs:
-            if not job.future.done():
-                job.future.set_exception(error)
-        self._started.set()
+            job = self._jobs.pop(task, None)
+        if job is not None:
+            self._settle(job, answer)
 
 
-_DOCTOR = "See what is missing with: lambda-search doctor"
-
-
-def _resources() -> dict[str, float]:
-    found: dict[str, float] = cast(Any, ray).cluster_resources()
-    return found
-
-
-def _connect(workers: int | None, address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address is not None:
-            _knock(address)
-            ray.init(address=address, **quiet)
+def _settle(future: Future[Any], answer: Done | Raised) -> None:
+    with suppress(InvalidStateError):  # whoever waited has cancelled it
+        if isinstance(answer, Raised):
+            future.set_exception(answer.error)
         else:
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                object_store_memory=256 * 1024 * 1024,
-                **quiet,
-            )
-    except Exception as error:  # ray raises many kinds here
-        where = f"at {address}" if address else "on this machine"
-        raise UsageError(
-            f"Ray cannot be reached {where}: {_first_line(error)}",
-            "Check the address (ray status), and RAY_AUTH_MODE if the cluster uses tokens."
-            if address
-            else _DOCTOR,
-        ) from error
+            future.set_result(answer.value)
 
 
-def _knock(address: str) -> None:
-    """Raises OSError if nobody listens at HOST:PORT; Ray itself would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
-
-
-def _own_error(error: RayTaskError) -> Exception:
-    """What the task raised: our own errors as they are, others with their cause."""
-    cause = error.cause
-    if isinstance(cause, LambdaSearchError):
-        own = type(cause)(cause.cause, cause.hint)
-    else:
-        own = LambdaSearchError(
-            f"A worker failed: {type(cause).__name__}: {_first_line(cause)}",
-            "Launch again with --debug to see where; nothing that was computed is lost.",
-        )
-    own.__cause__ = error
-    return own
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _quietly(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except RayError:
-        pass
+def _kill(actor: Any) -> None:
+    with suppress(RayError):
+        ray.kill(actor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from typing import NamedTuple
 from typing import TypeVar
 
 import ray
@@ -10,11 +12,26 @@ import torch
 
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
+from lambda_search.work.identity import library_versions
 from lambda_search.work.tasks import Task
 
-__all__ = ["Worker"]
+__all__ = ["Introduction", "Worker"]
 
 T = TypeVar("T")
+
+
+class Introduction(NamedTuple):
+    """What a worker says of itself when it is up.
+
+    Arguments:
+        kind: of its device.
+        host: its name.
+        versions: of the libraries that may change bits.
+    """
+
+    kind: str
+    host: str
+    versions: dict[str, str]
 
 
 class Worker:
@@ -29,9 +46,10 @@ class Worker:
         gpu = bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
         self._context = WorkerContext(torch.device("cuda" if gpu else "cpu"))
 
-    def ready(self) -> str:
-        """The kind of device; the answer says that the worker is up."""
-        return device_kind(self._context.device)
+    def ready(self) -> Introduction:
+        """Who it is; the answer says that the worker is up."""
+        kind = device_kind(self._context.device)
+        return Introduction(kind, socket.gethostname(), library_versions())
 
     def run(self, task: Task[T]) -> tuple[T, float]:
         """Runs one task; its answer, and the seconds that it took."""

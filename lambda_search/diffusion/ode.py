@@ -31,7 +31,10 @@ from lambda_search.diffusion.samplers import unobserved
 from lambda_search.diffusion.scaling import divided
 from lambda_search.setting import SamplerOptions
 
-__all__ = ["Churn", "solve_ode"]
+__all__ = ["MOST_CHURN", "Churn", "solve_ode"]
+
+MOST_CHURN = math.sqrt(2) - 1
+"""The largest γ: a step at most doubles σ²."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Churn:
         """σ̂ ≥ σ of a step at σ among `steps` steps."""
         if not self.low <= sigma <= self.high:
             return sigma
-        return sigma * (1 + min(self.amount / steps, math.sqrt(2) - 1))
+        return sigma * (1 + min(self.amount / steps, MOST_CHURN))
 
 
 def solve_ode(

@@ -26,6 +26,7 @@ __all__ = [
     "check_scheduler",
     "pure_noise",
     "spacing",
+    "spacings",
 ]
 
 SCHEDULERS = (
@@ -62,6 +63,12 @@ class LibraryGrid(Grid):
     start_scale: float = 1.0
 
 
+def spacings(scheduler: Any) -> tuple[str, ...]:
+    """The words of the grids that the scheduler has, its own first."""
+    own = scheduler.config.get("timestep_spacing")
+    return ("linspace",) if own is None else (own, *(w for w in _SPACINGS if w != own))
+
+
 def spacing(scheduler: Any, asked: str | None) -> str:
     """The word of the grid that is meant: `asked`, or else the scheduler's own.
 
@@ -69,8 +76,8 @@ def spacing(scheduler: Any, asked: str | None) -> str:
         UsageError: if the scheduler has no such grid.
     """
     own = scheduler.config.get("timestep_spacing")
-    grid = asked or own or "linspace"
-    known = ("linspace",) if own is None else _SPACINGS
+    known = spacings(scheduler)
+    grid = asked or known[0]
     if grid not in known:
         raise UsageError(
             f"A diffusers model has no grid '{grid}'"

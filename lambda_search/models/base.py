@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC
 from abc import abstractmethod
 from collections.abc import Collection
@@ -69,6 +68,10 @@ class Model(ABC):
     def resolve(self, sampling: Sampling) -> Sampling:
         """`sampling` with every open option that its sampler uses set to the authors' own default.
 
+        Samplings of equal effect resolve to one and the same, and `steps` becomes the real number
+        of them wherever asking for that number gives the same grid. Resolving twice changes
+        nothing.
+
         Raises:
             UsageError: for what this model cannot do: a sampler, an option, a site, a guidance
                 scale, or a step count that the framework's grid cannot have.
@@ -77,8 +80,7 @@ class Model(ABC):
         check_site(sampling)
         self.check_conditions(None, sampling.guidance)
         resolved = sampling.model_copy(update={"options": self.filled(sampling)})
-        self.grid(resolved)
-        return resolved
+        return self.spelled(resolved, self.grid(resolved))
 
     @abstractmethod
     def filled(self, sampling: Sampling) -> SamplerOptions:
@@ -87,6 +89,15 @@ class Model(ABC):
         Raises:
             UsageError: for an option that this model cannot do.
         """
+
+    def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        """The one spelling of all that have the effect of `sampling`.
+
+        Arguments:
+            sampling: its options filled.
+            grid: its grid.
+        """
+        return sampling
 
     @abstractmethod
     def grid(self, sampling: Sampling) -> Grid:
@@ -136,7 +147,7 @@ class Model(ABC):
 
     def check_conditions(self, labels: Tensor | None, guidance: float | None) -> None:
         """Raises UsageError for labels or a guidance scale that the network cannot take."""
-        if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
+        if guidance is not None and guidance < 0:
             raise UsageError(f"A guidance scale of {guidance:g} is impossible.", "Take 0 or more.")
         if self.classes is None:
             if labels is not None or guidance is not None:

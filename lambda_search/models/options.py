@@ -1,17 +1,44 @@
-"""The options of a sampling, filled with a framework's own defaults."""
+"""From what a caller says of sampling to options that a framework has filled."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
 
 from lambda_search.diffusion.samplers import Variance
 from lambda_search.errors import UsageError
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
+from lambda_search.setting import Site
 
-__all__ = ["filled", "refuse_options"]
+__all__ = ["filled", "refuse_options", "sampling_of"]
 
 _EVERYWHERE = ("precision", "batch")
+
+
+def sampling_of(
+    sampler: str,
+    steps: int,
+    guidance: float | None = None,
+    site: Site = "full",
+    options: Mapping[str, Any] | None = None,
+) -> Sampling:
+    """A `Sampling` of what a caller says; what cannot be one raises UsageError."""
+    if guidance is not None and not math.isfinite(guidance):
+        raise UsageError(f"A guidance scale of {guidance:g} is impossible.", "Take 0 or more.")
+    told = {"sampler": sampler, "steps": steps, "guidance": guidance, "site": site}
+    try:
+        return Sampling(**told, options=options or {})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        known = ", ".join(SamplerOptions.model_fields)
+        hint = f"Options: {known}." if field.startswith("options") else f"Mend {field}."
+        said = f"{field} = {problem['input']!r}: {problem['msg']}."
+        raise UsageError(said, hint) from error
 
 
 def filled(

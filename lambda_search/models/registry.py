@@ -55,6 +55,7 @@ class Framework:
 
     Arguments:
         load: reads a checkpoint.
+        samplers: those that its models can be sampled with.
         weights: what a file holds, read as data → the tensors that sampling needs (moving averages
             where there are any) by the names that `load` reads from a `.safetensors` file; None
             if the file is not this framework's.
@@ -64,6 +65,7 @@ class Framework:
     """
 
     load: Loader
+    samplers: tuple[str, ...]
     weights: Callable[[Any], Mapping[str, Tensor] | None]
     config: Callable[[Any], dict[str, Any] | None] = _nothing
     needs: str = ""

@@ -10,17 +10,29 @@ A schedule has `total` timesteps; a sampler walks T′ of them, named by a respa
 
 from __future__ import annotations
 
-import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import mul
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lambda_search.diffusion.betas import betas
 from lambda_search.diffusion.grid import Grid
 from lambda_search.errors import UsageError
+from lambda_search.models.base import Model
+from lambda_search.setting import Sampling
 
-__all__ = ["DiscreteSchedule", "beta_table", "respacing_word", "retained_timesteps"]
+__all__ = [
+    "DiscreteSchedule",
+    "RespacedModel",
+    "beta_table",
+    "plainest_word",
+    "respacing_word",
+    "retained_timesteps",
+]
 
 _WORDS = 'Words: "20" (even), "4,3,5" (sections), "ddim20" (integer stride), "ddim".'
 
@@ -45,8 +57,8 @@ class DiscreteSchedule:
             name: as in `beta_table`.
             rescale_timesteps: whether the network is told timesteps out of 1000.
         """
-        signal = accumulate((1 - beta for beta in beta_table(name, total)), mul)
-        return cls(tuple(signal), 1000 / total if rescale_timesteps else 1.0)
+        signal = (1 - beta_table(name, total)).cumprod()
+        return cls(tuple(signal.tolist()), 1000 / total if rescale_timesteps else 1.0)
 
     def grid(self, word: str | None, steps: int) -> Grid:
         """The grid that `word` retains, for `steps` steps; errors as in `retained_timesteps`."""
@@ -56,14 +68,13 @@ class DiscreteSchedule:
         )
 
 
-def beta_table(name: str, total: int) -> tuple[float, ...]:
+def beta_table(name: str, total: int) -> NDArray[np.float64]:
     """β of each of `total` timesteps, in double precision.
 
     Arguments:
-        total: at least 1.
-        name: `linear`, from 10⁻⁴ to 0.02 for 1000 timesteps and scaled for others
-            (arXiv:2006.11239, §4); or `cosine`, alias `squaredcos_cap_v2`, from
-            ᾱ(t) = cos²(π/2·(t + 0.008)/1.008), capped at 0.999 (arXiv:2102.09672, eq. 17).
+        total: at least 2.
+        name: `linear`, from 10⁻⁴ to 0.02 for 1000 timesteps and scaled for others; or `cosine`,
+            alias `squaredcos_cap_v2`.
 
     Raises:
         UsageError: for another name, or a linear schedule too short to scale.
@@ -76,14 +87,25 @@ def beta_table(name: str, total: int) -> tuple[float, ...]:
                     f"A linear schedule of {total} timesteps would reach β = {last:g}.",
                     "Take as many as the network was trained with, mostly 1000.",
                 )
-            gap = (last - first) / (total - 1)
-            return tuple(first + gap * t for t in range(total))
+            return betas("linear", total, first, last)
         case "cosine" | "squaredcos_cap_v2":
-            signal = [
-                math.cos((t / total + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(total + 1)
-            ]
-            return tuple(min(1 - signal[t + 1] / signal[t], 0.999) for t in range(total))
+            return betas("cosine", total)
     raise UsageError(f"There is no noise schedule '{name}'.", "Choose linear or cosine.")
+
+
+class RespacedModel(Model):
+    """A model whose sampler walks timesteps that a respacing word retains."""
+
+    schedule: DiscreteSchedule
+
+    def grid(self, sampling: Sampling) -> Grid:
+        return self.schedule.grid(sampling.options.grid, sampling.steps)
+
+    def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        word = sampling.options.grid
+        plain = plainest_word(word, sampling.steps, len(self.schedule.alpha_bar))
+        options = sampling.options.model_copy(update={"grid": plain})
+        return sampling.model_copy(update={"steps": len(grid), "options": options})
 
 
 def respacing_word(word: str | None, steps: int) -> str:
@@ -132,6 +154,17 @@ def retained_timesteps(word: str | None, steps: int, total: int) -> tuple[int, .
         retained += [start + offset for offset in _even(count, length)]
         start += length
     return tuple(retained)
+
+
+def plainest_word(word: str | None, steps: int, total: int) -> str:
+    """Of the words that retain the timesteps of `word`, the plainest: even, else a stride."""
+    retained = retained_timesteps(word, steps, total)
+    n = len(retained)
+    for plain in (str(n), f"ddim{n}"):
+        with suppress(UsageError):  # no stride has n steps
+            if retained_timesteps(plain, n, total) == retained:
+                return plain
+    return respacing_word(word, steps)
 
 
 def _even(count: int, length: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ from typing import Any
 from typing import TypeAlias
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Level
@@ -32,8 +30,8 @@ from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
 from lambda_search.models.base import ON_SIGMA
 from lambda_search.models.base import Model
+from lambda_search.models.options import sampling_of
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import Site
 
@@ -43,7 +41,6 @@ __all__ = [
     "default_labels",
     "sample",
     "sample_batch",
-    "sampling_of",
     "to_uint8",
 ]
 
@@ -97,7 +94,7 @@ def sample(
     """
     sampling = model.resolve(sampling_of(sampler, steps, guidance, site, options))
     chosen = None if labels is None else torch.as_tensor(labels)
-    model.check_conditions(chosen, guidance)
+    model.check_conditions(chosen, sampling.guidance)
     if decode:
         model.check_decoder()
     steps_taken = len(model.grid(sampling))
@@ -225,28 +222,6 @@ def to_uint8(images: Tensor) -> Tensor:
             "Take precision fp32 or bf16, clip, or λ nearer to 1.",
         )
     return (images * 127.5 + 128).clip(0, 255).to(torch.uint8)
-
-
-def sampling_of(
-    sampler: str,
-    steps: int,
-    guidance: float | None = None,
-    site: Site = "full",
-    options: Mapping[str, Any] | None = None,
-) -> Sampling:
-    """A `Sampling` of what a caller says; what cannot be one raises UsageError."""
-    if guidance is not None and not math.isfinite(guidance):
-        raise UsageError(f"A guidance scale of {guidance:g} is impossible.", "Take 0 or more.")
-    told = {"sampler": sampler, "steps": steps, "guidance": guidance, "site": site}
-    try:
-        return Sampling(**told, options=options or {})  # type: ignore[arg-type]
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
-        known = ", ".join(SamplerOptions.model_fields)
-        hint = f"Options: {known}." if field.startswith("options") else f"Mend {field}."
-        said = f"{field} = {problem['input']!r}: {problem['msg']}."
-        raise UsageError(said, hint) from error
 
 
 def _injected(initial: Tensor, step_noise: Sequence[Tensor] | None, drawn: Draw) -> Draw:

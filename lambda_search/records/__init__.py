@@ -21,6 +21,7 @@ from lambda_search.records.rows import Row
 from lambda_search.records.rows import RowStatus
 from lambda_search.records.rows import network_evaluations
 from lambda_search.records.studies import Attempt
+from lambda_search.records.studies import Driven
 from lambda_search.records.studies import Evaluation
 from lambda_search.records.studies import Event
 from lambda_search.records.studies import EventKind
@@ -31,10 +32,13 @@ from lambda_search.records.studies import Study
 from lambda_search.records.studies import StudyState
 from lambda_search.records.studies import Trial
 from lambda_search.records.studies import TrialState
+from lambda_search.records.usage import loading_line
+from lambda_search.records.usage import sampling_line
 
 __all__ = [
     "Attempt",
     "Candidate",
+    "Driven",
     "Evaluation",
     "Event",
     "EventKind",
@@ -58,5 +62,7 @@ __all__ = [
     "StudyState",
     "Trial",
     "TrialState",
+    "loading_line",
     "network_evaluations",
+    "sampling_line",
 ]

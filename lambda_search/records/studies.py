@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 from typing import Literal
 from typing import TypeAlias
 
+from lambda_search.records.provenance import Identity
+from lambda_search.records.rows import Row
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
 
 __all__ = [
     "Attempt",
+    "Driven",
     "Evaluation",
     "Event",
     "EventKind",
@@ -144,7 +148,8 @@ class Study:
         message: why it is in this state.
         setting: what its rows hold for; None until a driver has resolved it.
         steps: the real length of its grid; None until then.
-        decisive: digest of all in its file that decides numbers; None until then.
+        identity: what its numbers depend on besides the setting; None until then.
+        decisive: digest of all in its file that decided the numbers of its last row.
         attempts: oldest first.
         stop_wanted: whether somebody asked its driver to stop.
         progress: how far it is, at most a few seconds old while it runs.
@@ -161,6 +166,7 @@ class Study:
     message: str
     setting: Setting | None
     steps: int | None
+    identity: Identity | None
     decisive: str | None
     attempts: tuple[Attempt, ...]
     stop_wanted: bool
@@ -176,25 +182,38 @@ class Progress:
     """How far a running study is; a snapshot.
 
     Arguments:
+        study: its name.
         phase: `search`, `confirm`, `done`, `stopped` or `failed`.
         trials_done, trials_total: ended trials, and the budget.
         images, images_expected: made or known from before, and about how many there will be.
-        images_per_second: made by this study's tasks, over wall time.
+        made: images that were made by this driver.
+        images_per_second: these, over wall time.
+        useful_seconds: what workers spent in network and extractor for it.
         best: the schedule of the ended trial with the largest gain so far, λ = 1 apart.
         best_gain, best_n: its gain, on how many images.
         at: UTC.
     """
 
+    study: str
     phase: str
     trials_done: int
     trials_total: int
     images: int
     images_expected: int
+    made: int
     images_per_second: float
+    useful_seconds: float
     best: LambdaSchedule | None
     best_gain: float | None
     best_n: int | None
     at: datetime
+
+    @property
+    def share_done(self) -> float:
+        """About how much of the work is behind, 0 to 1."""
+        if self.phase == "done":
+            return 1.0
+        return min(0.99, self.images / max(self.images_expected, 1))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -229,3 +248,18 @@ class Event:
     text: str
     at: datetime
     number: int = 0
+
+
+@dataclass(frozen=True)
+class Driven:
+    """What became of the studies that a driver took.
+
+    Arguments:
+        rows: of those that are done, by name.
+        errors: why others are not.
+        unable: what others lack here; they wait on.
+    """
+
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    errors: Mapping[str, Exception] = field(default_factory=dict)
+    unable: Mapping[str, str] = field(default_factory=dict)

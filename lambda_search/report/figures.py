@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from lambda_search.records import Evaluation
 from lambda_search.records import Interval
-from lambda_search.store.lookup import BestSchedule
-from lambda_search.store.tables import Evaluation
-from lambda_search.store.tables import Trial
+from lambda_search.records import Row
+from lambda_search.records import Trial
 
 __all__ = ["cost_figure", "lambda_figure", "plane_figure", "rung_figure"]
 
@@ -30,7 +30,7 @@ def plane_figure(trials: Sequence[Trial], winner: int) -> go.Figure:
             y=[t.slope for t in chosen],
             mode="markers",
             name=name,
-            customdata=[(t.number, t.b, t.k, t.gain, t.n) for t in chosen],
+            customdata=[(t.number, t.schedule.b, t.schedule.k, t.gain, t.n) for t in chosen],
             hovertemplate="trial %{customdata[0]}<br>b %{customdata[1]:.5f}, "
             "k %{customdata[2]:.5f}<br>gain %{customdata[3]:.3f} on %{customdata[4]:,} images"
             "<extra></extra>",
@@ -101,7 +101,7 @@ def rung_figure(evaluations: Sequence[Evaluation], winner: int) -> go.Figure:
     return _styled(figure, "images", "gain: FID(1) − FID(λ)")
 
 
-def lambda_figure(found: BestSchedule) -> go.Figure:
+def lambda_figure(found: Row) -> go.Figure:
     """λ(i) at each step."""
     figure = go.Figure()
     figure.add_scatter(

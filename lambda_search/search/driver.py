@@ -227,7 +227,7 @@ class Driver:
         pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
         captions = "λ = 1", f"λ = {best}"
         images = [Image(*one) for one in zip(captions, pictures, strict=True)]
-        return self._record.publish(row, evaluations, images)
+        return self._record.publish(row, evaluations, images, self._plan.decides())
 
     def _candidates(self) -> list[Trial]:
         """Whom to confirm: the best at the last rung, λ = 1 apart."""

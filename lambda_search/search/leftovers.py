@@ -10,7 +10,7 @@ from lambda_search.records import Study
 from lambda_search.spec import parse_specs
 from lambda_search.work.recipe import family_of
 
-__all__ = ["needed_families"]
+__all__ = ["done_families", "needed_families"]
 
 
 def needed_families(studies: Iterable[Study]) -> set[str]:
@@ -18,9 +18,18 @@ def needed_families(studies: Iterable[Study]) -> set[str]:
 
     A study that no driver has resolved yet has none.
     """
+    return _families(study for study in studies if study.state != "done")
+
+
+def done_families(studies: Iterable[Study]) -> set[str]:
+    """The families of features of all `studies` that are done."""
+    return _families(study for study in studies if study.state == "done")
+
+
+def _families(studies: Iterable[Study]) -> set[str]:
     found = set()
     for study in studies:
-        if study.state != "done" and study.setting is not None:
+        if study.setting is not None:
             with suppress(UsageError):  # a file that can no longer be read cannot go on
                 [spec] = parse_specs(study.spec)
                 found.add(family_of(study.setting, spec.search.seed))

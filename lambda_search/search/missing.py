@@ -12,7 +12,10 @@ from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references.load import IMAGES
 from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
+from lambda_search.models.base import check_sampler
+from lambda_search.models.base import check_site
 from lambda_search.models.checkpoints import locate
+from lambda_search.models.registry import framework_of
 from lambda_search.models.registry import load_model
 from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
@@ -88,9 +91,16 @@ def outline(spec: StudySpec, model: Model | None) -> Plan:
     Arguments:
         spec: the study.
         model: its model, where the weights are here.
+
+    Raises:
+        UsageError: for a sampling that the framework, or the model, cannot do.
     """
     sampling, steps = spec.sampler.sampling, spec.sampler.steps
-    if model is not None:
+    if model is None:
+        framework = spec.model.framework
+        check_sampler(framework, framework_of(framework).samplers, sampling.sampler)
+        check_site(sampling)
+    else:
         sampling = model.resolve(sampling)
         steps = len(model.grid(sampling))
     weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)

@@ -22,21 +22,22 @@ class Tracker:
     """One study's state, written by its driver and read by other threads.
 
     Arguments:
-        trials_total: the budget.
-        images_expected: search and confirmation together, about.
-        meter: what counts images and seconds.
+        study: its name.
     """
 
-    def __init__(
-        self, trials_total: int, images_expected: int, meter: Meter | None = None
-    ) -> None:
+    def __init__(self, study: str) -> None:
         self.stage: Stage = "search"
-        self.meter = meter or Meter()
-        self._trials_total = trials_total
-        self._images_expected = images_expected
+        self.meter = Meter()
+        self._study = study
+        self._trials_total = 0
+        self._images_expected = 0
         self._began = time.monotonic()
         self._done = 0
         self._best: Trial | None = None
+
+    def expect(self, trials: int, images: int) -> None:
+        """The budget, and about how many images search and confirmation make together."""
+        self._trials_total, self._images_expected = trials, images
 
     def closed(self, ended: Sequence[Trial]) -> None:
         """Trials that go no further, or went no further under an earlier driver."""
@@ -51,12 +52,15 @@ class Tracker:
         meter, best = self.meter, self._best
         seconds = max(time.monotonic() - self._began, 1e-9)
         return Progress(
+            study=self._study,
             phase=self.stage,
             trials_done=self._done,
             trials_total=self._trials_total,
             images=meter.images + meter.reused,
             images_expected=self._images_expected,
+            made=meter.images,
             images_per_second=meter.images / seconds,
+            useful_seconds=meter.network_seconds + meter.feature_seconds,
             best=None if best is None else best.schedule,
             best_gain=None if best is None else best.gain,
             best_n=None if best is None else best.n,

@@ -86,9 +86,15 @@ class Record:
             self._remember(evaluations)
             self._trials |= {trial.number: trial for trial in ended}
 
-    def publish(self, row: Row, evaluations: Sequence[Evaluation], images: Sequence[Image]) -> Row:
-        """Commits the end: the confirmation's evaluations, its row and its pictures."""
-        return self._store.publish(self._lease, row, evaluations, images)
+    def publish(
+        self,
+        row: Row,
+        evaluations: Sequence[Evaluation],
+        images: Sequence[Image],
+        decisive: str,
+    ) -> Row:
+        """Commits the end; arguments as in `Store.publish`."""
+        return self._store.publish(self._lease, row, evaluations, images, decisive)
 
     def _remember(self, evaluations: Iterable[Evaluation]) -> None:
         for one in evaluations:

@@ -110,10 +110,28 @@ def upgrade(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", "lambda_search.store:migrations")
-    with writing(engine).begin() as connection:
-        one_at_a_time(connection)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    with writing(engine).connect() as connection, _tables_may_move(connection):
+        with connection.begin():
+            one_at_a_time(connection)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+@contextmanager
+def _tables_may_move(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, which rows that refer to it must not prevent.
+
+    Its switch for that acts between transactions alone.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def one_at_a_time(connection: Connection) -> None:

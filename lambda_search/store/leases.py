@@ -32,7 +32,16 @@ from lambda_search.store.clock import now
 from lambda_search.store.tables import AttemptRow
 from lambda_search.store.tables import StudyRow
 
-__all__ = ["LEASE_SECONDS", "Lease", "LeaseLost", "end", "is_abandoned", "renew", "take"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Lease",
+    "LeaseLost",
+    "end",
+    "is_abandoned",
+    "renew",
+    "take",
+    "this_driver",
+]
 
 LEASE_SECONDS = 60.0
 
@@ -104,10 +113,15 @@ def take(session: Session, study: StudyRow) -> Lease:
         AttemptRow(
             study_id=study.id,
             fence=study.fence,
-            driver=f"process {os.getpid()} on {socket.gethostname()}",
+            driver=this_driver(),
         )
     )
     return Lease(study.id, study.fence, token)
+
+
+def this_driver() -> str:
+    """This process, for people."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def renew(session: Session, lease: Lease) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from lambda_search.records import Attempt
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
+from lambda_search.records import Identity
 from lambda_search.records import Interval
 from lambda_search.records import Origin
 from lambda_search.records import Progress
@@ -55,6 +56,7 @@ def study_of(row: StudyRow) -> Study:
         message=row.message,
         setting=None if row.setting is None else setting_of(row.setting),
         steps=row.schedule_steps,
+        identity=None if row.identity is None else Identity.from_json(row.identity),
         decisive=row.decisive,
         attempts=tuple(
             Attempt(one.driver, one.began, one.ended, one.outcome, one.reason)

@@ -76,7 +76,7 @@ class Queue:
     def submit(
         self, name: str, spec: str, base: str = "", files: Mapping[str, bytes] | None = None
     ) -> Study:
-        """Queues a study, new or again; one that runs or waits with the same file stays as it is.
+        """Queues a study, new or again; one that runs or is done with the same file stays so.
 
         Arguments:
             name: the study's.
@@ -93,7 +93,8 @@ class Queue:
             study = session.execute(
                 select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
             ).scalar_one()
-            if _check_free(study, spec, database_seconds(session.connection())):
+            busy = _check_free(study, spec, database_seconds(session.connection()))
+            if busy or (study.state == "done" and study.spec == spec and not files):
                 return study_of(study)
             study.spec, study.base = spec, base
             _queue(study)
@@ -168,7 +169,6 @@ class Queue:
         setting: Setting,
         steps: int,
         identity: Identity,
-        decisive: str,
         origins: Origins | None = None,
     ) -> Study:
         """Says what a study's rows hold for, now that its weights are read.
@@ -178,7 +178,6 @@ class Queue:
             setting: what its rows hold for.
             steps: the real length of its grid.
             identity: what its numbers depend on besides.
-            decisive: digest of all in its file that decides numbers.
             origins: where the model came from.
 
         Raises:
@@ -200,7 +199,6 @@ class Queue:
             _check_identity(study.name, study.identity, identity)
             study.setting_id, study.schedule_steps = row.id, steps
             study.identity = study.identity or identity.to_json()
-            study.decisive = decisive
             session.flush()
             session.refresh(study)
             return study_of(study)

@@ -50,9 +50,12 @@ from lambda_search.store.tables import SettingRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
 
-__all__ = ["Store"]
+__all__ = ["PATIENCE_SECONDS", "Store"]
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS = 120.0
+"""For how long a driver waits for a store that is away."""
 
 
 class Store:
@@ -178,10 +181,12 @@ class Store:
         row: Row,
         evaluations: Sequence[Evaluation] = (),
         images: Sequence[Image] = (),
+        decisive: str | None = None,
     ) -> Row:
         """Ends a study: its last evaluations, its row, its pictures and its lease, or nothing.
 
-        A row that says the same as one of this store is that one.
+        A row that says the same as one of this store is that one. `decisive` is the digest of all
+        in the study's file that decided its numbers.
         """
 
         def change(session: Session) -> Row:
@@ -193,6 +198,9 @@ class Store:
             self._add_evaluations(session, lease.study_id, evaluations)
             new = schedule_row(row, setting_row(session, row.setting), lease.study_id)
             session.add(new)
+            session.execute(
+                update(StudyRow).where(StudyRow.id == lease.study_id).values(decisive=decisive)
+            )
             self._add_images(session, lease.study_id, row.provenance.preview, images)
             leases.end(session, lease, "done", "done")
             session.flush()
@@ -263,13 +271,20 @@ class Store:
 
     def say(self, event: Event) -> None:
         """Keeps an event."""
+        self.say_all([event])
+
+    def say_all(self, events: Sequence[Event]) -> None:
+        """Keeps events, in order."""
+        names = {event.study for event in events}
 
         def change(session: Session) -> None:
-            number = session.scalar(select(StudyRow.id).where(StudyRow.name == event.study))
-            if number is not None:
-                session.add(
-                    EventRow(study_id=number, kind=event.kind, text=event.text, at=event.at)
-                )
+            known = select(StudyRow).where(StudyRow.name.in_(names))
+            ids = {study.name: study.id for study in session.scalars(known)}
+            session.add_all(
+                EventRow(study_id=ids[one.study], kind=one.kind, text=one.text, at=one.at)
+                for one in events
+                if one.study in ids
+            )
 
         self.write(change)
 

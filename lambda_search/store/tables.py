@@ -112,10 +112,10 @@ class SettingRow(Base):
 class StudyRow(Base):
     """A search: its file, its state, and the lease of the driver that may write to it.
 
-    What a driver fills when it has read the weights is empty until then: the setting, `steps` (the
-    real length of the grid), `identity` (what the numbers depend on besides the setting; it never
-    changes) and `decisive` (a digest of all in the file that decides numbers). `base` is the
-    folder that relative names in the file start from, on the host that submitted it.
+    What a driver fills when it has read the weights is empty until then: the setting, the real
+    length of the grid, and `identity`, what the numbers depend on besides the setting; it never
+    changes. `decisive` is a digest of all in the file that decided the numbers of its last row.
+    `base` is the folder that relative names in the file start from, where it was submitted.
     """
 
     __tablename__ = "ls_study"

@@ -18,8 +18,8 @@ from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
 from lambda_search.models.base import Model
+from lambda_search.models.options import sampling_of
 from lambda_search.models.sampling import sample
-from lambda_search.models.sampling import sampling_of
 from lambda_search.models.sampling import to_uint8
 from lambda_search.records import Evidence
 from lambda_search.schedule import LambdaSchedule

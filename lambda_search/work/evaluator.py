@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -25,6 +26,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SEED_SCHEME
 from lambda_search.setting import fingerprint
 from lambda_search.work.gathering import Source
+from lambda_search.work.halting import Halt
 from lambda_search.work.identity import library_versions
 from lambda_search.work.meter import Meter
 from lambda_search.work.recipe import Measure
@@ -34,8 +36,11 @@ from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import Preview
 from lambda_search.work.tasks import Rehearse
 from lambda_search.work.tasks import ScoreFeatures
+from lambda_search.work.tasks import Task
 
 __all__ = ["Evaluator", "Result"]
+
+T = TypeVar("T")
 
 _BASELINE = LambdaSchedule()
 
@@ -62,15 +67,25 @@ class Evaluator:
         recipe: how images are made and measured.
         shards: what this process has under way and keeps, and its pool.
         meter: what to count in.
+        halt: ends its waiting from another thread.
+        device: the kind of device that does all of it; the pool's main kind unless given.
 
     `identity` is what the features depend on besides the recipe: versions, hardware, noise.
     """
 
-    def __init__(self, recipe: Recipe, shards: Shards, meter: Meter | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        shards: Shards,
+        meter: Meter | None = None,
+        halt: Halt | None = None,
+        device: str | None = None,
+    ) -> None:
         self.recipe = recipe
         self.meter = meter or Meter()
-        self.identity = _identity(recipe, shards.pool.device_kind)
-        self._source = Source(recipe, self.identity, shards, self.meter)
+        self.identity = _identity(recipe, device or shards.pool.device_kind)
+        self._halt = halt or Halt()
+        self._source = Source(recipe, self.identity, shards, self.meter, self._halt)
         self._pool = shards.pool
         self._at_one: dict[tuple[int, int, bool], list[Score]] = {}
 
@@ -89,7 +104,7 @@ class Evaluator:
         Raises:
             UsageError: for one that turns out to be broken, before anything is sampled.
         """
-        self._pool.submit(Rehearse(self.recipe)).result()
+        self._halt.result(self._submit(Rehearse(self.recipe)))
 
     def results(
         self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
@@ -122,10 +137,10 @@ class Evaluator:
                     self._score(measures, features, whole), _correlations(features, baseline)
                 )
         if at_one is None:
-            at_one = [future.result() for future in scoring]
+            at_one = [self._halt.result(future) for future in scoring]
             self._at_one[first, n, whole] = at_one
         found: dict[LambdaSchedule, Result | Diverged] = {
-            schedule: one if isinstance(one, Diverged) else one.result(at_one)
+            schedule: one if isinstance(one, Diverged) else one.result(at_one, self._halt)
             for schedule, one in pending.items()
         }
         if _BASELINE in schedules:
@@ -135,16 +150,18 @@ class Evaluator:
     def preview(self, schedules: Sequence[LambdaSchedule], first: int, count: int) -> list[bytes]:
         """A picture (PNG) of each schedule's first `count` images from `first` on; one batch's."""
         futures = [
-            self._pool.submit(Preview(self.recipe, schedule, first, count))
-            for schedule in schedules
+            self._submit(Preview(self.recipe, schedule, first, count)) for schedule in schedules
         ]
-        return [future.result() for future in futures]
+        return [self._halt.result(future) for future in futures]
+
+    def _submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
+        return self._pool.submit(task, urgent, self.identity.device)
 
     def _score(
         self, measures: Sequence[Measure], features: Sequence[Array], whole: bool
     ) -> list[Future[Score]]:
         return [
-            self._pool.submit(ScoreFeatures(measure, array, whole), urgent=True)
+            self._submit(ScoreFeatures(measure, array, whole), urgent=True)
             for measure, array in zip(measures, features, strict=True)
         ]
 
@@ -156,8 +173,8 @@ class _Pending:
     scores: list[Future[Score]]
     correlations: list[float]
 
-    def result(self, at_one: Sequence[Score]) -> Result:
-        return _result([future.result() for future in self.scores], at_one, self.correlations)
+    def result(self, at_one: Sequence[Score], halt: Halt) -> Result:
+        return _result([halt.result(one) for one in self.scores], at_one, self.correlations)
 
 
 def _result(

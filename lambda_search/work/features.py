@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import shutil
 import stat
+import time
 import zlib
 from collections.abc import Collection
 from contextlib import suppress
@@ -23,6 +24,7 @@ from lambda_search.files import written_whole
 __all__ = ["FeatureFiles"]
 
 _CRC = 4
+_STALE_SECONDS = 7 * 24 * 3600
 
 
 class FeatureFiles:
@@ -65,13 +67,20 @@ class FeatureFiles:
         except FileNotFoundError:  # another process swept the folder in between
             _write(path, content)
 
-    def sweep(self, needed: Collection[str]) -> None:
-        """Removes all features but those of the families `needed`, half-written ones too."""
-        if self._folder.is_dir():
-            for place in self._folder.iterdir():
-                if place.name not in needed:
-                    with suppress(OSError):  # another process sweeps too
-                        _remove(place)
+    def sweep(self, needed: Collection[str], done: Collection[str] = ()) -> None:
+        """Removes features of the families `done`, and of others that nobody has added to lately.
+
+        Those of the families `needed` stay. What is in neither may belong to another store's
+        studies that use this folder.
+        """
+        if not self._folder.is_dir():
+            return
+        stale = time.time() - _STALE_SECONDS
+        for place in self._folder.iterdir():
+            with suppress(OSError):  # another process sweeps too
+                unused = place.name in done or place.stat().st_mtime < stale
+                if unused and place.name not in needed:
+                    _remove(place)
 
     def _path(self, family: str, name: str) -> Path:
         return self._folder / family / f"{name}.npy"

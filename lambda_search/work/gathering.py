@@ -12,6 +12,7 @@ import numpy as np
 
 from lambda_search.records import Identity
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.work.halting import Halt
 from lambda_search.work.meter import Meter
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
@@ -31,12 +32,14 @@ class Source:
         recipe, identity: what they depend on besides schedule and indices.
         shards: what is known and under way.
         meter: what to count in.
+        halt: ends the waiting.
     """
 
     recipe: Recipe
     identity: Identity
     shards: Shards
     meter: Meter
+    halt: Halt
 
     def name(self, schedule: LambdaSchedule, start: int, measure: Measure) -> str:
         """The name of the features of the batch at index `start`."""
@@ -94,14 +97,13 @@ class Gathering:
             if damaged:
                 self._request(start, damaged)
         for future in self._coming:
-            future.result()
+            self._source.halt.result(future)
         return [self._arrays[name] for name in self._places]
 
     def _request(self, start: int, wanted: list[Wanted]) -> None:
         source, shard = self._source, wanted[0].name
-        answer = source.shards.request(
-            source.recipe, self._schedule, start, wanted, partial(source.meter.add, shard)
-        )
+        made, device = partial(source.meter.add, shard), source.identity.device
+        answer = source.shards.request(source.recipe, self._schedule, start, wanted, made, device)
         self._coming.extend(answer.coming)
         if answer.kept:
             self._kept.append((start, answer.kept))

@@ -102,6 +102,7 @@ class Shards:
         start: int,
         wanted: Sequence[Wanted],
         made: Callable[[ShardResult], None],
+        kind: str | None = None,
     ) -> Answer:
         """Has the batch at index `start` sampled, unless it is kept or under way.
 
@@ -109,6 +110,7 @@ class Shards:
             recipe, schedule, start: which images.
             wanted: their features, by one measure or more; what is missing is sampled together.
             made: is told if it was sampled for this request.
+            kind: of the device that samples it.
         """
         answer = Answer([], [], False)
         new = []
@@ -128,7 +130,7 @@ class Shards:
             answer.sampled = True
             task = SampleShard(recipe, schedule, start, tuple(one.measure for one in new))
             try:
-                computed = self.pool.submit(task)
+                computed = self.pool.submit(task, kind=kind)
             except BaseException as error:
                 self._fail(new, error)
                 raise

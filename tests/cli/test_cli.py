@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lambda_search.drive import plans_of
-from lambda_search.drive import run_studies
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
@@ -27,7 +27,21 @@ def finished(study_text):
 def test_help_names_every_command_and_the_exit_codes(cli):
     code, out, _ = cli("--help")
     assert code == 0
-    for command in ("demo", "launch", "status", "wait", "best", "evaluate", "report", "dashboard"):
+    for command in (
+        "demo",
+        "launch",
+        "submit",
+        "drive",
+        "status",
+        "wait",
+        "stop",
+        "resume",
+        "best",
+        "retract",
+        "evaluate",
+        "report",
+        "dashboard",
+    ):
         assert command in out
     assert "3 no entry" in " ".join(out.split())
 
@@ -40,7 +54,7 @@ def test_best_shows_the_row_with_its_evidence(cli, finished):
     code, out, _ = cli("best", "tiny", "--steps", 4, "--json")
     [row] = finished.rows(finished.study("tiny").id)
     answer = json.loads(out)
-    assert (answer["b"], answer["k"], answer["fid"]) == (row.b, row.k, row.fid)
+    assert (answer["b"], answer["k"], answer["fid"]) == (row.schedule.b, row.schedule.k, row.fid)
     assert len(answer["lambdas"]) == 4
 
 
@@ -61,6 +75,64 @@ def test_status_and_wait_tell_of_the_study(cli, finished):
     assert code == 0 and json.loads(out)["setting"]["model"] == "tiny"
     code, _, err = cli("wait", "nobody")
     assert code == 2 and "Studies: tiny" in err
+
+
+def test_one_study_tells_who_drove_it_and_what_happened(cli, finished):
+    words = " ".join(cli("status", "tiny")[1].split())
+    assert "done" in words and "trial 6" in words and "process" in words
+    facts = json.loads(cli("status", "tiny", "--json")[1])
+    assert [one["outcome"] for one in facts["attempts"]] == ["done"]
+    kinds = [one["kind"] for one in facts["events"]]
+    assert kinds[0] == "queued" and kinds[-1] == "done" and kinds.count("trial") == 7
+    code, _, err = cli("status", "nobody")
+    assert code == 2 and "Studies: tiny" in err
+
+
+def test_a_row_is_retracted_once_and_with_a_reason(cli, finished):
+    [row] = finished.rows(finished.study("tiny").id)
+    code, _, err = cli("retract", row.id[:12], "--reason", " ")
+    assert code == 2 and "needs a reason" in err
+    code, out, _ = cli("retract", row.id[:12], "--reason", "the reference was wrong")
+    assert code == 0 and "no longer answers" in out
+    assert cli("best", "tiny", "--steps", 4)[0] == 3
+    assert cli("retract", row.id[:12], "--reason", "again")[0] == 2
+    assert "was taken back" in cli("status", "tiny")[1]
+
+
+def test_a_study_is_submitted_stopped_and_resumed_without_a_driver(cli, study_file, tmp_path):
+    text = study_file.read_text()
+    away = re.sub('checkpoint: "[^"]*"', "checkpoint: not/here", text)
+    study_file.write_text(away)
+    code, out, err = cli("submit", study_file)
+    assert (code, out.split()) == (0, ["tiny", "queued"])
+    assert "Nobody drives" in err and "lambda-search drive" in err
+    assert "queued" in cli("status")[1]
+    assert json.loads(cli("stop", "tiny", "--json")[1]) == {"study": "tiny", "state": "stopped"}
+    code, _, err = cli("stop", "tiny")
+    assert code == 2 and "nothing to stop" in err
+    code, out, err = cli("resume", "tiny")
+    assert code == 0 and "queued" in out and "Nobody drives" in err
+    study_file.write_text(away.replace("trials: 7", "trialz: 7"))
+    code, _, err = cli("launch", study_file, "--detach")
+    assert code == 2 and "did you mean 'trials'" in err
+    assert "trials: 7" in Store().study("tiny").spec
+
+
+def test_submitting_loads_neither_torch_nor_ray_nor_optuna(study_file):
+    code = (
+        "import sys\n"
+        "from lambda_search.cli import main\n"
+        f"sys.argv = ['lambda-search', 'submit', {str(study_file)!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(sorted({'torch', 'ray', 'optuna', 'diffusers', 'numpy'} & set(sys.modules)))\n"
+        "import lambda_search as ls\n"
+        f"[study] = ls.submit({str(study_file)!r})\n"
+        "print(study.state, sorted({'torch', 'ray', 'optuna'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["[]", "queued []"]
 
 
 def test_the_report_is_one_file_without_links(cli, finished, tmp_path):
@@ -172,7 +244,7 @@ def test_looking_up_needs_only_the_base_installation():
     extra = [re.split(r"[<>=\[]", one)[0] for one in project["optional-dependencies"]["search"]]
     names = {"clean-fid": "cleanfid", "pillow": "PIL"}
     blocked = sorted({names.get(one, one) for one in extra if one not in base})
-    assert {"filelock", "torch", "ray", "numpy"} <= set(blocked)
+    assert {"diffusers", "torch", "ray", "numpy"} <= set(blocked)
     code = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({blocked}))\n"

@@ -16,7 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
-from lambda_search.drive import plans_of
+from lambda_search.launching import plans_of
 from lambda_search.metrics.extractors.registry import NetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references import making

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import psutil
 import pytest
-import ray
 
 from lambda_search.cluster.pool import RayPool
-from lambda_search.drive import plans_of
-from lambda_search.drive import run_studies
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
@@ -53,13 +52,6 @@ class Sleep:
 
     def run(self, bench):
         time.sleep(self.seconds)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80_000_000)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

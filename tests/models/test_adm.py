@@ -11,8 +11,8 @@ from lambda_search.errors import UsageError
 from lambda_search.models.adm.config import classifier_arguments
 from lambda_search.models.adm.config import read_flags
 from lambda_search.models.adm.encoder import Encoder
-from lambda_search.models.adm.model import class_score
 from lambda_search.models.adm.model import load
+from lambda_search.models.guidance import class_score
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.sampling import sample

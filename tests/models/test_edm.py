@@ -12,7 +12,9 @@ from lambda_search.models.edm.preconditioning import Iddpm
 from lambda_search.models.edm.preconditioning import Ve
 from lambda_search.models.edm.preconditioning import Vp
 from lambda_search.models.registry import load_model
+from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import sample
+from lambda_search.models.sampling import sample_batch
 from lambda_search.schedule import LambdaSchedule
 from tests.asking import asked
 from tests.asking import at
@@ -143,6 +145,31 @@ def test_churn_adds_the_noise_that_was_taken_for_granted():
     assert torch.equal(churned[0], still)
     assert torch.equal(churned[1], still)
     assert distance(churned[2], still) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("churn", "told"),
+    [
+        ({"s_churn": 2.0, "s_noise": 1.003}, {"s_churn": 2.0, "s_noise": 1.003, "s_min": 0.0}),
+        ({"s_churn": 99.0, "s_max": 1e4}, {"s_churn": 3.0, "s_noise": 1.0, "s_min": 0.0}),
+        ({"s_churn": 2.5}, {"s_churn": 3.0, "s_noise": 1.0, "s_min": 0.0}),
+        ({"s_churn": 2.0, "s_min": 0.1, "s_max": 50.0}, {"s_churn": 2.0, "s_noise": 1.0}),
+        ({"s_churn": 2.0, "s_max": 1e-9, "s_noise": 2.0}, {"s_churn": 0.0}),
+        ({"s_churn": 0.0, "s_min": 1.0}, {"s_churn": 0.0}),
+    ],
+)
+def test_the_one_spelling_of_churn_makes_the_same_images(churn, told):
+    model = MODELS["edm"]
+    given = asked("heun", 5, batch=2, **churn)
+    filled = given.model_copy(update={"options": model.filled(given)})
+    resolved = model.resolve(given)
+    said = resolved.options.model_dump(exclude_none=True)
+    levels = [said.pop(name) for name in ("s_min", "s_max") if name in said and name not in told]
+    assert said == {"precision": "fp32", "batch": 2} | told
+    assert set(levels) <= set(model.grid(resolved).sigma)
+    draw = counter_noise(model, 0, range(2))
+    images = [sample_batch(model, s, LambdaSchedule(1.01), draw) for s in (filled, resolved)]
+    assert torch.equal(*images)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from diffusers import DDPMScheduler
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from lambda_search.errors import UsageError
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import beta_table
+from lambda_search.models.respacing import plainest_word
 from lambda_search.models.respacing import respacing_word
 from lambda_search.models.respacing import retained_timesteps
 
@@ -80,6 +82,26 @@ def test_a_grid_has_one_spelling(word, spelled):
 
 
 @pytest.mark.parametrize(
+    ("word", "steps", "plainest"),
+    [
+        (None, 20, "20"),
+        ("ddim", 20, "ddim20"),
+        ("ddim", 334, "334"),  # every third of 1000 ends at the last
+        ("1000", 1000, "1000"),
+        ("ddim1000", 1000, "1000"),
+        ("1, 1", 7, "ddim2"),
+        ("4,3,5", 20, "4,3,5"),
+        ("500,500", 9, "1000"),
+    ],
+)
+def test_of_the_words_for_a_grid_the_plainest_is_taken(word, steps, plainest):
+    found = plainest_word(word, steps, 1000)
+    assert found == plainest
+    count = sum(int(n) for n in found.removeprefix("ddim").split(","))
+    assert retained_timesteps(found, count, 1000) == retained_timesteps(word, steps, 1000)
+
+
+@pytest.mark.parametrize(
     ("name", "theirs"), [("linear", "linear"), ("cosine", "squaredcos_cap_v2")]
 )
 def test_noise_schedules_are_those_of_diffusers(name, theirs):
@@ -87,7 +109,7 @@ def test_noise_schedules_are_those_of_diffusers(name, theirs):
     expected = DDPMScheduler(1000, beta_schedule=theirs).alphas_cumprod.tolist()
     found = DiscreteSchedule.of(name, 1000).alpha_bar
     assert found == pytest.approx(expected, rel=2e-4)
-    assert beta_table("squaredcos_cap_v2", 50) == beta_table("cosine", 50)
+    assert np.array_equal(beta_table("squaredcos_cap_v2", 50), beta_table("cosine", 50))
 
 
 def test_a_linear_schedule_of_other_length_ends_as_noisy():

@@ -85,7 +85,7 @@ def begin(store, setting, name="s", spec="name: s", identity=IDENTITY):
     if claim is None:
         return None
     try:
-        queue.bind(claim.lease, setting, setting.steps, identity, "digest")
+        queue.bind(claim.lease, setting, setting.steps, identity)
     except LambdaSearchError:
         queue.end(claim.lease, "failed", "failed", "no")
         raise

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from typing import Annotated
+from wsgiref.simple_server import WSGIRequestHandler
 
 import typer
 
@@ -11,6 +14,11 @@ from lambda_search.cli.console import err
 from lambda_search.cli.options import StoreUrl
 from lambda_search.errors import UsageError
 from lambda_search.store.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = ["dashboard"]
 
@@ -20,11 +28,14 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8080,
     store: StoreUrl = None,
 ) -> None:
-    """Watch the trials in Optuna's dashboard. It has no password: keep it on this machine."""
-    from optuna.storages import RDBStorage
-    from optuna_dashboard import run_server
+    """Watch the trials in Optuna's dashboard, which can only read. It has no password."""
+    from wsgiref.simple_server import make_server
 
-    opened = Store(store)
+    from optuna_dashboard import wsgi
+
+    from lambda_search.store.optuna_view import optuna_storage
+
+    view = optuna_storage(Store(store))
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -35,4 +46,24 @@ def dashboard(
             ) from error
     err.print(f"Optuna's dashboard: http://{host}:{port}/   (Ctrl-C ends it)")
     err.print("Its values are FID(λ) − FID(1), bias-corrected: lower is better.")
-    run_server(RDBStorage(opened.url), host=host, port=port)
+    with make_server(host, port, _read_only(wsgi(view)), handler_class=_Quiet) as server:
+        server.serve_forever()
+
+
+class _Quiet(WSGIRequestHandler):
+    """Does not write a line for every request."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _read_only(app: WSGIApplication) -> WSGIApplication:
+    """`app`, which is asked nothing but to read."""
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return app(environ, start_response)
+        start_response("405 Method Not Allowed", [("Allow", "GET, HEAD")])
+        return [b"Studies can only be read here; change them with lambda-search."]
+
+    return guarded

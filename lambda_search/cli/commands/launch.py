@@ -1,14 +1,17 @@
-"""`launch`: runs studies."""
+"""`launch` and `drive`: studies are run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
+from lambda_search.cli.commands.queue import submit_files
+from lambda_search.cli.console import complain
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
@@ -18,14 +21,20 @@ from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
+from lambda_search.cli.progress import Display
+from lambda_search.cli.progress import show_cost
 from lambda_search.cli.rows import row_panel
 from lambda_search.errors import Interrupted
+from lambda_search.errors import LambdaSearchError
+from lambda_search.records import Driven
+from lambda_search.records import Row
+from lambda_search.spec import check_names
+from lambda_search.store.store import PATIENCE_SECONDS
+from lambda_search.store.store import Store
+from lambda_search.studies import held
+from lambda_search.studies import written
 
-if TYPE_CHECKING:
-    from lambda_search.search.plan import Plan
-    from lambda_search.spec import StudySpec
-
-__all__ = ["launch", "run"]
+__all__ = ["drive", "launch", "run"]
 
 
 def launch(
@@ -34,6 +43,9 @@ def launch(
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run and what it costs.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Only queue them, for `drive`: the same as submit.")
     ] = False,
     workers: Workers = None,
     ray_address: RayAddress = None,
@@ -47,11 +59,59 @@ def launch(
     """
     if dry_run:
         from lambda_search.cli.dry_run import show_studies
-        from lambda_search.drive import specs_of
+        from lambda_search.spec import load_specs
 
-        show_studies(specs_of(_specs(studies)), workers, as_json)
+        show_studies([spec for path in studies for spec in load_specs(path)], workers, as_json)
+    elif detach:
+        submit_files(studies, store, as_json)
     else:
         run(studies, workers, ray_address, gpus, store, as_json)
+
+
+def drive(
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--models",
+            metavar="DIR",
+            help="Where the files that studies name are looked up; several may be given. "
+            r"\[default: the working folder]",
+        ),
+    ] = None,
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="End when nothing waits that can be run here.")
+    ] = False,
+    at_once: Annotated[int, typer.Option(min=1, help="Studies that run side by side.")] = 16,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    gpus: Gpus = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run queued studies on this machine's workers, until it is stopped."""
+    from lambda_search.drive import drive as run_queue
+    from lambda_search.launching import worker_pool
+
+    with ExitStack() as stack:
+        opened = Store(store, PATIENCE_SECONDS)
+        stack.callback(opened.close)
+        with working("starting workers"):
+            pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
+        err.print(f"driving studies of {opened.address} on {pool.size} workers")
+        with Display() as display:
+            driven = run_queue(
+                opened,
+                pool,
+                folders=models or (),
+                at_once=at_once,
+                until_empty=until_empty,
+                watch=display,
+                listeners=[display.hear],
+            )
+    _show(list(driven.rows.values()), as_json)
+    for name, what in driven.unable.items():
+        err.print(Text(f"{name} waits on: {what}"))
+    _complain(driven.errors)
 
 
 def run(
@@ -63,46 +123,71 @@ def run(
     as_json: bool,
 ) -> None:
     """Runs study files with progress on the terminal, and prints their rows."""
-    from lambda_search.cli.progress import Display
-    from lambda_search.cli.progress import show_cost
-    from lambda_search.drive import run_studies
-    from lambda_search.drive import worker_pool
-    from lambda_search.store.lookup import as_best
-    from lambda_search.store.store import Store
-
     try:
         with ExitStack() as stack:
-            with working("reading models"):
-                plans = _plans(studies)
-            opened = Store(store)
+            several = [one for path in studies for one in written(path)]
+            check_names(one.spec for one in several)
+            opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
-            with working("starting workers"):
-                pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-            count = "1 study" if len(plans) == 1 else f"{len(plans)} studies"
-            err.print(f"{count} on {pool.size} workers ({pool.device_kind})")
-            with Display() as display:
-                rows = run_studies(plans, opened, pool, display)
-            show_cost(display.studies, pool.busy_seconds)
+            _refuse_if_all_held([one.spec.name for one in several], opened)
+            with working("reading models"):
+                from lambda_search.launching import prepare
+                from lambda_search.launching import worker_pool
+
+                launch = prepare(several, opened)
+            driven = Driven()
+            if launch.waiting:
+                with working("starting workers"):
+                    pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
+                count = "1 study" if len(launch.waiting) == 1 else f"{len(launch.waiting)} studies"
+                err.print(f"{count} on {pool.size} workers ({pool.device_kind})")
+                with Display() as display:
+                    driven = launch.run(opened, pool, display, [display.hear])
+                show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:
         raise Interrupted(
             "Nothing was computed yet.", "Start again with the same command."
         ) from None
-    found = [as_best(row) for row in rows]
+    rows, errors = {**launch.finished, **driven.rows}, launch.errors_of(driven)
+    _show([rows[name] for name in launch.names if name in rows], as_json)
+    if rows and not as_json:
+        err.print(f"\nnext: lambda-search report {next(iter(rows))}")
+    _complain(errors)
+
+
+def _refuse_if_all_held(names: list[str], store: Store) -> None:
+    """Says at once, before anything heavy is loaded, that other drivers have all the studies.
+
+    Raises:
+        LambdaSearchError: if they have.
+    """
+    elsewhere = held(names, store)
+    if len(elsewhere) == len(names):
+        (name, driver), *others = elsewhere.items()
+        error = LambdaSearchError(
+            f"The study '{name}' is being driven by {driver}.",
+            f"Watch it with: lambda-search wait {name}",
+        )
+        for other, by in others:
+            error.add_note(f"{other}: by {by}")
+        raise error
+
+
+def _show(rows: list[Row], as_json: bool) -> None:
     if as_json:
-        print_json([one.to_json() for one in found])
+        print_json([row.to_json() for row in rows])
         return
-    for one in found:
-        out.print(row_panel(one))
-    err.print(f"\nnext: lambda-search report {plans[0].spec.name}")
+    for row in rows:
+        out.print(row_panel(row))
 
 
-def _plans(studies: list[Path]) -> list[Plan]:
-    from lambda_search.drive import plans_of
-
-    return plans_of(_specs(studies))
-
-
-def _specs(studies: list[Path]) -> list[StudySpec]:
-    from lambda_search.spec import load_specs
-
-    return [spec for path in studies for spec in load_specs(path)]
+def _complain(errors: Mapping[str, Exception]) -> None:
+    """Raises the only error, or shows them all; the exit code is the first one's."""
+    if len(errors) == 1:
+        raise next(iter(errors.values()))
+    for name, error in errors.items():
+        if not isinstance(error, LambdaSearchError):
+            error = LambdaSearchError(f"{type(error).__name__}: {error}")
+        complain(error, name)
+    if errors:
+        raise typer.Exit(getattr(next(iter(errors.values())), "exit_code", 1))

@@ -35,6 +35,15 @@ def best(
     reference: Annotated[
         str | None, typer.Option(help=r"Only rows of this reference. \[default: any]")
     ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help=r"Only this guidance scale; 1 is none. \[default: any]")
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help=r"Only this site: full or x0_only. \[default: any]")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help=r"Only weights of this SHA-256 or its start.")
+    ] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="All rows that agree, the best first.")
     ] = False,
@@ -42,7 +51,13 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Show the best known λ with its evidence and the line that uses it."""
-    asked: dict[str, Any] = {"extractor": extractor, "reference": reference}
+    asked: dict[str, Any] = {
+        "extractor": extractor,
+        "reference": reference,
+        "guidance": guidance,
+        "site": site,
+        "weights": weights,
+    }
     wanted = {name: value for name, value in asked.items() if value is not None}
     found = matches(model, steps, sampler, store, nfe=nfe, **wanted)
     shown = found if show_all else [preferred(found)]

@@ -1,79 +1,83 @@
-"""`status` and `wait`: what studies do, from the store alone."""
+"""`status`: what studies do, from the store alone."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 from typing import Any
 
 import typer
+from rich.console import Group
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
-from lambda_search.cli.rows import row_panel
-from lambda_search.errors import LambdaSearchError
-from lambda_search.schedule import LambdaSchedule
+from lambda_search.records import Study
 from lambda_search.spec import parse_specs
-from lambda_search.store.lookup import as_best
 from lambda_search.store.store import Store
-from lambda_search.store.tables import Study
+from lambda_search.studies import HOW_TO_DRIVE
+from lambda_search.studies import nobody_drives
 
-__all__ = ["status", "wait"]
+__all__ = ["status"]
 
 _STYLES = {"running": "cyan", "done": "green", "failed": "red", "stopped": "yellow"}
+_EVENTS = 20
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Keep it up to date.")] = False,
+    study: Annotated[str | None, typer.Argument(help=r"One study. \[default: all]")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep it up to date.")] = False,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show all studies: state, trials, best so far."""
+    """Show the studies of the store; of one, also who drove it and what happened."""
     opened = Store(store)
+    if study is not None:
+        opened.study(study)  # says at once if there is none
     if as_json:
-        print_json([_facts(opened, study) for study in opened.studies()])
+        if study is None:
+            print_json([_facts(opened, one) for one in opened.studies()])
+        else:
+            print_json(_facts(opened, opened.study(study)) | _history(opened, study))
         return
     if not watch or not out.is_terminal:
-        out.print(_table(opened))
+        out.print(_picture(opened, study))
+        if nobody_drives(opened):
+            err.print(f"Nobody drives studies of this store now. {HOW_TO_DRIVE}")
         return
-    with Live(_table(opened), console=out, refresh_per_second=2) as live:
+    with Live(_picture(opened, study), console=out, refresh_per_second=2) as live:
         while True:
             time.sleep(1)
-            live.update(_table(opened))
+            live.update(_picture(opened, study))
 
 
-def wait(
-    study: Annotated[str, typer.Argument(help="The study's name.")],
-    store: StoreUrl = None,
-    as_json: AsJson = False,
-) -> None:
-    """Wait until a study ends, and show its row."""
-    opened = Store(store)
-    while (found := opened.study(study)).state in ("queued", "running"):
-        if opened.is_abandoned(found):
-            raise LambdaSearchError(
-                f"The study '{study}' has no driver any more.", "Launch it again; it goes on."
-            )
-        time.sleep(1)
-    if found.state != "done":
-        raise LambdaSearchError(
-            f"The study '{study}' is {found.state}: {found.message}",
-            "Launch it again; it goes on.",
-        )
-    row = as_best(opened.rows(found.id)[-1])
-    if as_json:
-        print_json(row.to_json())
-    else:
-        out.print(row_panel(row))
+def _picture(store: Store, name: str | None) -> RenderableType:
+    if name is None:
+        return _table(store, store.studies())
+    study = store.study(name)
+    parts: list[RenderableType] = [_table(store, [study])]
+    if study.message:
+        parts.append(Text(study.message))
+    for attempt in study.attempts:
+        ended = "" if attempt.ended is None else f" to {_time(attempt.ended)}"
+        words = f"{_time(attempt.began)}{ended}  {attempt.driver}  {attempt.outcome}"
+        parts.append(Text(f"{words}  {attempt.reason.splitlines()[0] if attempt.reason else ''}"))
+    events = store.events(name)[-_EVENTS:]
+    if events:
+        parts.append(Text())
+    parts += [Text(f"{_time(event.at)}  {event.kind:<8}  {event.text}") for event in events]
+    return Group(*parts)
 
 
-def _table(store: Store) -> Table:
-    studies = store.studies()
+def _table(store: Store, studies: list[Study]) -> Table:
     if not studies:
         err.print("No study yet. Run: lambda-search demo")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -81,36 +85,70 @@ def _table(store: Store) -> Table:
         table.add_column(heading, no_wrap=heading in ("state", "trials"), overflow="fold")
     for study in studies:
         facts = _facts(store, study)
-        style = _STYLES.get(facts["state"], "")
-        best = facts["best"]
+        best, row, state = facts["best"], facts["row"], facts["state"]
         table.add_row(
-            f"[bold]{study.name}[/]",
-            f"[{style}]{facts['state']}[/]" if style else facts["state"],
+            Text(study.name, "bold"),
+            Text(state if facts["phase"] is None else facts["phase"], _STYLES.get(state, "")),
             f"{facts['trials']}/{facts['budget']}",
-            f"λ = {LambdaSchedule(best['b'], best['k'])}  gain {best['gain']:+.3f}"
-            if best
-            else "–",
-            f"λ = {LambdaSchedule(*facts['row'])}  {facts['row_status']}" if facts["row"] else "–",
+            Text(f"λ = {best['schedule']}  gain {best['gain']:+.3f}" if best else "–"),
+            Text(f"λ = {row['schedule']}  {row['status']}" if row else "–"),
         )
     return table
 
 
 def _facts(store: Store, study: Study) -> dict[str, Any]:
-    trials = [trial for trial in store.trials(study.id) if trial.gain is not None]
-    others = [trial for trial in trials if trial.number != 0]
-    best = max(others, key=lambda trial: (trial.n or 0, trial.gain or 0.0), default=None)
+    trials = [trial for trial in store.trials(study.id) if not trial.is_open]
+    scored = [trial for trial in trials if trial.number != 0 and trial.gain is not None]
+    best = max(scored, key=lambda trial: (trial.n or 0, trial.gain or 0.0), default=None)
     rows = store.rows(study.id)
     abandoned = study.state == "running" and store.is_abandoned(study)
+    running = study.state == "running" and not abandoned
+    progress = study.progress if running else None
     return {
         "study": study.name,
         "state": "stopped" if abandoned else study.state,
-        "message": study.message,
+        "phase": None if progress is None else progress.phase,
+        "message": "its driver is gone" if abandoned else study.message,
+        "driver": study.driver if running else None,
         "trials": len(trials),
         "budget": parse_specs(study.spec)[0].search.trials,
+        "images_per_second": None if progress is None else progress.images_per_second,
         "best": None
         if best is None
-        else {"b": best.b, "k": best.k, "gain": best.gain, "n": best.n},
-        "row": [rows[-1].b, rows[-1].k] if rows else None,
-        "row_status": rows[-1].status if rows else None,
+        else {
+            "b": best.schedule.b,
+            "k": best.schedule.k,
+            "schedule": str(best.schedule),
+            "gain": best.gain,
+            "n": best.n,
+        },
+        "row": None
+        if not rows
+        else {
+            "id": rows[-1].id,
+            "b": rows[-1].schedule.b,
+            "k": rows[-1].schedule.k,
+            "schedule": str(rows[-1].schedule),
+            "status": rows[-1].status,
+        },
         "updated": study.updated.isoformat(),
     }
+
+
+def _history(store: Store, name: str) -> dict[str, Any]:
+    """Who drove a study, and what happened."""
+    return {
+        "attempts": [_plain(asdict(attempt)) for attempt in store.study(name).attempts],
+        "events": [_plain(asdict(event)) for event in store.events(name)],
+    }
+
+
+def _plain(told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in told.items()
+    }
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -125,6 +125,12 @@ class NetworkExtractor:
             return self._features(images)
 
     def _features(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise UsageError(
+                f"The extractor {self.name} reads grey or colour images [n, 1 or 3, h, w], not "
+                f"{list(images.shape)}.",
+                "Give the model a decoder to images, if these are its latents.",
+            )
         parts = []
         for chunk in torch.split(images, _CHUNK):
             found = self._network(self.preprocessing(chunk.to(self._device))).float()

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.registry import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
@@ -54,9 +55,8 @@ def load_module(path: Path, device: torch.device) -> Any:
     try:
         module = cast(Any, torch.jit.load)(str(path), map_location=device)
     except Exception as error:  # torch raises many kinds on broken files
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UsageError(
-            f"{path} cannot be read as TorchScript: {said.rstrip('.')}.",
+            f"{path} cannot be read as TorchScript: {first_line(error).rstrip('.')}.",
             "Save it with torch.jit.save, or copy it again.",
         ) from error
     return module.eval()

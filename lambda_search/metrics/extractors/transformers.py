@@ -11,17 +11,16 @@ from typing import Literal
 from typing import cast
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.errors import LocalEntryNotFoundError
 from pydantic import ValidationError
 from torch import Tensor
 from torch import nn
 from torch.nn.functional import interpolate
 
-from lambda_search.downloads import offline
+from lambda_search.downloads import NotOnHub
+from lambda_search.downloads import snapshot
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.registry import NetworkExtractor
 from lambda_search.metrics.extractors.registry import Weights
@@ -120,25 +119,14 @@ def _fetch(hub: _Hub, fetch: bool) -> Path:
         MissingFile: if it is not there, and cannot or may not be fetched.
         UsageError: if its weights are not those that are published.
     """
-    files = [_CONFIG, hub.weights]
-    folder, reason = None, "they are not in the hub's cache"
-    for local in [True] if offline() or not fetch else [True, False]:
-        try:
-            found = snapshot_download(
-                hub.name, revision=hub.revision, allow_patterns=files, local_files_only=local
-            )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            reason = reason if local else str(error).strip().splitlines()[0]
-            continue
-        if all((Path(found) / file).is_file() for file in files):
-            folder = Path(found)
-            break
-    if folder is None:
+    try:
+        folder = snapshot(hub.name, [_CONFIG, hub.weights], hub.revision, fetch)
+    except NotOnHub as error:
         raise MissingFile(
-            f"The weights {hub.name} are not on this machine: {reason.rstrip('.')}.",
+            f"The weights {hub.name} are not on this machine: {error.reason.rstrip('.')}.",
             "A launch with the network fetches them; or copy the folder here and name the "
             f"extractor NAME:FOLDER (https://huggingface.co/{hub.name}/tree/{hub.revision}).",
-        )
+        ) from error
     if sha256_of(folder / hub.weights) != hub.sha256:
         raise UsageError(
             f"{folder / hub.weights} is not the file that {hub.name} publishes: its SHA-256 is "
@@ -170,9 +158,8 @@ def _extractor(
         probe = torch.zeros(2, 3, *(preprocessing.size or (224, 224)), device=device)
         dim = network(probe).shape[1]
     except Exception as error:  # the library lets through whatever a broken folder provokes
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UsageError(
-            f"The model in {folder} cannot be used: {said.rstrip('.')}.",
+            f"The model in {folder} cannot be used: {first_line(error).rstrip('.')}.",
             "It must be a vision model of the transformers library, for images of this size.",
         ) from error
     sha256 = sha256_of(folder / _CONFIG, weights)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch import nn
 
-from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
@@ -23,11 +22,11 @@ from lambda_search.models.adm.config import classifier_arguments
 from lambda_search.models.adm.config import read_flags
 from lambda_search.models.adm.encoder import Encoder
 from lambda_search.models.adm.presets import PRESETS
-from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.guidance import class_score
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import tensors
 from lambda_search.models.networks.unet import UNet
@@ -35,6 +34,7 @@ from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
+from lambda_search.models.respacing import RespacedModel
 from lambda_search.models.respacing import respacing_word
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
@@ -43,7 +43,7 @@ from lambda_search.setting import fingerprint
 __all__ = ["FRAMEWORK", "ADMModel", "load"]
 
 
-class ADMModel(Model):
+class ADMModel(RespacedModel):
     """A U-Net that predicts ε or x0 of pixels, with or without v, and perhaps a classifier.
 
     Arguments:
@@ -81,7 +81,7 @@ class ADMModel(Model):
         self._flags = flags
         if flags.predict_xstart:  # ε = (x − αx0)/σ holds x0 in its last digits where α is small
             self.dtype = torch.float64
-        self._schedule = DiscreteSchedule.of(
+        self.schedule = DiscreteSchedule.of(
             flags.noise_schedule, flags.diffusion_steps, flags.rescale_timesteps
         )
 
@@ -99,9 +99,6 @@ class ADMModel(Model):
             beside=None if self._classifier is None else guides,
         )
 
-    def grid(self, sampling: Sampling) -> Grid:
-        return self._schedule.grid(sampling.options.grid, sampling.steps)
-
     def predict(
         self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
@@ -118,19 +115,6 @@ class ADMModel(Model):
             assert labels is not None
             score = scale * class_score(self._classifier, seen, times, labels).to(x.dtype)
         return Prediction(out, variance_logit, score)
-
-
-def class_score(classifier: Encoder, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
-    """∇ log p(y|x) of noisy images `x` [n, c, h, w] and labels y [n], of x's shape.
-
-    Copies them: autograd does not take the tensors of inference mode.
-    """
-    with torch.inference_mode(False), torch.enable_grad():
-        x, times, labels = x.clone().requires_grad_(), times.clone(), labels.clone()
-        log_likelihoods = classifier(x, times).log_softmax(dim=1)
-        chosen = log_likelihoods.gather(1, labels[:, None])
-        (gradient,) = torch.autograd.grad(chosen.sum(), x)
-    return gradient
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:
@@ -194,6 +178,7 @@ def _weights(content: Any) -> Mapping[str, Tensor] | None:
 
 FRAMEWORK = Framework(
     load,
+    ADMModel.samplers,
     _weights,
     needs="Pass the flags of its scripts, or a preset, as the config.",
     licence="MIT (openai/guided-diffusion, forever208/ADM-ES)",

@@ -11,12 +11,13 @@ from typing import Any
 from typing import Literal
 from typing import Self
 
-import numpy as np
 import torch
 from pydantic import Field
 from pydantic import model_validator
 from torch import Tensor
 
+from lambda_search.diffusion.betas import Law
+from lambda_search.diffusion.betas import betas
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
@@ -26,6 +27,9 @@ from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.ddim.grid import grid_word
+from lambda_search.models.ddim.grid import one_spelling
+from lambda_search.models.ddim.grid import retained_timesteps
 from lambda_search.models.ddim.network import DDIMNetwork
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
@@ -39,6 +43,15 @@ from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "DDIMConfig", "DDIMModel", "load"]
+
+_LAWS: Mapping[str, Law] = {
+    "linear": "linear",
+    "quad": "scaled_linear",
+    "const": "constant",
+    "jsd": "harmonic",
+    "sigmoid": "sigmoid",
+}
+"""What the authors call the laws of β."""
 
 
 class _Data(Section):
@@ -103,34 +116,27 @@ class DDIMModel(Model):
         self._network = network.eval().requires_grad_(False).to(device)
         self._data = config.data
         # float32, as the authors have it: ᾱ differs from a float64 product's in the sixth digit
-        betas = torch.from_numpy(_betas(config.diffusion)).float()
-        self._alpha_bar: list[float] = (1 - betas).cumprod(0).tolist()
+        told = config.diffusion
+        law, total = _LAWS[told.beta_schedule], told.num_diffusion_timesteps
+        table = torch.from_numpy(betas(law, total, told.beta_start, told.beta_end)).float()
+        self._alpha_bar: list[float] = (1 - table).cumprod(0).tolist()
 
     def filled(self, sampling: Sampling) -> SamplerOptions:
-        grid = sampling.options.grid or "uniform"
-        if grid not in ("uniform", "quad"):
-            raise UsageError(f"A DDIM model has no grid '{grid}'.", "Choose uniform or quad.")
         ancestral = sampling.sampler == "ancestral"
-        return filled(sampling, grid=grid, clip=ancestral, variance="large")
+        return filled(sampling, grid=grid_word(sampling), clip=ancestral, variance="large")
 
     def grid(self, sampling: Sampling) -> Grid:
-        total, steps = len(self._alpha_bar), sampling.steps
-        if not 2 <= steps <= total:
-            raise UsageError(
-                f"A DDIM grid cannot have {steps} steps.",
-                f"Take 2 to {total}: a grid of 1 step never sees noise.",
-            )
-        if sampling.options.grid == "uniform":
-            times = list(range(0, total, total // steps))
-        else:  # many steps repeat the lowest timesteps, as the authors' own runs do
-            times = [int(t) for t in np.linspace(0, np.sqrt(total * 0.8), steps) ** 2]
+        times = retained_timesteps(sampling, len(self._alpha_bar))
         alpha_bar = [self._alpha_bar[t] for t in times]
         if alpha_bar[-1] <= 0:
             raise UsageError(
-                f"{steps} steps start at timestep {times[-1]}, which is pure noise.",
+                f"{sampling.steps} steps start at timestep {times[-1]}, which is pure noise.",
                 "Take fewer steps.",
             )
         return Grid.variance_preserving(times, alpha_bar)
+
+    def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        return one_spelling(sampling, len(self._alpha_bar))
 
     def predict(
         self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
@@ -177,23 +183,6 @@ def _state(content: Any, ema: bool, source: str) -> dict[str, Tensor]:
     return {name.removeprefix("module."): v for name, v in tensors(content, source).items()}
 
 
-def _betas(diffusion: _Diffusion) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """β of each timestep, by the authors' names."""
-    total = diffusion.num_diffusion_timesteps
-    low, high = diffusion.beta_start, diffusion.beta_end
-    match diffusion.beta_schedule:
-        case "linear":
-            return np.linspace(low, high, total)
-        case "quad":
-            return np.linspace(low**0.5, high**0.5, total) ** 2
-        case "const":
-            return np.full(total, high)
-        case "jsd":
-            return 1 / np.linspace(total, 1, total)
-        case "sigmoid":
-            return low + (high - low) / (1 + np.exp(-np.linspace(-6, 6, total)))
-
-
 def _weights(content: Any) -> Mapping[str, Tensor] | None:
     state = content[-1] if isinstance(content, list | tuple) and len(content) == 5 else content
     if isinstance(content, list | tuple) and 0 < len(content) < 5:
@@ -206,6 +195,7 @@ def _weights(content: Any) -> Mapping[str, Tensor] | None:
 
 FRAMEWORK = Framework(
     load,
+    DDIMModel.samplers,
     _weights,
     needs="Pass the YAML that it was trained with as the config.",
     licence="MIT (ermongroup/ddim)",

@@ -9,19 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.errors import LocalEntryNotFoundError
-
-from lambda_search.downloads import offline
+from lambda_search.downloads import NotOnHub
+from lambda_search.downloads import snapshot
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 
 __all__ = [
     "check_part",
     "fetch",
-    "first_line",
     "patterns",
     "plain",
     "read_index",
@@ -91,24 +87,17 @@ def patterns(parts: Collection[str]) -> list[str]:
 def fetch(name: str, patterns: list[str]) -> Path:
     """A hub snapshot of those files of the pipeline `name` (owner/repository)."""
     try:
-        if name.count("/") != 1 or name.startswith((".", "/", "~")):
-            raise HFValidationError(name)
-        return Path(snapshot_download(name, local_files_only=offline(), allow_patterns=patterns))
-    except HFValidationError as error:
+        return snapshot(name, patterns)
+    except NotOnHub as error:
+        if not error.reason:
+            raise MissingFile(
+                f"There is no checkpoint at {name}.",
+                "Check the path; relative paths start at the study file's folder.",
+            ) from error
         raise MissingFile(
-            f"There is no checkpoint at {name}.",
-            "Check the path; relative paths start at the study file's folder.",
-        ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise MissingFile(
-            f"There is no folder {name}, and the hub did not give it: {first_line(error)}",
+            f"There is no folder {name}, and the hub did not give it: {error.reason}",
             "Check the name and the network, or copy the pipeline folder to this machine.",
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _finite(value: Any) -> Any:

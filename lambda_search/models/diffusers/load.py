@@ -18,17 +18,17 @@ from torch import Tensor
 
 from lambda_search.diffusion.schedulers import SCHEDULERS
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
+from lambda_search.models.decoders import autoencoder
 from lambda_search.models.diffusers.files import check_part
 from lambda_search.models.diffusers.files import fetch
-from lambda_search.models.diffusers.files import first_line
 from lambda_search.models.diffusers.files import patterns
 from lambda_search.models.diffusers.files import plain
 from lambda_search.models.diffusers.files import read_index
 from lambda_search.models.diffusers.files import weights
-from lambda_search.models.diffusers.latents import PipelineDecoder
 from lambda_search.models.diffusers.model import DiffusersModel
 from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.registry import Config
@@ -132,7 +132,7 @@ def _load_from_noise(folder: Path, parts: Mapping[str, str], device: torch.devic
         fingerprint(told),
         (channels, height, width),
         device,
-        decoder=PipelineDecoder(decoders[0], channels, device) if decoders else None,
+        decoder=autoencoder(decoders[0], channels, device) if decoders else None,
         classes=unet.config.num_class_embeds,
     )
 
@@ -188,6 +188,7 @@ def _weights(content: Any) -> Mapping[str, Tensor] | None:
 
 FRAMEWORK = Framework(
     load,
+    DiffusersModel.samplers,
     _weights,
     needs="A text-to-image folder needs its prompts as the config: {prompts: prompts.txt}.",
     licence="the folder's README says it",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from lambda_search.diffusion.schedulers import build_grid
 from lambda_search.diffusion.schedulers import check_scheduler
 from lambda_search.diffusion.schedulers import pure_noise
 from lambda_search.diffusion.schedulers import spacing
+from lambda_search.diffusion.schedulers import spacings
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
 from lambda_search.models.options import filled
@@ -122,6 +124,15 @@ class DiffusersModel(Model):
             variance=_VARIANCES.get(told, "small"),
             learned=self._learned,
         )
+
+    def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        for word in spacings(self._scheduler):
+            options = sampling.options.model_copy(update={"grid": word})
+            spelled = sampling.model_copy(update={"options": options})
+            with suppress(UsageError):
+                if spelled == sampling or self.grid(spelled) == grid:
+                    return spelled
+        return sampling
 
     def grid(self, sampling: Sampling) -> Grid:
         word = spacing(self._scheduler, sampling.options.grid)

@@ -2,7 +2,7 @@
 
 The label of a sample is the index of its prompt. diffusers' own pipeline reads the folder and
 encodes prompts; its safety checker is left out, since a blackened image would spoil statistics.
-Guidance is ε_u + s(ε_c − ε_u) (Ho & Salimans 2022, arXiv:2207.12598), u the negative prompt.
+Guidance leads away from the negative prompt.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
-from lambda_search.models.diffusers.files import first_line
+from lambda_search.models.decoders import autoencoder
 from lambda_search.models.diffusers.files import read_part
 from lambda_search.models.diffusers.files import weights
-from lambda_search.models.diffusers.latents import PipelineDecoder
 from lambda_search.models.diffusers.model import DiffusersModel
 from lambda_search.models.diffusers.prompts import TextConfig
+from lambda_search.models.guidance import guided
 from lambda_search.setting import fingerprint
 
 __all__ = ["TextToImageModel", "load_text_to_image"]
@@ -70,7 +71,7 @@ class TextToImageModel(DiffusersModel):
             fingerprint([told, configs]),
             (channels, height // cells, width // cells),
             device,
-            decoder=PipelineDecoder(pipeline.vae, channels, device),
+            decoder=autoencoder(pipeline.vae, channels, device),
             classes=len(text.prompts),
             null_label=len(text.prompts),
         )
@@ -87,21 +88,19 @@ class TextToImageModel(DiffusersModel):
         self, x: Tensor, timestep: Tensor, labels: Tensor | None, guidance: float | None
     ) -> Tensor:
         assert labels is not None
-        if guidance is not None:
-            x = torch.cat([x, x])
-            labels = torch.cat([torch.full_like(labels, self.null_label or 0), labels])
-        embeddings, pooled = self._conditions(tuple(labels.tolist()))
-        added = None
-        if pooled is not None:
-            times = self._time_ids.to(embeddings.dtype).expand(len(x), -1)
-            added = {"text_embeds": pooled, "time_ids": times}
-        out = self._unet(
-            x, timestep, encoder_hidden_states=embeddings, added_cond_kwargs=added
-        ).sample.to(x.dtype)
-        if guidance is None:
-            return cast(Tensor, out)
-        without, given = out.chunk(2)
-        return cast(Tensor, without + guidance * (given - without))
+
+        def network(states: Tensor, labels: Tensor) -> Tensor:
+            embeddings, pooled = self._conditions(tuple(labels.tolist()))
+            added = None
+            if pooled is not None:
+                times = self._time_ids.to(embeddings.dtype).expand(len(states), -1)
+                added = {"text_embeds": pooled, "time_ids": times}
+            out = self._unet(
+                states, timestep, encoder_hidden_states=embeddings, added_cond_kwargs=added
+            )
+            return cast(Tensor, out.sample.to(x.dtype))
+
+        return guided(network, x, labels, self.null_label, guidance)
 
     def _gather(self, labels: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Embeddings [n, tokens, d] and, where there are some, pooled ones [n, d'] of labels."""

@@ -11,24 +11,25 @@ from collections.abc import Mapping
 from typing import Any
 from typing import Literal
 from typing import Self
+from typing import cast
 
 import torch
 from pydantic import Field
 from pydantic import model_validator
 from torch import Tensor
 
-from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
-from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.decoders import LatentDecoder
+from lambda_search.models.decoders import read_autoencoder
 from lambda_search.models.dit.network import DiTNetwork
 from lambda_search.models.dit.network import sin_cos_positions
+from lambda_search.models.guidance import guided
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import refuse_misspelt
@@ -39,6 +40,7 @@ from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
+from lambda_search.models.respacing import RespacedModel
 from lambda_search.models.respacing import respacing_word
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
@@ -103,7 +105,7 @@ class DiTConfig(Section):
         return self
 
 
-class DiTModel(Model):
+class DiTModel(RespacedModel):
     """A class-conditional transformer that predicts ε, and v where it learned its variance.
 
     Arguments:
@@ -137,7 +139,7 @@ class DiTModel(Model):
         self._network = network.eval().requires_grad_(False).to(device)
         self._config = config
         self._decoder = decoder
-        self._schedule = DiscreteSchedule.of(config.noise_schedule, config.diffusion_steps)
+        self.schedule = DiscreteSchedule.of(config.noise_schedule, config.diffusion_steps)
 
     def filled(self, sampling: Sampling) -> SamplerOptions:
         learned = self._config.learn_sigma
@@ -149,23 +151,16 @@ class DiTModel(Model):
             learned=learned,
         )
 
-    def grid(self, sampling: Sampling) -> Grid:
-        return self._schedule.grid(sampling.options.grid, sampling.steps)
-
     def predict(
         self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
         assert labels is not None
-        states, guidance = x, sampling.guidance
-        if guidance is not None:
-            states = torch.cat([x, x])
-            labels = torch.cat([labels, torch.full_like(labels, self._config.num_classes)])
-        times = torch.full((len(states),), level.timestep, device=x.device)
-        out = self._network(states, times, labels).to(x.dtype)
-        if guidance is not None:
-            out, null = out.chunk(2)
-            guided = null[:, :_GUIDED] + guidance * (out[:, :_GUIDED] - null[:, :_GUIDED])
-            out = torch.cat([guided, out[:, _GUIDED:]], dim=1)
+
+        def network(states: Tensor, labels: Tensor) -> Tensor:
+            times = torch.full((len(states),), level.timestep, device=x.device)
+            return cast(Tensor, self._network(states, times, labels).to(x.dtype))
+
+        out = guided(network, x, labels, self.null_label, sampling.guidance, _GUIDED)
         if not self._config.learn_sigma:
             return Prediction(out)
         epsilon, variance_logit = out.chunk(2, dim=1)
@@ -233,7 +228,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
     load_weights(network, state, str(path))
     decoder = None
     if checked.vae is not None:
-        decoder = LatentDecoder(checked.vae, checked.in_channels, _SCALE_FACTOR, device)
+        decoder = read_autoencoder(checked.vae, checked.in_channels, _SCALE_FACTOR, device)
     return DiTModel(network, checked, sha256_of(path), device, decoder)
 
 
@@ -257,6 +252,7 @@ def _config(content: Any) -> dict[str, Any] | None:
 
 FRAMEWORK = Framework(
     load,
+    DiTModel.samplers,
     _weights,
     _config,
     needs="Pass its sizes as the config, such as {model: DiT-XL/2, image_size: 256}.",

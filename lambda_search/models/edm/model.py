@@ -8,6 +8,7 @@ knows). The published weights are CC BY-NC-SA 4.0.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -19,6 +20,8 @@ from torch.nn.functional import one_hot
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
+from lambda_search.diffusion.ode import MOST_CHURN
+from lambda_search.diffusion.ode import Churn
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
@@ -46,6 +49,12 @@ from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "EdmModel", "build", "load"]
 
+_STILL: Mapping[str, float | None] = {
+    "s_churn": 0.0,
+    "s_min": None,
+    "s_max": None,
+    "s_noise": None,
+}
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 
 _NETWORKS = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}
@@ -96,8 +105,7 @@ class EdmModel(Model):
         refuse_options(sampling, "s_churn", "s_min", "s_max", "s_noise")
         options = sampling.options
         if not options.s_churn:
-            still = {"s_churn": 0.0, "s_min": None, "s_max": None, "s_noise": None}
-            return options.model_copy(update=still)
+            return options.model_copy(update=_STILL)
         noise = 1.0 if options.s_noise is None else options.s_noise
         return options.model_copy(update={"s_min": options.s_min or 0.0, "s_noise": noise})
 
@@ -113,6 +121,21 @@ class EdmModel(Model):
         sigma = tuple(reversed(falling))
         ones = (1.0,) * steps
         return Grid(sigma, ones, sigma, ones, (0.0, *sigma[:-1]))
+
+    def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        """Churn is told by the levels that it raises, and by no more than the most there is."""
+        options, steps = sampling.options, len(grid)
+        churn = Churn.of(options)
+        within = [s for s in grid.sigma if churn.low <= s <= churn.high]
+        if not any(self.rounded(churn.raised(s, steps)) > s for s in within):
+            return sampling.model_copy(update={"options": options.model_copy(update=_STILL)})
+        most = churn.amount / steps >= MOST_CHURN  # of all that is too much, a whole number
+        told = {
+            "s_churn": float(math.ceil(MOST_CHURN * steps)) if most else churn.amount,
+            "s_min": 0.0 if within[0] == grid.sigma[0] else within[0],
+            "s_max": None if within[-1] == grid.sigma[-1] else within[-1],
+        }
+        return sampling.model_copy(update={"options": options.model_copy(update=told)})
 
     def rounded(self, sigma: float) -> float:
         return self._known.rounded(sigma)
@@ -203,6 +226,7 @@ def _config(content: Any) -> dict[str, Any] | None:
 
 FRAMEWORK = Framework(
     load,
+    EdmModel.samplers,
     _weights,
     _config,
     needs="Keep the .json that was written beside it.",

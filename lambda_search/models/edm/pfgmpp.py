@@ -103,6 +103,7 @@ def _config(content: Any) -> dict[str, Any] | None:
 
 FRAMEWORK = Framework(
     load,
+    PfgmppModel.samplers,
     _weights,
     _config,
     needs="Keep the .json that was written beside it.",

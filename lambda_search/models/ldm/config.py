@@ -5,7 +5,6 @@ Targets are names that select this package's code; nothing is imported by them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 from typing import Literal
@@ -16,12 +15,21 @@ from pydantic import Field
 from pydantic import model_validator
 from torch import Tensor
 
+from lambda_search.diffusion.betas import Law
+from lambda_search.diffusion.betas import betas
 from lambda_search.errors import UsageError
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import validated
 
 __all__ = ["ClassCondition", "FirstStageConfig", "LDMConfig", "read_params"]
 
+_LAWS: Mapping[str, Law] = {
+    "linear": "scaled_linear",
+    "sqrt_linear": "linear",
+    "sqrt": "root",
+    "cosine": "cosine",
+}
+"""What the authors call the laws of β."""
 _MODEL = "ldm.models.diffusion.ddpm.LatentDiffusion"
 _CLASSES = "ldm.modules.encoders.modules.ClassEmbedder"
 _UNCONDITIONAL = "__is_unconditional__"
@@ -198,22 +206,10 @@ class LDMConfig(Section):
         return self
 
     def alpha_bar(self) -> Tensor:
-        """ᾱ of every timestep, float32 [timesteps], from float64 as the authors have it.
-
-        `linear` is linear in √β, `sqrt_linear` in β, `sqrt` in β²; `cosine` is Nichol & Dhariwal's
-        (arXiv:2102.09672, eq. 17).
-        """
-        steps = self.timesteps
-        if self.beta_schedule == "cosine":
-            share = torch.arange(steps + 1, dtype=torch.float64) / steps + self.cosine_s
-            level = (share / (1 + self.cosine_s) * (math.pi / 2)).cos() ** 2
-            betas = (1 - level[1:] / level[:-1]).clip(0, 0.999)
-        else:
-            power = 0.5 if self.beta_schedule == "linear" else 1.0
-            start, end = self.linear_start**power, self.linear_end**power
-            line = torch.linspace(start, end, steps, dtype=torch.float64)
-            betas = line ** {"linear": 2.0, "sqrt_linear": 1.0, "sqrt": 0.5}[self.beta_schedule]
-        return (1 - betas).cumprod(0).float()
+        """ᾱ of every timestep, float32 [timesteps], from float64 as the authors have it."""
+        law, total = _LAWS[self.beta_schedule], self.timesteps
+        table = betas(law, total, self.linear_start, self.linear_end, self.cosine_s)
+        return torch.from_numpy((1 - table).cumprod()).float()
 
 
 class _Model(Section):

@@ -7,11 +7,11 @@ not to 1, so that noise enters at every step. The table of ᾱ is float32, as th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from typing import TypeVar
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch import nn
@@ -25,6 +25,11 @@ from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.ddim.grid import grid_word
+from lambda_search.models.ddim.grid import one_spelling
+from lambda_search.models.ddim.grid import retained_timesteps
+from lambda_search.models.decoders import LatentDecoder
+from lambda_search.models.guidance import guided
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.ldm.checkpoint import UNET
 from lambda_search.models.ldm.checkpoint import alpha_bar
@@ -92,38 +97,32 @@ class LDMModel(Model):
             with torch.device("meta"):
                 embedding = nn.Embedding(condition.rows, condition.params.embed_dim)
             self._embedding = _ready(embedding, embedding_state(state), source, device)
-        self._scale_factor = scale_factor(config, state)
         self._first_stage = build_first_stage(config.first_stage_config)
         if self._first_stage is not None:
             own = first_stage_state(self._first_stage, state)
             if own:  # else the U-Net can be sampled, and decode says what is missing
                 _ready(self._first_stage, own, source, device)
+        stage = self._first_stage or nn.Identity()
+        self._decoder = LatentDecoder(stage, scale_factor(config, state))
 
     def filled(self, sampling: Sampling) -> SamplerOptions:
         if sampling.options.clip:
             raise UsageError("Latents have no range to be clipped to.", "Leave clip out.")
-        grid = sampling.options.grid or "uniform"
-        if grid not in ("uniform", "quad"):
-            raise UsageError(f"An LDM model has no grid '{grid}'.", "Choose uniform or quad.")
-        return filled(sampling, grid=grid, clip=False, eta=1.0)
+        return filled(sampling, grid=grid_word(sampling), clip=False, eta=1.0)
+
+    def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        return one_spelling(sampling, len(self._alpha_bar))
 
     def grid(self, sampling: Sampling) -> Grid:
-        table, steps, word = self._alpha_bar, sampling.steps, sampling.options.grid
+        table, steps = self._alpha_bar, sampling.steps
         total = len(table)
-        if not 2 <= steps <= total:
-            raise UsageError(
-                f"An LDM grid cannot have {steps} steps.",
-                f"Take 2 to {total}: a grid of 1 step never sees noise.",
-            )
-        if word == "quad":  # many steps repeat the lowest timesteps, as in authors' runs
-            times = [int(t) + 1 for t in np.linspace(0, np.sqrt(total * 0.8), steps) ** 2]
-        else:
-            times = [t + 1 for t in range(0, total, total // steps)]
+        times = [t + 1 for t in retained_timesteps(sampling, total)]
         if times[-1] >= total:
             possible = [n for n in range(2, total) if (total - 1) % (total // n)]
             nearest = min(possible, key=lambda n: abs(n - steps))
             raise UsageError(
-                f"The {word} grid of {steps} steps runs past the last of the {total} timesteps.",
+                f"The {sampling.options.grid} grid of {steps} steps runs past the last of the "
+                f"{total} timesteps.",
                 f"Take {nearest} steps.",
             )
         levels = [table[t] for t in times]
@@ -138,15 +137,10 @@ class LDMModel(Model):
         self, x: Tensor, level: Level, labels: Tensor | None, sampling: Sampling
     ) -> Prediction:
         if self._embedding is None:
-            return Prediction(self._epsilon(x, level, None))
+            return Prediction(self._epsilon(x, None, level))
         assert labels is not None
-        guidance = sampling.guidance
-        if guidance is None:
-            return Prediction(self._epsilon(x, level, labels))
-        assert self.null_label is not None
-        both = torch.cat([torch.full_like(labels, self.null_label), labels])
-        without, given = self._epsilon(torch.cat([x, x]), level, both).chunk(2)
-        return Prediction(without + guidance * (given - without))
+        network = partial(self._epsilon, level=level)
+        return Prediction(guided(network, x, labels, self.null_label, sampling.guidance))
 
     def check_decoder(self) -> None:
         stage = self._first_stage
@@ -159,15 +153,9 @@ class LDMModel(Model):
 
     def decode(self, x: Tensor) -> Tensor:
         self.check_decoder()
-        latents, stage = x / self._scale_factor, self._first_stage
-        if stage is None:
-            return latents
-        # one at a time: distances to a released codebook take 134 MB an image, and no image then
-        # depends on its batch
-        with torch.inference_mode():
-            return torch.cat([stage(z) for z in latents[:, None]])
+        return self._decoder(x)
 
-    def _epsilon(self, x: Tensor, level: Level, labels: Tensor | None) -> Tensor:
+    def _epsilon(self, x: Tensor, labels: Tensor | None, level: Level) -> Tensor:
         """ε of the states, without guidance."""
         context = None
         if self._embedding is not None:
@@ -242,6 +230,7 @@ def _weights(content: Any) -> Mapping[str, Tensor] | None:
 
 FRAMEWORK = Framework(
     load,
+    LDMModel.samplers,
     _weights,
     needs="Pass its YAML as the config, or keep it as config.yaml beside the file.",
     licence="MIT (CompVis/latent-diffusion)",

@@ -1,0 +1,80 @@
+"""What Ray says of a worker, as an event: its start, a task's answer, or why it ended."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from ray.exceptions import RayError
+from ray.exceptions import RayTaskError
+
+from lambda_search.cluster.connection import first_line
+from lambda_search.cluster.messages import Answered
+from lambda_search.cluster.messages import Lost
+from lambda_search.cluster.messages import Ready
+from lambda_search.errors import LambdaSearchError
+
+__all__ = ["Done", "Raised", "Told", "reason"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task's answer, and the seconds that it took."""
+
+    value: Any
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a task raised."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Ray says of a worker: of a task, or of its start where `task` is None."""
+
+    worker: int
+    task: int | None
+    answer: Future[Any]
+
+    def event(self) -> Ready | Lost | Answered:
+        """What it means. The answer is a copy: Ray's own are views that fill its object store."""
+        try:
+            answer = self.answer.result()
+        except RayTaskError as error:
+            if self.task is None:
+                return Lost(self.worker, reason(error))
+            return Answered(self.worker, self.task, Raised(_own(error)))
+        except RayError as error:
+            return Lost(self.worker, reason(error))
+        if self.task is None:
+            return Ready(self.worker, *answer)
+        value, seconds = answer
+        return Answered(self.worker, self.task, Done(deepcopy(value), seconds))
+
+
+def reason(error: RayError) -> str:
+    """Why a worker ended. Where its start failed, Ray's last line says what was raised."""
+    lines = str(error).strip().splitlines()
+    starting = isinstance(error, RayTaskError) or "creation task" in "".join(lines[:1])
+    said = lines[-1].strip() if starting and lines else first_line(error)
+    return said.rstrip(".")
+
+
+def _own(error: RayTaskError) -> Exception:
+    """What the task raised: our own errors as they are, others with their cause."""
+    cause = error.cause
+    if isinstance(cause, LambdaSearchError):
+        own = type(cause)(cause.cause, cause.hint)
+    else:
+        own = LambdaSearchError(
+            f"A worker failed: {type(cause).__name__}: {first_line(cause)}",
+            "Launch again with --debug to see where; nothing that was computed is lost.",
+        )
+    own.__cause__ = error
+    return own

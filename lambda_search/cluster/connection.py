@@ -1,0 +1,104 @@
+"""The connection to Ray: a private cluster on this machine, or one that runs; and its nodes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import ray
+from ray._private import state
+
+from lambda_search.errors import UsageError
+
+__all__ = ["connect", "first_line", "gpus_each", "nodes"]
+
+_RAY: Any = ray
+_STATE: Any = state  # the only place that knows what is free on each node
+
+_KNOCK_SECONDS = 5.0
+
+_STORE_BYTES = 256 * 2**20
+"""Room for what travels; answers are copied out of it as they come."""
+
+
+def connect(workers: int | None, address: str | None) -> None:
+    """Joins the cluster at `address`, or starts one for `workers` on this machine.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is not None:
+            _knock(address)
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                **quiet,
+            )
+    except Exception as error:  # ray raises many kinds here
+        where = f"at {address}" if address else "on this machine"
+        raise UsageError(
+            f"Ray cannot be reached {where}: {first_line(error)}",
+            "Check the address (ray status), and RAY_AUTH_MODE if the cluster uses tokens."
+            if address
+            else "See what is missing with: lambda-search doctor",
+        ) from error
+
+
+def gpus_each(wanted: float | None) -> float:
+    """The GPUs that each worker takes: as wanted; unless given one where there are any.
+
+    Raises:
+        UsageError: if there are fewer.
+    """
+    resources: dict[str, float] = _RAY.cluster_resources()
+    there = resources.get("GPU", 0.0)
+    if wanted and there < wanted:
+        raise UsageError(
+            f"{wanted:g} GPU for each worker is asked for, and Ray sees {there:g}.",
+            "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or leave --gpus out to use the CPU.",
+        )
+    return (1.0 if there else 0.0) if wanted is None else wanted
+
+
+def nodes(gpus: float, mine: dict[str, int]) -> dict[str, int]:
+    """How many workers of one CPU and `gpus` each node has room for, by its id.
+
+    Arguments:
+        gpus: that a worker takes.
+        mine: workers of this pool that are up, by node; what others took is not room.
+    """
+    needs = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
+    free = _STATE.available_resources_per_node()
+    found: dict[str, int] = {}
+    for node in _RAY.nodes():
+        if not node["Alive"]:
+            continue
+        name = node["NodeID"]
+        left = _workers_in(free.get(name, {}), needs) + mine.get(name, 0)
+        found[name] = min(left, _workers_in(node["Resources"], needs))
+    return found
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in short."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _workers_in(resources: dict[str, float], needs: dict[str, float]) -> int:
+    return min(int(resources.get(name, 0.0) / need + 1e-6) for name, need in needs.items())
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()

@@ -1,0 +1,303 @@
+"""Who does what: a state machine of events in and instructions out.
+
+It knows no Ray, no threads and no clock: the time comes with each event. So every history can be
+tested, and it keeps its promise in each: a submitted task ends exactly once, with an answer or
+with an error, as long as ticks go on.
+
+- Lost: the tasks of a worker that ended go back to their places; only the one that it was doing
+  is to blame, and one that costs three workers fails.
+- Late: a worker that takes many times longer than its sort of task ever took counts as lost. If
+  it answers after all, the first answer counts: answers do not depend on who gives them.
+- Kinds: a worker serves the tasks of its kind of device. One that waits while nobody of its kind
+  is there or comes fails after a while.
+- Starts: a node where workers fail or have other libraries is left alone, longer each time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+
+from lambda_search.cluster.absences import Absences
+from lambda_search.cluster.backlog import Backlog
+from lambda_search.cluster.backlog import Job
+from lambda_search.cluster.crew import Crew
+from lambda_search.cluster.crew import Worker
+from lambda_search.cluster.messages import Answered
+from lambda_search.cluster.messages import Event
+from lambda_search.cluster.messages import Fail
+from lambda_search.cluster.messages import GiveUp
+from lambda_search.cluster.messages import Instruction
+from lambda_search.cluster.messages import Lost
+from lambda_search.cluster.messages import Ready
+from lambda_search.cluster.messages import Resolve
+from lambda_search.cluster.messages import Room
+from lambda_search.cluster.messages import Send
+from lambda_search.cluster.messages import Start
+from lambda_search.cluster.messages import Stop
+from lambda_search.cluster.messages import Submitted
+from lambda_search.cluster.messages import Tick
+from lambda_search.cluster.messages import Unsendable
+from lambda_search.cluster.messages import Withdrawn
+from lambda_search.cluster.nodes import Node
+from lambda_search.cluster.nodes import Nodes
+from lambda_search.cluster.policy import Policy
+from lambda_search.cluster.policy import Speeds
+from lambda_search.cluster.refusals import cannot_start
+from lambda_search.cluster.refusals import missing
+from lambda_search.cluster.refusals import poisonous
+from lambda_search.cluster.refusals import unsendable
+
+__all__ = ["Dispatcher"]
+
+
+class Dispatcher:
+    """Decides on starts, stops and who is sent which task.
+
+    Arguments:
+        versions: of the driver's libraries; a worker must have the same of those that both have.
+        most: workers of each kind; all that the nodes have room for unless given.
+        policy: when it loses patience.
+
+    `kind` is the main kind of device: that of most workers, of the first among equals; "" before
+    anybody is up.
+    """
+
+    def __init__(
+        self, versions: Mapping[str, str], most: int | None = None, policy: Policy | None = None
+    ) -> None:
+        self._versions = versions
+        self._most = most
+        self._policy = policy or Policy()
+        self._numbers = itertools.count()
+        self._jobs: dict[int, Job] = {}
+        self._backlog = Backlog()
+        self._crew = Crew(self._policy.ahead)
+        self._nodes = Nodes(self._policy)
+        self._speeds = Speeds(self._policy)
+        self._failed_starts = 0
+        self._absences = Absences(self._policy.patience)
+        self._out: list[Instruction] = []
+        self.kind = ""
+
+    @property
+    def size(self) -> int:
+        """Workers that are up or starting."""
+        return len(self._crew)
+
+    def kinds(self) -> dict[str, int]:
+        """How many workers of each kind are up."""
+        return dict(self._crew.up)
+
+    def up_by_node(self) -> dict[str, int]:
+        """How many workers are up on each node."""
+        return dict(Counter(worker.node.name for worker in self._crew if worker.kind is not None))
+
+    def troubles(self) -> list[str]:
+        """What is wrong with nodes that are left alone for now."""
+        return list(self._nodes.troubles())
+
+    def handle(self, event: Event, now: float) -> list[Instruction]:
+        """What is to be done now; `now` in seconds, never going back."""
+        match event:
+            case Answered():
+                self._answered(event, now)
+            case Submitted():
+                self._submitted(event, now)
+            case Tick():
+                self._tick(now)
+            case Ready():
+                self._ready(event, now)
+            case Lost():
+                worker = self._crew.get(event.worker)
+                if worker is not None:
+                    self._lose(worker, event.reason, now)
+            case Unsendable():
+                self._unsendable(event, now)
+            case Withdrawn():
+                self._withdrawn(event)
+            case Room():
+                self._room(event, now)
+        out, self._out = self._out, []
+        return out
+
+    # Tasks
+
+    def _submitted(self, event: Submitted, now: float) -> None:
+        job = Job(event.task, event.sort, event.kind, event.urgent)
+        self._jobs[job.task] = job
+        self._place(job, now)
+
+    def _place(self, job: Job, now: float) -> None:
+        """Sends a task to a free worker, or lets it wait. Where one is free, nobody waits."""
+        worker = self._crew.free(job.kind)
+        if worker is None:
+            self._backlog.push(job)
+        else:
+            self._send(worker, job, now)
+
+    def _send(self, worker: Worker, job: Job, now: float) -> None:
+        if not worker.jobs:
+            worker.since = now
+        self._crew.give(worker, job)
+        self._out.append(Send(worker.number, job.task))
+
+    def _serve(self, worker: Worker, now: float) -> None:
+        """Sends a worker what it can have."""
+        assert worker.kind is not None
+        while self._crew.has_room(worker) and (job := self._backlog.pop(worker.kind)):
+            self._send(worker, job, now)
+
+    def _answered(self, event: Answered, now: float) -> None:
+        worker = self._crew.get(event.worker)
+        job = worker.jobs.get(event.task) if worker else None
+        if worker is not None and job is not None and worker.kind is not None:
+            if worker.current() is job:
+                self._speeds.add(worker.kind, job.sort, now - worker.since)
+                worker.since = now
+            worker.met.add(job.sort)
+            worker.node.is_well()
+            self._crew.take(worker, job)
+        self._end(event.task, Resolve(event.task, event.answer))
+        if worker is not None and worker.kind is not None:
+            self._serve(worker, now)
+
+    def _unsendable(self, event: Unsendable, now: float) -> None:
+        self._end(event.task, Fail(event.task, unsendable(event.reason)))
+        worker = self._crew.get(event.worker)
+        if worker is not None and (job := worker.jobs.get(event.task)):
+            self._crew.take(worker, job)
+            self._serve(worker, now)
+
+    def _withdrawn(self, event: Withdrawn) -> None:
+        job = self._jobs.pop(event.task, None)
+        if job is not None:
+            job.done = True
+
+    def _end(self, task: int, how: Resolve | Fail) -> None:
+        """A task ends, once: a second answer is as good as the first, and not needed."""
+        job = self._jobs.pop(task, None)
+        if job is not None:
+            job.done = True
+            self._out.append(how)
+
+    # Workers
+
+    def _ready(self, event: Ready, now: float) -> None:
+        worker = self._crew.get(event.worker)
+        if worker is None or worker.kind is not None:
+            return
+        differing = event.differences(self._versions)
+        if differing:
+            self._forget(worker)
+            self._failed_starts += 1
+            trouble = f"{event.host} has {', '.join(differing)}"
+            self._nodes.refuse(worker.node, now, trouble)
+            self._despair()
+            return
+        worker.node.kind, worker.node.trouble, worker.node.refused = event.kind, "", False
+        self._failed_starts = 0
+        self._crew.welcome(worker, event.kind)
+        self._choose_kind()
+        self._serve(worker, now)
+
+    def _forget(self, worker: Worker) -> None:
+        self._crew.remove(worker)
+        self._out.append(Stop(worker.number))
+
+    def _choose_kind(self) -> None:
+        up = self._crew.up
+        self.kind = max(up, key=lambda kind: up[kind], default=self.kind)
+
+    def _lose(self, worker: Worker, reason: str, now: float) -> None:
+        """A worker is gone: its tasks go to others, its node is left alone for a moment."""
+        self._forget(worker)
+        self._nodes.failed(worker.node, worker.since, now, reason)
+        if worker.kind is None:
+            self._failed_starts += 1
+            self._despair()
+            return
+        self._choose_kind()
+        blamed = worker.current()
+        for job in worker.jobs.values():
+            if job.done:
+                continue
+            job.lost += job is blamed
+            if job.lost < self._policy.losses:
+                self._place(job, now)
+                continue
+            self._end(job.task, Fail(job.task, poisonous(job.lost, reason)))
+
+    def _room(self, event: Room, now: float) -> None:
+        gone = self._nodes.update(event.nodes)
+        for worker in [worker for worker in self._crew if worker.node.name in gone]:
+            if worker.kind is None:  # not a failure to start
+                self._forget(worker)
+            else:
+                self._lose(worker, "its host has left the cluster", now)
+        self._staff(now)
+
+    def _staff(self, now: float) -> None:
+        """Starts workers where there is room."""
+        while (node := self._vacancy(now)) is not None:
+            worker = Worker(next(self._numbers), node, now)
+            self._crew.begin(worker)
+            self._out.append(Start(worker.number, node.name))
+
+    def _vacancy(self, now: float) -> Node | None:
+        """The node for the next worker, if there is to be one."""
+        if self._most is None:
+            return self._nodes.best(None, now)
+        for kind in [self.kind or None, *self._backlog.kinds()]:
+            if self._crew.count(kind) < self._most and (node := self._nodes.best(kind, now)):
+                return node
+        return None
+
+    # Time
+
+    def _tick(self, now: float) -> None:
+        for worker in self._crew:
+            limit = self._limit(worker)
+            if limit is not None and now - worker.since > limit:
+                verb = "did not come up" if worker.kind is None else "gave no answer"
+                self._lose(worker, f"a worker {verb} in {now - worker.since:.0f} s", now)
+        self._staff(now)
+        self._miss(now)
+
+    def _limit(self, worker: Worker) -> float | None:
+        """The seconds that a worker has for what it is doing; None if it is idle."""
+        if worker.kind is None:
+            return self._policy.start
+        job = worker.current()
+        if job is None:
+            return None
+        return self._speeds.limit(worker.kind, job.sort, job.sort not in worker.met, job.lost)
+
+    def _miss(self, now: float) -> None:
+        """Fails tasks that wait for a kind which nobody has had for long."""
+        up = self._crew.up
+        waited: set[str | None] = {kind for kind in self._backlog.kinds() if kind is not None}
+        missed = waited - up.keys() if up else waited | {None}
+        for kind in self._absences.expired(missed, self._crew.may_come, now):
+            self._fail_waiting(kind)
+
+    def _fail_waiting(self, kind: str | None) -> None:
+        """Those that wait for `kind` get an error; so does the pool, if it is any kind at all."""
+        error = missing(kind, self._policy.patience, self._crew.up, self.troubles())
+        for job in self._backlog.clear(kind):
+            self._end(job.task, Fail(job.task, error))
+        if kind is None:
+            self._out.append(GiveUp(error))
+
+    def _despair(self) -> None:
+        """Tells those who wait, if nobody is up or coming, and starts fail again and again."""
+        if self._crew.up or self._crew.starting:
+            return
+        if self._failed_starts < self._policy.failed_starts and not self._nodes.all_refused():
+            return
+        error = cannot_start(self.troubles())
+        for kind in self._backlog.kinds():
+            for job in self._backlog.clear(kind):
+                self._end(job.task, Fail(job.task, error))
+        self._out.append(GiveUp(error))

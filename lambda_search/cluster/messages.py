@@ -1,0 +1,162 @@
+"""What the dispatcher is told and what it orders: plain values, for any history to be tested.
+
+Workers and tasks are numbers here. What a task does, what it answered and which actor a worker is
+are known to the pool alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lambda_search.errors import LambdaSearchError
+
+__all__ = [
+    "Answered",
+    "Event",
+    "Fail",
+    "GiveUp",
+    "Instruction",
+    "Lost",
+    "Ready",
+    "Resolve",
+    "Room",
+    "Send",
+    "Start",
+    "Stop",
+    "Submitted",
+    "Tick",
+    "Unsendable",
+    "Withdrawn",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A task is to be done.
+
+    Arguments:
+        task: a number that no task had before.
+        sort: tasks of one sort take about as long on one kind of device.
+        kind: the device kind that it needs; any unless given.
+        urgent: whether it goes before those that are not.
+    """
+
+    task: int
+    sort: str
+    kind: str | None = None
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many workers each node has room for, those that are there included."""
+
+    nodes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker came up on a device of `kind`, with these versions of the libraries."""
+
+    worker: int
+    kind: str
+    host: str
+    versions: Mapping[str, str]
+
+    def differences(self, here: Mapping[str, str]) -> list[str]:
+        """The libraries that the driver has too, in another version."""
+        return [
+            f"{name} {there} (here {here[name]})"
+            for name, there in self.versions.items()
+            if here.get(name, there) != there
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker ended, or could not start."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A worker did a task; `answer` is its value or its own error, and only passed on."""
+
+    worker: int
+    task: int
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unsendable:
+    """A task cannot travel to the worker that it was to be sent to."""
+
+    worker: int
+    task: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Nobody waits for a task any more; if a worker is at it, its answer is not needed."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Without ticks nothing is started, and nothing found to be late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a worker on a node; `worker` is a new number."""
+
+    worker: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End a worker, if it has not ended by itself, and forget it."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a task to a worker, behind those that it has."""
+
+    worker: int
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """A task is done, with this answer."""
+
+    task: int
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """A task ends with an error."""
+
+    task: int
+    error: LambdaSearchError
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Nobody is up and nobody comes: who waits for the workers themselves gets this error."""
+
+    error: LambdaSearchError
+
+
+Event = Submitted | Room | Ready | Lost | Answered | Unsendable | Withdrawn | Tick
+Instruction = Start | Stop | Send | Resolve | Fail | GiveUp

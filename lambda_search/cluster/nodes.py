@@ -1,0 +1,105 @@
+"""The nodes of the cluster: where the next worker is started, and where none is for a while.
+
+A node that failed is left alone for a pause that doubles each time, and is then tried with one
+worker. A node knows its kind of device from the first worker that came up there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lambda_search.cluster.policy import Policy
+
+__all__ = ["Node", "Nodes"]
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One host.
+
+    Arguments:
+        name: the cluster's.
+        room: how many workers it can have.
+        workers, starting: how many it has, and how many of those are not up yet.
+        kind: of its devices; None as long as nobody came up.
+        failures: in a row.
+        not_before: when it may be tried again.
+        trouble: what was wrong last; "" if all is well.
+        refused: whether its libraries differ from the driver's.
+    """
+
+    name: str
+    room: int
+    workers: int = 0
+    starting: int = 0
+    kind: str | None = None
+    failures: int = 0
+    not_before: float = 0.0
+    trouble: str = ""
+    refused: bool = False
+
+    def is_open(self, now: float) -> bool:
+        """Whether a worker may be started here."""
+        probing = self.failures > 0 and self.starting > 0
+        return self.workers < self.room and now >= self.not_before and not probing
+
+    def may_have(self, kind: str | None) -> bool:
+        """Whether a worker here could be of `kind`, as far as is known."""
+        return kind is None or self.kind in (None, kind)
+
+    def is_well(self) -> None:
+        """Forgets failures: a worker here has proved itself."""
+        self.failures, self.trouble, self.refused = 0, "", False
+
+
+class Nodes:
+    """All nodes that the cluster has now."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._nodes: dict[str, Node] = {}
+
+    def update(self, room: Mapping[str, int]) -> Collection[str]:
+        """Takes over what the cluster says of its nodes; the names of those that are gone."""
+        gone = self._nodes.keys() - room.keys()
+        for name in gone:
+            del self._nodes[name]
+        for name, workers in room.items():
+            self._nodes.setdefault(name, Node(name, workers)).room = workers
+        return gone
+
+    def best(self, kind: str | None, now: float) -> Node | None:
+        """The node for a worker of `kind`: one known to have it rather than not, the emptiest."""
+        return max(
+            (node for node in self._nodes.values() if node.is_open(now) and node.may_have(kind)),
+            key=lambda node: (
+                node.kind is not None and node.kind == kind,
+                node.room - node.workers,
+            ),
+            default=None,
+        )
+
+    def failed(self, node: Node, begun: float, now: float, trouble: str) -> None:
+        """Leaves a node alone for a while; workers that were begun together fail as one."""
+        if begun >= node.not_before:
+            node.failures += 1
+            node.not_before = now + self._policy.pause(node.failures)
+        node.trouble = trouble
+
+    def refuse(self, node: Node, now: float, trouble: str) -> None:
+        """Leaves a node alone for as long as any is: its libraries differ from the driver's."""
+        node.failures += 1
+        node.not_before = now + self._policy.longest_backoff
+        node.trouble, node.refused = trouble, True
+
+    def all_refused(self) -> bool:
+        """Whether there are nodes, and all with room have other libraries than the driver."""
+        with_room = [node for node in self._nodes.values() if node.room]
+        return bool(with_room) and all(node.refused for node in with_room)
+
+    def troubles(self) -> Iterable[str]:
+        """What is wrong with those that are left alone, each thing once."""
+        return dict.fromkeys(node.trouble for node in self._nodes.values() if node.trouble)

@@ -1,0 +1,249 @@
+"""Launching: studies are submitted, and driven here until they are done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambda_search.cluster.pool import RayPool
+from lambda_search.drive import Watcher
+from lambda_search.drive import drive
+from lambda_search.errors import LambdaSearchError
+from lambda_search.events import Listener
+from lambda_search.models.base import Model
+from lambda_search.paths import home
+from lambda_search.records import Driven
+from lambda_search.records import Row
+from lambda_search.records import Study
+from lambda_search.search.missing import model_of
+from lambda_search.search.plan import Plan
+from lambda_search.search.plan import resolve
+from lambda_search.spec import ModelSpec
+from lambda_search.spec import Written
+from lambda_search.spec import located
+from lambda_search.store.store import PATIENCE_SECONDS
+from lambda_search.store.store import Store
+from lambda_search.studies import Named
+from lambda_search.studies import held
+from lambda_search.studies import submit_written
+from lambda_search.studies import written
+from lambda_search.work.pool import Pool
+
+__all__ = [
+    "Launch",
+    "check_disk",
+    "launch",
+    "plans_of",
+    "prepare",
+    "run_studies",
+    "worker_pool",
+]
+
+
+def launch(
+    studies: Named,
+    *,
+    store: str | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    gpus: float | None = None,
+    watch: Watcher | None = None,
+) -> list[Row]:
+    """Runs studies to their rows; what an earlier launch computed is used.
+
+    Arguments:
+        studies: a study, several, or the path of a study file or a folder of them.
+        store: URL of the store; the default store unless given.
+        workers: how many; all that the cluster has room for unless given.
+        ray_address: of a running Ray cluster; a private one on this machine unless given.
+        gpus: GPUs for each worker, fractions allowed, 0 for the CPU.
+        watch: is called several times a second with all progress.
+
+    Returns:
+        One row per study, in order.
+
+    Raises:
+        UsageError: for anything that is wrong with the studies, before anything is computed.
+        LambdaSearchError: if a study fails or is driven elsewhere; the others are finished first.
+        Interrupted: on Ctrl-C; the same call goes on where it stopped.
+    """
+    opened = Store(store, PATIENCE_SECONDS)
+    try:
+        prepared = prepare(written(studies), opened)
+        if prepared.waiting:
+            with worker_pool(workers, ray_address, gpus) as pool:
+                return prepared.rows_of(prepared.run(opened, pool, watch))
+        return prepared.rows_of(Driven())
+    finally:
+        opened.close()
+
+
+def run_studies(
+    plans: Sequence[Plan], store: Store, pool: Pool, watch: Watcher | None = None
+) -> list[Row]:
+    """Runs plans on `pool`; returns and raises as `launch`."""
+    several = [Written(plan.spec, Path.cwd()) for plan in plans]
+    prepared = _prepared(several, plans, store, held([plan.spec.name for plan in plans], store))
+    return prepared.rows_of(prepared.run(store, pool, watch))
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Studies that are about to be run.
+
+    Arguments:
+        names: of all of them, in order.
+        waiting: what is to be run.
+        plans: of these, by name.
+        finished: rows of those that are done already, by name.
+        elsewhere: who drives others.
+    """
+
+    names: Sequence[str]
+    waiting: Sequence[Written]
+    plans: Mapping[str, Plan]
+    finished: Mapping[str, Row]
+    elsewhere: Mapping[str, str]
+
+    def run(
+        self,
+        store: Store,
+        pool: Pool,
+        watch: Watcher | None = None,
+        listeners: Collection[Listener] = (),
+    ) -> Driven:
+        """Submits what is waiting and drives it until it is done.
+
+        Raises:
+            Interrupted: on Ctrl-C, with the leases given back.
+        """
+        submit_written(self.waiting, store)
+        return drive(
+            store,
+            pool,
+            names=self.plans,
+            plans=self.plans,
+            at_once=max(len(self.plans), 1),
+            leave="stopped",
+            watch=watch,
+            listeners=tuple(listeners),
+        )
+
+    def errors_of(self, driven: Driven) -> dict[str, Exception]:
+        """Why studies have no row, by name."""
+        return dict(driven.errors) | {
+            name: LambdaSearchError(
+                f"The study '{name}' is being driven by {driver}.",
+                f"Watch it with: lambda-search wait {name}",
+            )
+            for name, driver in self.elsewhere.items()
+        }
+
+    def rows_of(self, driven: Driven) -> list[Row]:
+        """One row per study, in order; raises the first error, with the others noted on it."""
+        errors = self.errors_of(driven)
+        if errors:
+            (_, first), *others = errors.items()
+            for name, other in others:
+                first.add_note(f"{name}: {other}")
+            raise first
+        rows = {**self.finished, **driven.rows}
+        return [rows[name] for name in self.names]
+
+
+def prepare(studies: Sequence[Written], store: Store) -> Launch:
+    """Looks at everything before anything is computed: what the store can tell comes first.
+
+    Raises:
+        UsageError: for anything that is wrong with the studies.
+        LambdaSearchError: if there is no room for their features.
+    """
+    elsewhere = held([one.spec.name for one in studies], store)
+    free = [one for one in studies if one.spec.name not in elsewhere]
+    plans = plans_of([located(one.spec, [one.base]) for one in free])
+    return _prepared(studies, plans, store, elsewhere)
+
+
+def _prepared(
+    studies: Sequence[Written], plans: Sequence[Plan], store: Store, elsewhere: Mapping[str, str]
+) -> Launch:
+    finished = {}
+    known = {study.name: study for study in store.studies() if study.state == "done"}
+    for plan in plans:
+        name = plan.spec.name
+        study = known.get(name)
+        if study is not None and _is_finished(study, plan):
+            finished[name] = store.rows(study.id)[-1]
+    waiting = {
+        plan.spec.name: plan
+        for plan in plans
+        if plan.spec.name not in finished and plan.spec.name not in elsewhere
+    }
+    check_disk(list(waiting.values()), home())
+    return Launch(
+        [one.spec.name for one in studies],
+        [one for one in studies if one.spec.name in waiting],
+        waiting,
+        finished,
+        elsewhere,
+    )
+
+
+def _is_finished(study: Study, plan: Plan) -> bool:
+    """Whether a study that is done has the row that `plan` would come to."""
+    if study.setting is None or study.setting.key != plan.setting.key:
+        return False
+    if study.decisive is None:  # of an older release
+        return study.spec == plan.spec.to_yaml()
+    return study.decisive == plan.decides()
+
+
+def plans_of(studies: Named) -> list[Plan]:
+    """Reads and resolves studies; nothing is computed. What several in a row share is read once.
+
+    Raises:
+        UsageError: for anything that is wrong with them or missing.
+    """
+    plans: list[Plan] = []
+    known: tuple[ModelSpec, Model] | None = None
+    for spec in (located(one.spec, [one.base]) for one in written(studies)):
+        named = spec.model.model_copy(update={"name": None, "dataset": None})
+        if known is None or known[0] != named:
+            known = named, model_of(named)
+        plans.append(resolve(spec, known[1]))
+    return plans
+
+
+@contextmanager
+def worker_pool(workers: int | None, address: str | None, gpus: float | None) -> Iterator[RayPool]:
+    """A pool on Ray that is closed whatever happens."""
+    pool = RayPool(workers, address, gpus)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def check_disk(plans: Sequence[Plan], folder: Path) -> None:
+    """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
+    needed = sum(plan.most_feature_bytes() for plan in plans) + 64 * 2**20
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise LambdaSearchError(
+            f"The data folder {folder} cannot be used: {error.strerror}.",
+            "Choose another place with LAMBDA_SEARCH_HOME.",
+        ) from error
+    if free < needed:
+        raise LambdaSearchError(
+            f"The studies need {needed / 2**20:,.0f} MB in {folder}, and {free / 2**20:,.0f} MB "
+            "are free.",
+            "Free some space, or move the data folder with LAMBDA_SEARCH_HOME.",
+        )

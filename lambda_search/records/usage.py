@@ -1,0 +1,37 @@
+"""The Python lines that sample with a row: exactly what it measured."""
+
+from __future__ import annotations
+
+from lambda_search.records.rows import Row
+
+__all__ = ["loading_line", "sampling_line"]
+
+
+def loading_line(row: Row) -> str:
+    """The line that loads the row's model; of a published row, a place holder for its file."""
+    told = row.provenance
+    checkpoint = told.checkpoint or "CHECKPOINT"
+    config = "" if told.config is None else f", {told.config!r}"
+    return f"model = ls.load_model({row.setting.framework!r}, {checkpoint!r}{config})"
+
+
+def sampling_line(row: Row) -> str:
+    """The line that samples with the row's λ as its images were sampled.
+
+    What is at its default is left out. With the row's seed and first index as `seed=` and
+    `indices=`, it gives the very images that were measured.
+    """
+    sampling, schedule = row.setting.sampling, row.schedule
+    words = [
+        f"{sampling.sampler!r}",
+        f"{sampling.steps}",
+        f"ls.LambdaSchedule({schedule.b!r}, {schedule.k!r})",
+    ]
+    if sampling.guidance is not None:
+        words.append(f"guidance={sampling.guidance!r}")
+    if sampling.site != "full":
+        words.append(f"site={sampling.site!r}")
+    options = sampling.options.model_dump(exclude_defaults=True)
+    if options:
+        words.append(f"options={options!r}")
+    return f"images = ls.sample(model, {', '.join(words)})"

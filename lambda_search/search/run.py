@@ -1,0 +1,205 @@
+"""One driver's go at one study: its thread, from the claim to the row or the reason why not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Literal
+from typing import TypeAlias
+
+from lambda_search.errors import Interrupted
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import MissingFile
+from lambda_search.events import Events
+from lambda_search.events import Listener
+from lambda_search.models.checkpoints import locate
+from lambda_search.paths import home
+from lambda_search.paths import studies_folder
+from lambda_search.records import Row
+from lambda_search.search.driver import Driver
+from lambda_search.search.plan import Plan
+from lambda_search.search.plan import resolve
+from lambda_search.search.progress import Tracker
+from lambda_search.spec import StudySpec
+from lambda_search.spec import located
+from lambda_search.spec import parse_specs
+from lambda_search.spec import unpacked
+from lambda_search.store.leases import LeaseLost
+from lambda_search.store.leases import this_driver
+from lambda_search.store.queue import Claim
+from lambda_search.store.queue import Queue
+from lambda_search.store.settings import Origins
+from lambda_search.store.store import Store
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.halting import Halt
+from lambda_search.work.shards import Shards
+
+__all__ = ["Run", "Shared"]
+
+Outcome: TypeAlias = Literal["stopped", "failed", "unable"]
+
+
+@dataclass
+class Shared:
+    """What all studies of a driver share.
+
+    Arguments:
+        store: the record.
+        shards: features that are known or under way.
+        folders: where the files that studies name are looked up.
+        plans: of studies that are resolved already, by name.
+    """
+
+    store: Store
+    shards: Shards
+    folders: Sequence[Path]
+    plans: Mapping[str, Plan]
+    _loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def plan(self, claim: Claim) -> Plan:
+        """The plan of a study that was taken; models are read one at a time.
+
+        Raises:
+            UsageError: for anything that is wrong with it; MissingFile for what is not here.
+        """
+        known = self.plans.get(claim.study.name)
+        if known is not None:
+            return known
+        [spec] = parse_specs(claim.study.spec, f"the study '{claim.study.name}'")
+        with self._loading:
+            return resolve(self._located(spec, claim))
+
+    def _located(self, spec: StudySpec, claim: Claim) -> StudySpec:
+        files = unpacked(claim.files, studies_folder())
+        base = [Path(claim.study.base)] if claim.study.base else []
+        return located(spec, [*self.folders, *base, Path.cwd()], files)
+
+
+class Run:
+    """A study that this driver has taken.
+
+    Arguments:
+        claim: what was taken.
+        shared: what all studies of the driver share.
+        listeners: are told what happens.
+
+    `row`, `error` and `lacks` say how it ended: one of them is set then, unless it was given up.
+    """
+
+    def __init__(self, claim: Claim, shared: Shared, listeners: Sequence[Listener]) -> None:
+        self.study, self.lease, self.name = claim.study, claim.lease, claim.study.name
+        self.row: Row | None = None
+        self.error: Exception | None = None
+        self.lacks = ""
+        self.tracker = Tracker(self.name)
+        self._claim = claim
+        self._shared = shared
+        self._queue = Queue(shared.store)
+        self._events = Events(self.name, listeners)
+        self._halt = Halt()
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its thread is at work."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begins the work."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Waits for its end, that long at most."""
+        self._thread.join(seconds)
+
+    def halt(self, error: Exception) -> None:
+        """Ends its work at once, with `error` as the reason."""
+        self._halt.halt(error)
+
+    def give_up(self, state: str) -> None:
+        """Leaves it in `state`, to be gone on with; nothing if it has ended."""
+        with suppress(LambdaSearchError):
+            self._queue.end(self.lease, state, "stopped", "interrupted")
+
+    def _run(self) -> None:
+        try:
+            self.row = self._drive()
+        except MissingFile as error:  # another driver may have it
+            self.lacks = error.cause
+            self._end("queued", "unable", f"{this_driver()} lacks something: {error.cause}")
+        except LeaseLost as error:
+            self.error = error
+            self.tracker.stage = "failed"
+        except Interrupted as error:
+            self.error = error
+            self._end("stopped", "stopped", error.cause)
+        except Exception as error:
+            self.error = _own(error)
+            self._end("failed", "failed", str(self.error))
+        else:
+            self.tracker.stage = "done"
+            self._events.say("done", self.row.verdict)
+
+    def _drive(self) -> Row:
+        self._events.say("began", f"taken by {this_driver()}")
+        plan = self._shared.plan(self._claim)
+        self.tracker.expect(plan.spec.search.trials, plan.most_images())
+        begun, kinds = self.study.identity, self._shared.shards.pool.kinds()
+        evaluator = Evaluator(
+            plan.recipe,
+            self._shared.shards,
+            self.tracker.meter,
+            self._halt,
+            begun.device if begun is not None and begun.device in kinds else None,
+        )
+        study = self._queue.bind(
+            self.lease, plan.setting, plan.space.steps, evaluator.identity, _origins(plan)
+        )
+        rows = self._shared.store.rows(study.id)
+        if rows and study.decisive == plan.decides():
+            self._queue.end(self.lease, "done", "done", "nothing that decides numbers has changed")
+            return rows[-1]
+        driver = Driver(
+            plan,
+            study,
+            self.lease,
+            self._shared.store,
+            evaluator,
+            self.tracker,
+            self._events,
+        )
+        return driver.run()
+
+    def _end(self, state: str, outcome: Outcome, message: str) -> None:
+        self.tracker.stage = "stopped" if outcome == "stopped" else "failed"
+        with suppress(LambdaSearchError):
+            if self._queue.end(self.lease, state, outcome, message):
+                self._events.say(
+                    "warning" if outcome == "unable" else outcome, message.splitlines()[0]
+                )
+
+
+def _origins(plan: Plan) -> Origins:
+    """Where a plan's model came from, as far as its file says it."""
+    told = plan.spec.model
+    local = locate(told.checkpoint) is not None
+    return Origins(
+        dataset=told.dataset,
+        hub=None if local else told.checkpoint,
+        file=Path(told.checkpoint).name if local else None,
+    )
+
+
+def _own(error: Exception) -> Exception:
+    """Errors of the machine in words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return LambdaSearchError(
+            f"{error.strerror}: {error.filename or home()}.",
+            "Mend it and launch again; nothing that was stored is lost.",
+        )
+    return error

@@ -1,0 +1,81 @@
+"""A worker without torch, which starts in a second, and tasks for it. Imports nothing heavy."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+VERSIONS = {"torch": "2.9.1"}
+
+
+def light_worker(folder):
+    """A class for actors that do as files in `folder` say: `fail`, `kind`, `torch`."""
+
+    class Worker:
+        def __init__(self):
+            if (folder / "fail").exists():
+                (folder / f"failed-{os.getpid()}").touch()
+                raise RuntimeError("CUDA driver version is insufficient")
+
+        def ready(self):
+            return self.says("kind", "A100"), "host-7", {"torch": self.says("torch", "2.9.1")}
+
+        def says(self, name, otherwise):
+            path = folder / name
+            return path.read_text() if path.exists() else otherwise
+
+        def run(self, task):
+            return task.run(None), 0.25
+
+    return Worker
+
+
+@dataclass(frozen=True)
+class Square:
+    value: int
+
+    def run(self, bench):
+        return self.value**2
+
+
+@dataclass(frozen=True)
+class Nap:
+    """Says who slept."""
+
+    seconds: float = 0.0
+
+    def run(self, bench):
+        time.sleep(self.seconds)
+        return os.getpid()
+
+
+@dataclass(frozen=True)
+class Die:
+    def run(self, bench):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Crash:
+    def run(self, bench):
+        raise ZeroDivisionError("by nothing")
+
+
+@dataclass(frozen=True)
+class Ones:
+    """An array of so many MB, inside a tuple as features are."""
+
+    megabytes: int
+
+    def run(self, bench):
+        import numpy as np
+
+        return (np.ones((self.megabytes, 2**18), np.float32),)
+
+
+class Unsendable:
+    def __reduce__(self):
+        raise ValueError("made of stone")
+
+    def run(self, bench):
+        return None

@@ -1,0 +1,411 @@
+"""The dispatcher by itself: random histories, and what it decides in the plain ones."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis.stateful import invariant
+from hypothesis.stateful import precondition
+from hypothesis.stateful import rule
+from hypothesis.stateful import run_state_machine_as_test
+
+from lambda_search.cluster.dispatch import Dispatcher
+from lambda_search.cluster.messages import Answered
+from lambda_search.cluster.messages import Fail
+from lambda_search.cluster.messages import GiveUp
+from lambda_search.cluster.messages import Lost
+from lambda_search.cluster.messages import Ready
+from lambda_search.cluster.messages import Resolve
+from lambda_search.cluster.messages import Room
+from lambda_search.cluster.messages import Send
+from lambda_search.cluster.messages import Start
+from lambda_search.cluster.messages import Stop
+from lambda_search.cluster.messages import Submitted
+from lambda_search.cluster.messages import Tick
+from lambda_search.cluster.messages import Unsendable
+from lambda_search.cluster.policy import Policy
+
+HERE = {"torch": "2.9.1", "numpy": "2.3"}
+KINDS = ("A100", "H100")
+
+
+class Cluster:
+    """Obeys a dispatcher, and checks each instruction against what is known to be so."""
+
+    def __init__(self, most=None, policy=None):
+        self.policy = policy or Policy()
+        self.dispatcher = Dispatcher(HERE, most, self.policy)
+        self.now = 0.0
+        self.tasks = {}  # number -> Submitted
+        self.ended = {}  # number -> Resolve or Fail
+        self.starting = {}  # worker -> node
+        self.up = {}  # worker -> kind
+        self.nodes = {}  # worker -> node
+        self.sent = {}  # worker -> tasks in order
+        self.gone = {}  # worker that was stopped -> what it had
+        self.starts = []
+        self.told = []
+
+    def tell(self, event):
+        instructions = self.dispatcher.handle(event, self.now)
+        for instruction in instructions:
+            self.obey(instruction)
+        return instructions
+
+    def obey(self, instruction):
+        match instruction:
+            case Start(worker, node):
+                assert worker not in self.nodes
+                self.starting[worker] = self.nodes[worker] = node
+                self.starts.append((self.now, node))
+                self.sent[worker] = []
+            case Stop(worker):
+                assert worker in self.starting or worker in self.up
+                self.starting.pop(worker, None)
+                self.up.pop(worker, None)
+                self.gone[worker] = self.sent.pop(worker)
+            case Send(worker, task):
+                assert task not in self.ended
+                assert self.tasks[task].kind in (None, self.up[worker])
+                assert not any(task in tasks for tasks in self.sent.values())
+                self.sent[worker].append(task)
+                assert len(self.sent[worker]) <= self.policy.ahead
+            case Resolve(task) | Fail(task):
+                assert task in self.tasks
+                assert task not in self.ended
+                if isinstance(instruction, Fail) and "is needed" in str(instruction.error):
+                    assert self.tasks[task].kind not in self.up.values()
+                    assert self.tasks[task].kind is not None or not self.up
+                self.ended[task] = instruction
+            case GiveUp(error):
+                assert not self.up
+                self.told.append(error)
+
+    def submit(self, kind=None, urgent=False, sort="shard"):
+        number = len(self.tasks)
+        self.tasks[number] = Submitted(number, sort, kind, urgent)
+        self.tell(self.tasks[number])
+        return number
+
+    def room(self, **nodes):
+        self.tell(Room(nodes))
+
+    def pass_time(self, seconds, step=1.0):
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + step)
+            self.tell(Tick())
+
+    def ready(self, worker, kind="A100", versions=HERE):
+        node = self.starting.get(worker)
+        if node is not None and all(
+            versions.get(name, there) == there for name, there in HERE.items()
+        ):
+            del self.starting[worker]
+            self.up[worker] = kind
+        self.tell(Ready(worker, kind, f"host-of-{node}", versions))
+
+    def answer(self, worker, task=None):
+        task = self.sent[worker][0] if task is None else task
+        if task in self.sent.get(worker, ()):
+            self.sent[worker].remove(task)
+        self.tell(Answered(worker, task, (worker, task)))
+
+    def all_up(self, kind="A100"):
+        for worker in list(self.starting):
+            self.ready(worker, kind)
+
+
+NODES = st.sampled_from(["n1", "n2", "n3"])
+ROOM = st.dictionaries(NODES, st.integers(0, 3))
+VERSIONS = st.sampled_from([HERE, HERE, HERE, {"torch": "2.9.1"}, {"torch": "2.8"}, {"jax": "1"}])
+
+
+class Histories(RuleBasedStateMachine):
+    """Anything may happen, at any time; `teardown` then lets the world be good, or empty."""
+
+    most = None
+
+    def __init__(self):
+        super().__init__()
+        self.cluster = Cluster(self.most)
+
+    @rule(
+        kind=st.sampled_from([None, *KINDS, "TPU"]),
+        urgent=st.booleans(),
+        sort=st.sampled_from("ab"),
+    )
+    def submit(self, kind, urgent, sort):
+        self.cluster.submit(kind, urgent, sort)
+
+    @rule(room=ROOM)
+    def room(self, room):
+        self.cluster.room(**room)
+
+    @rule(seconds=st.sampled_from([0.0, 0.3, 1.0, 7.0, 61.0, 200.0, 4000.0]))
+    def wait(self, seconds):
+        self.cluster.now += seconds
+        self.cluster.tell(Tick())
+
+    @precondition(lambda self: self.cluster.starting)
+    @rule(data=st.data(), kind=st.sampled_from(KINDS), versions=VERSIONS)
+    def ready(self, data, kind, versions):
+        self.cluster.ready(
+            data.draw(st.sampled_from(sorted(self.cluster.starting))), kind, versions
+        )
+
+    @precondition(lambda self: self.cluster.nodes)
+    @rule(data=st.data())
+    def lose(self, data):
+        worker = data.draw(st.sampled_from(sorted(self.cluster.nodes)))  # may be gone already
+        self.cluster.tell(Lost(worker, "killed"))
+
+    @precondition(lambda self: any(self.cluster.sent.values()))
+    @rule(data=st.data())
+    def answer(self, data):
+        busy = sorted(worker for worker, tasks in self.cluster.sent.items() if tasks)
+        worker = data.draw(st.sampled_from(busy))
+        self.cluster.answer(worker, data.draw(st.sampled_from(self.cluster.sent[worker])))
+
+    @precondition(lambda self: any(self.cluster.gone.values()))
+    @rule(data=st.data())
+    def answer_after_all(self, data):
+        late = sorted((worker, task) for worker, had in self.cluster.gone.items() for task in had)
+        self.cluster.tell(Answered(*data.draw(st.sampled_from(late)), "late"))
+
+    @precondition(lambda self: any(self.cluster.sent.values()))
+    @rule(data=st.data())
+    def cannot_travel(self, data):
+        busy = sorted(worker for worker, tasks in self.cluster.sent.items() if tasks)
+        worker = data.draw(st.sampled_from(busy))
+        task = self.cluster.sent[worker].pop()
+        self.cluster.tell(Unsendable(worker, task, "too large"))
+        assert task in self.cluster.ended
+
+    @invariant()
+    def nobody_waits_where_a_worker_is_free(self):
+        cluster = self.cluster
+        sent = {task for tasks in cluster.sent.values() for task in tasks}
+        waiting = cluster.tasks.keys() - cluster.ended.keys() - sent
+        free = {kind for worker, kind in cluster.up.items() if len(cluster.sent[worker]) < 2}
+        for task in waiting:
+            assert (
+                not free
+                if cluster.tasks[task].kind is None
+                else (cluster.tasks[task].kind not in free)
+            )
+
+    @invariant()
+    def starts_are_few(self):
+        rooms = Counter(self.cluster.nodes[worker] for worker in self.cluster.starting)
+        assert all(count <= 3 for count in rooms.values())
+        if self.most is not None:
+            assert len(self.cluster.starting) <= self.most * (len(KINDS) + 2)
+            for kind, count in Counter(self.cluster.up.values()).items():
+                assert count <= self.most * (len(KINDS) + 2), kind
+
+    @invariant()
+    def it_knows_who_is_there(self):
+        assert self.cluster.dispatcher.kinds() == dict(Counter(self.cluster.up.values()))
+        assert self.cluster.dispatcher.size == len(self.cluster.up) + len(self.cluster.starting)
+
+    def teardown(self):
+        self.it_ends_with_a_good_node()
+        self.cluster.submit("A100")
+        self.it_ends_without_any()
+
+    def it_ends_with_a_good_node(self):
+        """From now on n1 works as it should, the others are gone; each task takes a second."""
+        cluster = self.cluster
+        cluster.room()
+        cluster.room(n1=2)
+        self.work_until_all_has_ended()
+        fresh = [cluster.submit(kind) for kind in ("A100", None, "A100", None, "A100")]
+        self.work_until_all_has_ended()
+        assert all(isinstance(cluster.ended[task], Resolve) for task in fresh)
+
+    def work_until_all_has_ended(self):
+        cluster = self.cluster
+        for _ in range(80 + 2 * len(cluster.tasks)):
+            cluster.all_up("A100")
+            cluster.pass_time(1.0)
+            for worker in list(cluster.up):
+                if cluster.sent[worker]:
+                    cluster.answer(worker)
+            if cluster.ended.keys() == cluster.tasks.keys():
+                return
+        raise AssertionError("some tasks have not ended")
+
+    def it_ends_without_any(self):
+        """From now on nothing comes up and nobody answers: hung, pending, dead."""
+        cluster = self.cluster
+        cluster.room(n1=2, n2=1)
+        cluster.pass_time(8 * cluster.policy.unmeasured, step=20.0)
+        assert cluster.ended.keys() == cluster.tasks.keys()
+
+
+class CappedHistories(Histories):
+    most = 2
+
+
+@pytest.mark.parametrize("histories", [Histories, CappedHistories])
+def test_whatever_happens_each_task_ends_once(histories):
+    run_state_machine_as_test(
+        histories,
+        settings=settings(
+            max_examples=300,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def up(n=1, **others):
+    """A cluster with n workers up on n1, and nothing to do."""
+    cluster = Cluster(**others)
+    cluster.room(n1=n)
+    cluster.all_up()
+    return cluster
+
+
+def error_of(cluster, task):
+    return str(cluster.ended[task].error)
+
+
+def test_urgent_tasks_go_first_and_the_others_in_order():
+    cluster = up(policy=Policy(ahead=1))
+    for urgent in (False, False, True, False, True):
+        cluster.submit(urgent=urgent)
+    for _ in range(5):
+        cluster.answer(0)
+    assert list(cluster.ended) == [0, 2, 4, 1, 3]
+
+
+def test_only_the_task_that_ran_is_blamed_and_three_losses_are_poison():
+    cluster = up()
+    poison, bystander = cluster.submit(), cluster.submit()
+    for worker in range(3):
+        assert cluster.sent[worker] == [poison, bystander]
+        cluster.tell(Lost(worker, "killed"))
+        cluster.pass_time(5)
+        cluster.all_up()
+    assert "lost its worker 3 times: killed" in error_of(cluster, poison)
+    assert cluster.sent[3] == [bystander]
+
+
+def test_a_kind_that_nobody_has_holds_up_nobody_else_and_fails_in_time():
+    cluster = up()
+    other, mine = cluster.submit("H100"), cluster.submit("A100")
+    cluster.answer(0)
+    assert mine in cluster.ended and other not in cluster.ended
+    cluster.pass_time(62)
+    assert "A worker on H100 is needed" in error_of(cluster, other)
+    assert "there: 1 on A100" in error_of(cluster, other)
+
+
+def test_a_foreign_device_serves_its_kind_and_the_wanted_kind_is_tried_elsewhere():
+    cluster = Cluster(most=2)
+    cluster.room(n1=1, n2=1, n3=1)
+    cluster.ready(0, "A100")
+    cluster.ready(1, "H100")
+    cluster.pass_time(1)
+    assert cluster.nodes[2] == "n3"
+    cluster.ready(2, "A100")
+    assert cluster.dispatcher.kinds() == {"A100": 2, "H100": 1}
+    foreign = cluster.submit("H100")
+    cluster.answer(1)
+    assert isinstance(cluster.ended[foreign], Resolve)
+
+
+def test_a_late_worker_is_replaced_and_its_answer_counts_once():
+    cluster = up(2)
+    for _ in range(4):
+        cluster.submit()
+    for worker in (0, 1, 0, 1):
+        cluster.now += 2.0
+        cluster.answer(worker)
+    late = cluster.submit()
+    cluster.pass_time(59)
+    assert not cluster.gone
+    cluster.pass_time(2)
+    assert list(cluster.gone.values()) == [[late]]
+    (stopped,) = cluster.gone
+    other = 1 - stopped
+    assert cluster.sent[other] == [late]
+    cluster.tell(Answered(stopped, late, "first"))
+    cluster.answer(other, late)
+    assert cluster.ended[late] == Resolve(late, "first")
+
+
+def test_a_slow_sort_is_not_taken_for_stuck():
+    cluster = up()
+    for seconds in (1000.0, 900.0, 5000.0):
+        task = cluster.submit(sort="slow")
+        cluster.pass_time(seconds, step=10.0)
+        cluster.answer(0)
+        assert isinstance(cluster.ended[task], Resolve)
+    assert not cluster.gone
+
+
+def test_failing_starts_pause_longer_each_time_and_are_told():
+    cluster = Cluster()
+    cluster.room(n1=1)
+    task = cluster.submit()
+    for _ in range(600):
+        for worker in list(cluster.starting):
+            cluster.tell(Lost(worker, "no driver"))
+        cluster.pass_time(1)
+    pauses = [b - a for (a, _), (b, _) in zip(cluster.starts, cluster.starts[1:], strict=False)]
+    assert pauses[:6] == [1, 2, 4, 8, 16, 32] and set(pauses[6:]) == {60}
+    assert error_of(cluster, task).startswith("No worker can start: no driver.")
+    assert cluster.told
+
+
+def test_a_bad_node_does_not_hinder_a_good_one():
+    cluster = Cluster()
+    cluster.room(bad=2, good=1)
+    for worker, node in list(cluster.starting.items()):
+        if node == "bad":
+            cluster.tell(Lost(worker, "no driver"))
+        else:
+            cluster.ready(worker)
+    assert not cluster.told
+    cluster.pass_time(1)
+    assert list(cluster.starting.values()) == ["bad"]  # one tries for all
+
+
+def test_other_versions_are_refused_by_name_and_the_node_is_left_alone():
+    cluster = Cluster()
+    cluster.room(n1=1, n2=1)
+    task = cluster.submit()
+    cluster.ready(0, versions={"torch": "2.8", "jax": "1"})
+    assert cluster.dispatcher.troubles() == ["host-of-n1 has torch 2.8 (here 2.9.1)"]
+    assert not cluster.told
+    cluster.pass_time(59)
+    assert list(cluster.starting.values()) == ["n2"]
+    cluster.ready(1, versions={"numpy": "1.26"})
+    assert "host-of-n2 has numpy 1.26 (here 2.3)" in error_of(cluster, task)
+
+
+def test_nodes_join_and_leave():
+    cluster = up()
+    cluster.room(n1=1, n2=2)
+    assert sorted(cluster.starting.values()) == ["n2", "n2"]
+    cluster.all_up()
+    task = cluster.submit()
+    (worker,) = (worker for worker, tasks in cluster.sent.items() if tasks)
+    cluster.room(**{node: 2 for node in ("n1", "n2") if node != cluster.nodes[worker]})
+    assert worker in cluster.gone
+    cluster.answer(next(worker for worker, tasks in cluster.sent.items() if task in tasks))
+    assert isinstance(cluster.ended[task], Resolve)
+
+
+def test_without_any_room_it_is_said():
+    cluster = Cluster()
+    cluster.room()
+    cluster.pass_time(62)
+    assert "no worker at all" in str(cluster.told[0])

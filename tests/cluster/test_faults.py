@@ -1,0 +1,124 @@
+"""The pool on real Ray when hosts, devices and libraries are not as they should be."""
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from lambda_search.cluster.policy import Policy
+from lambda_search.cluster.pool import RayPool
+from lambda_search.errors import LambdaSearchError
+from tests.cluster.light import Die
+from tests.cluster.light import Nap
+from tests.cluster.light import Ones
+from tests.cluster.light import Square
+from tests.cluster.light import Unsendable
+
+
+@contextmanager
+def pool_of(workers, **policy):
+    pool = RayPool(workers=workers, policy=Policy(**policy))
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def until(condition, seconds=90):
+    """Waits for what the pool does on a thread of its own."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_the_last_worker_of_a_kind_goes_and_another_kind_comes(flags):
+    with pool_of(1, losses=1, patience=20.0) as pool:
+        assert pool.kinds() == {"A100": 1}
+        (flags / "kind").write_text("H100")
+        with pytest.raises(LambdaSearchError, match="lost its worker"):
+            pool.submit(Die()).result(60)
+        waits = pool.submit(Square(2), kind="A100")
+        assert pool.submit(Square(3), kind="H100").result(60) == 9
+        with pytest.raises(LambdaSearchError, match=r"A100 is needed.*there: 1 on H100"):
+            waits.result(60)
+        assert (pool.kinds(), pool.device_kind) == ({"H100": 1}, "H100")
+        (flags / "kind").write_text("A100")
+        with pytest.raises(LambdaSearchError, match="lost its worker"):
+            pool.submit(Die()).result(60)
+        assert pool.submit(Square(4), kind="A100").result(60) == 16
+
+
+def test_a_worker_that_hangs_is_replaced(flags):
+    with pool_of(2, shortest=2.0, loading=0.0, slack=4.0) as pool:
+        until(lambda: pool.kinds() == {"A100": 2})
+        pids = {future.result(60) for future in [pool.submit(Nap(0.1)) for _ in range(12)]}
+        stopped = pids.pop()
+        os.kill(stopped, signal.SIGSTOP)
+        answers = {future.result(60) for future in [pool.submit(Nap(0.1)) for _ in range(12)]}
+        assert stopped not in answers
+        until(lambda: pool.kinds() == {"A100": 2})
+
+
+def test_kept_answers_do_not_fill_the_object_store(flags):
+    with pool_of(2) as pool:
+        futures = [pool.submit(Ones(5)) for _ in range(40)]
+        kept = [future.result(120)[0] for future in futures]  # 200 MB through a store of 80 MB
+        assert all(array.nbytes == 5 * 2**20 for array in kept)
+        assert all(array.flags.owndata for array in kept)  # a view would hold its place there
+
+
+def test_starts_that_fail_are_few_and_the_others_go_on(flags):
+    with pool_of(2) as pool:
+        until(lambda: pool.kinds() == {"A100": 2})
+        (flags / "fail").touch()
+        with pytest.raises(
+            LambdaSearchError, match=r"lost its worker 3 times|No worker can start"
+        ):
+            pool.submit(Die()).result(60)
+        time.sleep(6)
+        assert 1 <= len(list(flags.glob("failed-*"))) <= 8  # without pauses: hundreds
+        (flags / "fail").unlink()
+        assert pool.submit(Square(5)).result(90) == 25
+
+
+def test_workers_that_cannot_start_are_said_with_their_reason(flags):
+    (flags / "fail").touch()
+    with pytest.raises(
+        LambdaSearchError, match=r"No worker can start.*CUDA driver version is ins"
+    ):
+        RayPool(workers=2)
+
+
+def test_other_libraries_are_refused_by_name(flags):
+    (flags / "torch").write_text("1.13")
+    with pytest.raises(LambdaSearchError, match=r"host-7 has torch 1\.13 \(here 2\.9\.1\)"):
+        RayPool(workers=2)
+    (flags / "torch").write_text("2.9.1")
+    with pool_of(2, losses=1) as pool:
+        until(lambda: pool.kinds() == {"A100": 2})
+        (flags / "torch").write_text("1.13")
+        with pytest.raises(LambdaSearchError, match="lost its worker"):
+            pool.submit(Die()).result(60)
+        until(lambda: pool.troubles() == ["host-7 has torch 1.13 (here 2.9.1)"])
+        assert pool.submit(Square(6)).result(60) == 36
+        assert pool.kinds() == {"A100": 1}
+
+
+def test_what_cannot_travel_fails_alone(flags):
+    with pool_of(1) as pool:
+        bad, good = pool.submit(Unsendable()), pool.submit(Square(7))
+        with pytest.raises(LambdaSearchError, match="A task cannot be sent: made of stone"):
+            bad.result(60)
+        assert good.result(60) == 49
+        assert pool.busy_seconds == 0.25
+
+
+def test_a_slow_callback_holds_up_nobody(flags):
+    with pool_of(1) as pool:
+        first, second = pool.submit(Square(1)), pool.submit(Square(2))
+        first.add_done_callback(lambda done: time.sleep(3))
+        assert second.result(60) == 4
+        until(lambda: pool.busy_seconds == 0.5, 1)

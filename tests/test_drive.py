@@ -1,0 +1,256 @@
+"""Driving the queue: files that travel, what is missing here, stops, takeovers, other drivers."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import lambda_search.drive as driving
+from lambda_search import studies
+from lambda_search.drive import drive
+from lambda_search.errors import Interrupted
+from lambda_search.errors import LambdaSearchError
+from lambda_search.launching import launch
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
+from lambda_search.spec import parse_specs
+from lambda_search.store import leases
+from lambda_search.store.queue import Queue
+from lambda_search.store.store import Store
+from lambda_search.work.pool import SerialPool
+from lambda_search.work.tasks import SampleShard
+from tests.search.running import record
+
+
+@pytest.fixture
+def store():
+    opened = Store()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def short(study_text):
+    """A study that runs in a second or two."""
+    return study_text.replace("trials: 7", "trials: 4").replace("samples: 80", "samples: 32")
+
+
+class Slow(SerialPool):
+    """Takes a while for each shard, so that something can happen in between."""
+
+    def __init__(self, seconds=0.2):
+        super().__init__()
+        self.seconds, self.shards = seconds, 0
+
+    def submit(self, task, *arguments, **options):
+        if isinstance(task, SampleShard):
+            self.shards += 1
+            time.sleep(self.seconds)
+        return super().submit(task, *arguments, **options)
+
+
+def queue_file(tmp_path, text, name="study.yaml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_a_queued_study_ends_in_the_row_of_a_launch(store, short, tmp_path):
+    studies.submit(queue_file(tmp_path, short), store)
+    driven = drive(store, SerialPool())
+    other = Store(f"{tmp_path}/other.db")
+    run_studies(plans_of(parse_specs(short)), other, SerialPool())
+    assert record(store) == record(other)
+    assert driven.rows["tiny"].id == other.rows(other.study("tiny").id)[0].id
+    assert drive(store, SerialPool()).rows == {}, "the queue is empty"
+
+
+def test_several_studies_run_on_one_pool(store, short, tmp_path):
+    for number in range(3):
+        path = queue_file(tmp_path, short.replace("name: tiny", f"name: tiny-{number}"))
+        studies.submit(path, store)
+    driven = drive(store, SerialPool(), at_once=2)
+    assert sorted(driven.rows) == ["tiny-0", "tiny-1", "tiny-2"]
+    assert len({row.fid for row in driven.rows.values()}) == 1
+    assert all(study.state == "done" for study in store.studies())
+
+
+def test_relative_names_are_looked_up_where_it_is_driven(store, short, tiny_pipeline, tmp_path):
+    document = yaml.safe_load(short)
+    document["model"]["checkpoint"] = "pipelines/tiny"
+    folder = tmp_path / "submitting"
+    folder.mkdir()
+    studies.submit(queue_file(folder, yaml.safe_dump(document)), store)
+    driven = drive(store, SerialPool())
+    assert "pipelines/tiny" in driven.unable["tiny"]
+    waiting = store.study("tiny")
+    assert waiting.state == "queued" and "pipelines/tiny" in waiting.message
+    assert [one.outcome for one in waiting.attempts] == ["unable"]
+    models = tmp_path / "models"
+    shutil.copytree(tiny_pipeline, models / "pipelines" / "tiny")
+    driven = drive(store, SerialPool(), folders=[models])
+    assert driven.rows["tiny"].setting.model == "tiny" and driven.unable == {}
+
+
+def test_config_and_prompt_files_travel_with_the_study(store, tmp_path):
+    from lambda_search.spec import located
+    from lambda_search.spec import unpacked
+
+    folder = tmp_path / "submitting"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "model.yaml").write_text("prompts: prompts.txt\nvae: vaes/one\n")
+    (folder / "configs" / "prompts.txt").write_text("a cat\n")
+    text = (
+        "name: s\nmodel: {framework: diffusers, checkpoint: x/y, config: configs/model.yaml}\n"
+        "sampler: {name: ddim, steps: 4}\nmetric: {extractor: bundled, reference: r.npz}\n"
+    )
+    studies.submit(queue_file(folder, text), store)
+    shutil.rmtree(folder)
+    claim = Queue(store).claim()
+    assert claim.files["configs/model.yaml"].startswith(b"prompts:")
+    here = tmp_path / "driving"
+    (here / "vaes" / "one").mkdir(parents=True)
+    [spec] = parse_specs(claim.study.spec)
+    found = located(spec, [here], unpacked(claim.files, tmp_path / "unpacked"))
+    assert Path(found.model.config["prompts"]).read_text() == "a cat\n"
+    assert found.model.config["vae"] == str(here / "vaes" / "one")
+    claim.lease.forget()
+
+
+def test_what_fails_is_queued_again_with_its_reason_kept(store, short, monkeypatch):
+    class Broken(SerialPool):
+        def submit(self, task, *arguments, **options):
+            if isinstance(task, SampleShard):
+                raise LambdaSearchError("The GPU fell off the bus.", "Put it back.")
+            return super().submit(task, *arguments, **options)
+
+    [spec] = parse_specs(short)
+    studies.submit(spec, store)
+    driven = drive(store, Broken())
+    assert "fell off the bus" in str(driven.errors["tiny"])
+    assert store.study("tiny").state == "failed"
+    assert drive(store, SerialPool()).rows == {}, "it is not tried again by itself"
+    studies.resume("tiny", store)
+    assert "tiny" in drive(store, SerialPool()).rows
+    attempts = store.study("tiny").attempts
+    assert [one.outcome for one in attempts] == ["failed", "done"]
+    assert "fell off the bus" in attempts[0].reason
+
+
+def test_a_stop_is_heeded_and_the_study_goes_on_later(store, short, monkeypatch):
+    monkeypatch.setattr(driving, "_LOOK_SECONDS", 0.1)
+    [spec] = parse_specs(short)
+    studies.submit(spec, store)
+    pool = Slow()
+    driver = threading.Thread(target=drive, args=(store, pool))
+    driver.start()
+    while pool.shards < 3:
+        time.sleep(0.05)
+    studies.stop("tiny", store)
+    driver.join(30)
+    assert not driver.is_alive()
+    assert store.study("tiny").state == "stopped"
+    assert store.study("tiny").attempts[-1].outcome == "stopped"
+    studies.resume("tiny", store)
+    row = drive(store, SerialPool()).rows["tiny"]
+    other = Store(f"{store.url.removeprefix('sqlite:///')}.other")
+    assert run_studies(plans_of(parse_specs(short)), other, SerialPool())[0].id == row.id
+
+
+def test_a_lost_lease_ends_the_work_at_once(store, short, monkeypatch):
+    monkeypatch.setattr(driving, "_RENEW_SECONDS", 0.2)
+    [spec] = parse_specs(short)
+    studies.submit(spec, store)
+    pool, ended = Slow(), []
+    driver = threading.Thread(target=lambda: ended.append(drive(store, pool)))
+    driver.start()
+    while pool.shards < 3:
+        time.sleep(0.05)
+    monkeypatch.setattr(leases, "is_abandoned", lambda study, clock: True)
+    claim = Queue(store).claim()
+    monkeypatch.undo()
+    driver.join(30)
+    assert "taken this study over" in str(ended[0].errors["tiny"])
+    before = pool.shards
+    time.sleep(0.5)
+    assert pool.shards == before
+    assert store.study("tiny").fence == claim.lease.fence
+    claim.lease.forget()
+
+
+def test_what_is_held_elsewhere_is_named_and_the_others_run(store, short):
+    [spec] = parse_specs(short)
+    other = spec.model_copy(update={"name": "other"})
+    studies.submit(spec, store)
+    claim = Queue(store).claim(["tiny"])
+    with pytest.raises(LambdaSearchError, match="'tiny' is being driven by process"):
+        run_studies(plans_of([spec, other]), store, SerialPool())
+    assert (store.study("tiny").state, store.study("other").state) == ("running", "done")
+    with pytest.raises(LambdaSearchError, match="'tiny' is being driven by process"):
+        launch(spec, workers=1)  # and no Ray is started for it
+    claim.lease.forget()
+
+
+def test_an_interrupted_driver_gives_its_studies_back(store, short):
+    [spec] = parse_specs(short)
+    studies.submit(spec, store)
+    pool = Slow()
+
+    def watch(_):
+        if pool.shards > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="Nothing that was computed is lost"):
+        drive(store, pool, watch=watch)
+    assert store.study("tiny").state == "queued"
+    assert "tiny" in drive(store, SerialPool()).rows
+
+
+def test_what_happens_is_heard_and_kept(store, short):
+    heard, seen = [], []
+    [spec] = parse_specs(short)
+    studies.submit(spec, store)
+    drive(store, SerialPool(), watch=seen.append, listeners=[heard.append])
+    kept = store.events("tiny")
+    assert [(one.kind, one.text) for one in kept[1:]] == [(one.kind, one.text) for one in heard]
+    assert kept[0].kind == "queued" and [one.number for one in kept] == sorted(
+        one.number for one in kept
+    )
+    assert seen[-1][0].study == "tiny" and seen[-1][0].phase == "done"
+    assert store.study("tiny").progress.trials_done == 4
+
+
+def test_a_finished_study_is_known_by_what_decides_its_numbers(
+    store, short, tiny_pipeline, tmp_path
+):
+    run_studies(plans_of(parse_specs(short)), store, SerialPool())
+    moved = tmp_path / "elsewhere" / "pipeline"
+    shutil.copytree(tiny_pipeline, moved)
+    labelled = short.replace('"}', '", dataset: mine}').replace(str(tiny_pipeline), str(moved))
+    assert labelled != short
+    pool = Slow(0)
+    for text in (labelled, short.replace("seed: 3", "seed: 0x3")):
+        [row] = run_studies(plans_of(parse_specs(text)), store, pool)
+        assert row == store.rows(store.study("tiny").id)[-1]
+    studies.submit(parse_specs(labelled), store)
+    assert "tiny" in drive(store, pool).rows
+    assert pool.shards == 0 and len(store.rows(store.study("tiny").id)) == 1
+    run_studies(plans_of(parse_specs(short.replace("samples: 32", "samples: 48"))), store, pool)
+    assert len(store.rows(store.study("tiny").id)) == 2
+
+
+def test_waiting_says_how_to_drive_and_tells_of_a_lost_driver(store, short):
+    [spec] = parse_specs(short)
+    assert not studies.nobody_drives(store)
+    studies.submit(spec, store)
+    assert studies.nobody_drives(store)
+    claim = Queue(store).claim()
+    assert not studies.nobody_drives(store)
+    claim.lease.drop()
+    with pytest.raises(LambdaSearchError, match="has no driver any more"):
+        studies.wait("tiny", store)
+    drive(store, SerialPool())
+    assert studies.wait("tiny", store).provenance.study == "tiny"
