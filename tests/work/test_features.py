@@ -1,6 +1,7 @@
 """Feature files: what is not exactly what was written is not there."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -94,10 +95,11 @@ def test_what_no_study_needs_is_swept(files, file, tmp_path):
     (tmp_path / "features" / "needed" / "a.npy.x.part").write_bytes(b"1")
     (tmp_path / "features" / "ab").mkdir()  # as the first release laid them
     (tmp_path / "features" / "ab" / "abc.npy").write_bytes(b"1")
-    (tmp_path / "features" / "stray").write_bytes(b"1")
-    files.sweep({"needed", "unknown"})
-    assert [path.name for path in (tmp_path / "features").iterdir()] == ["needed"]
-    assert files.has("needed", "a")
-    files.sweep(set())
+    os.utime(tmp_path / "features" / "ab", (0, 0))
+    files.put("another store's", "a", FEATURES)
+    files.sweep({"needed", "unknown"}, {"family", "needed"})
+    left = sorted(path.name for path in (tmp_path / "features").iterdir())
+    assert left == ["another store's", "needed"] and files.has("needed", "a")
+    files.sweep(set(), {"needed", "another store's"})
     assert list((tmp_path / "features").iterdir()) == []
     FeatureFiles(tmp_path / "none").sweep(set())

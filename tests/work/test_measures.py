@@ -14,8 +14,6 @@ import lambda_search as ls
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
-from lambda_search.launching import plans_of
-from lambda_search.launching import run_studies
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
