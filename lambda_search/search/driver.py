@@ -248,14 +248,18 @@ class Driver:
         return best
 
     def _round(self, candidates: Sequence[Trial]) -> int:
-        """The first index of this confirmation: its own, unless it only repeats the last one."""
+        """The first index of this confirmation, whose images nobody has seen.
+
+        One that only repeats the last one, to measure it otherwise, is on the images of that.
+        """
         batch, n = self._plan.batch, self._plan.spec.confirm.samples
         rounds = self._record.confirmations()
         if not rounds:
             return confirm_start(batch)
         first, looked = max(rounds.items())
         numbers = {0, *(trial.number for trial in candidates)}
-        if {one.trial for one in looked} == numbers and all(one.n == n for one in looked):
+        same = {one.trial for one in looked} == numbers and all(one.n == n for one in looked)
+        if same and not self._record.is_searched_since:
             return first
         after = max(one.first + one.n for many in rounds.values() for one in many)
         return max(confirm_start(batch), -(-after // batch) * batch)

@@ -110,11 +110,12 @@ class Gathering:
         if not answer.sampled:
             source.meter.reuse(shard, source.recipe.batch)
 
-    def _taker(self, extractor: str, row: int) -> Callable[[Array], None]:
+    def _taker(self, extractor: str, row: int) -> Callable[[Array], Array]:
         """Copies a shard's features to where they belong, from `row` on."""
 
-        def take(features: Array) -> None:
+        def take(features: Array) -> Array:
             rows = self._arrays[extractor][row : row + len(features)]
             rows[:] = features[: len(rows)]
+            return rows
 
         return take

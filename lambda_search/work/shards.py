@@ -1,7 +1,7 @@
 """Shards of a process: each is sampled once, whoever asks for it, and kept as a file.
 
-Features are handed over as they come and are not held here. All that takes time (checking, writing
-files, handing over) is done by a thread of its own, so that the pool's is free.
+Features are copied to where they are needed as they come, and are not held here. Files are written
+by a thread of its own, so that the pool's is free.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Wanted:
     Arguments:
         name: the shard's, for this measure.
         measure: whose features.
-        take: is given the features [B, d] once; must copy what it keeps.
+        take: copies the features [B, d], or what it needs of them, and returns its copy.
     """
 
     name: str
     measure: Measure
-    take: Callable[[Array], None]
+    take: Callable[[Array], Array]
 
 
 @dataclass
@@ -158,35 +158,31 @@ class Shards:
         computed: Future[ShardResult],
         made: Callable[[ShardResult], None],
     ) -> None:
-        try:
-            self._beside.submit(self._keep, family, wanted, computed, made)
-        except RuntimeError as error:  # this process is ending
-            self._fail(wanted, error)
-
-    def _keep(
-        self,
-        family: str,
-        wanted: Sequence[Wanted],
-        computed: Future[ShardResult],
-        made: Callable[[ShardResult], None],
-    ) -> None:
-        """Writes what was sampled and hands it to all who wait for it."""
+        """Copies what was sampled, in the pool's thread, and leaves the rest to the other one."""
         try:
             result = computed.result()
+            copies = []
             for one, features in zip(wanted, result.features, strict=True):
-                self._files.put(family, one.name, features)
+                copy = one.take(features)
+                copies.append(copy if len(copy) == len(features) else np.array(features))
             made(result)
+            self._beside.submit(self._keep, family, wanted, copies)
+        except BaseException as error:
+            self._fail(wanted, error)
+
+    def _keep(self, family: str, wanted: Sequence[Wanted], copies: Sequence[Array]) -> None:
+        """Writes what was sampled, and hands it to all others who wait for it."""
+        try:
+            for one, features in zip(wanted, copies, strict=True):
+                self._files.put(family, one.name, features)
         except BaseException as error:
             self._fail(wanted, error)
             return
-        for one, features in zip(wanted, result.features, strict=True):
+        for one, features in zip(wanted, copies, strict=True):
             for waiting, future in self._arrived(one.name):
-                try:
+                if waiting is not one:
                     waiting.take(features)
-                except Exception as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(None)
+                future.set_result(None)
 
     def _fail(self, wanted: Sequence[Wanted], error: BaseException) -> None:
         for one in wanted:

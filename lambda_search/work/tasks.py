@@ -79,6 +79,11 @@ class SampleShard:
     start: int
     measures: tuple[Measure, ...]
 
+    @property
+    def sort(self) -> str:
+        """Shards of one family take about as long."""
+        return f"sample {self.recipe.family}"
+
     def run(self, context: WorkerContext) -> ShardResult:
         model = context.model(self.recipe)
         extractors = [context.extractor(measure) for measure in self.measures]
@@ -146,6 +151,11 @@ class ScoreFeatures:
     measure: Measure
     features: NDArray[np.float32]
     whole: bool = False
+
+    @property
+    def sort(self) -> str:
+        """Scores of as many features of one width take about as long."""
+        return f"score {self.features.shape}{' whole' if self.whole else ''}"
 
     def run(self, context: WorkerContext) -> Score:
         frechet = context.frechet(self.measure)
