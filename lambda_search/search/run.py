@@ -118,8 +118,9 @@ class Run:
         self._thread.join(seconds)
 
     def halt(self, error: Exception) -> None:
-        """Ends its work at once, with `error` as the reason."""
+        """Ends its work at once, with `error` as the reason; what is under way is withdrawn."""
         self._halt.halt(error)
+        self._shared.shards.withdraw(self._halt)
 
     def give_up(self, state: str) -> None:
         """Leaves it in `state`, to be gone on with; nothing if it has ended."""

@@ -103,7 +103,9 @@ class Gathering:
     def _request(self, start: int, wanted: list[Wanted]) -> None:
         source, shard = self._source, wanted[0].name
         made, device = partial(source.meter.add, shard), source.identity.device
-        answer = source.shards.request(source.recipe, self._schedule, start, wanted, made, device)
+        answer = source.shards.request(
+            source.recipe, self._schedule, start, wanted, made, device, source.halt
+        )
         self._coming.extend(answer.coming)
         if answer.kept:
             self._kept.append((start, answer.kept))

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
@@ -22,6 +23,7 @@ from lambda_search.setting import Sampling
 from lambda_search.work import evaluator as module
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.features import FeatureFiles
+from lambda_search.work.halting import Halt
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.shards import Shards
@@ -245,3 +247,38 @@ def test_names_follow_what_decides_bits_and_nothing_else(monkeypatch):
         )
         assert (names(RECIPE) != base) == changes
         assert (names(with_text) != based) == changes_text
+
+
+def test_what_nobody_waits_for_is_withdrawn_and_the_rest_goes_on(files):
+    """One study is halted in the middle; another waits for some of the same shards."""
+    pool = Pool(at_once=False)
+    halts, found = [Halt(), Halt()], {}
+    with Shards(pool, files) as shards:
+        evaluators = [Evaluator(RECIPE, shards, halt=halt) for halt in halts]
+
+        def study(place, schedules):
+            try:
+                found[place] = evaluators[place].results(schedules, 0, 2 * B)
+            except Exception as error:
+                found[place] = error
+
+        threads = [
+            threading.Thread(target=study, args=(place, schedules))
+            for place, schedules in enumerate(([A], [C]))
+        ]
+        threads[0].start()
+        while len(pool.waiting) < 4:
+            time.sleep(0.01)
+        threads[1].start()
+        while len(pool.waiting) < 6:
+            time.sleep(0.01)
+        halts[0].halt(LambdaSearchError("stopped"))
+        shards.withdraw(halts[0])
+        threads[0].join(30)
+        assert "stopped" in str(found[0])
+        cancelled = {(task.schedule, task.start) for task, f in pool.waiting if f.cancelled()}
+        assert cancelled == {(A, 0), (A, B)}, "λ = 1 is the other study's too"
+        pool.waiting = [one for one in pool.waiting if not one[1].cancelled()]
+        pool.answer()
+        threads[1].join(30)
+    assert len(found[1]) == 1 and found[1][0].score.n == 2 * B
