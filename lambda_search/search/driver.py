@@ -28,7 +28,7 @@ from lambda_search.search.confirm import settle
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
-from lambda_search.search.proposals import Told
+from lambda_search.search.proposals import Observation
 from lambda_search.search.proposals import propose
 from lambda_search.search.publish import as_evaluation
 from lambda_search.search.publish import as_row
@@ -115,7 +115,7 @@ class Driver:
             search.trials,
             search.seed,
             generation,
-            _told(trials),
+            _observations(trials),
             min(search.parallel, search.trials - len(trials)),
         )
         members = [
@@ -268,13 +268,13 @@ class Driver:
         return f"{trial.number:05d}{self._evaluator.name(trial.schedule, first, n)[:59]}"
 
 
-def _told(trials: Sequence[Trial]) -> list[Told]:
+def _observations(trials: Sequence[Trial]) -> list[Observation]:
     """What proposals are told: differences to λ = 1, and of diverged trials one that is worse."""
     values = [-trial.gain for trial in trials if trial.gain is not None]
     highest, lowest = max(values, default=0.0), min(values, default=0.0)
     worst = highest + (highest - lowest or 1.0)
     return [
-        Told(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
+        Observation(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
         for trial in trials
         if not trial.is_open
     ]

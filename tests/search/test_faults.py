@@ -8,7 +8,7 @@ import yaml
 
 from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
-from lambda_search.search.proposals import Told
+from lambda_search.search.proposals import Observation
 from lambda_search.search.proposals import propose
 from lambda_search.search.rungs import default_rungs
 from lambda_search.search.rungs import promoted
@@ -169,7 +169,7 @@ SPACE = Space((0.99, 1.01), (0.0, 0.0), 20)
 @pytest.mark.parametrize("kind", ["gp", "tpe"])
 def test_ranges_without_history_get_points_that_fill_them(kind):
     space = Space((1.1, 1.2), (0.001, 0.002), 20)
-    history = [Told(Point(1 + k / 1000, 0.0), float(k)) for k in range(12)]
+    history = [Observation(Point(1 + k / 1000, 0.0), float(k)) for k in range(12)]
     found = [propose(space, kind, 40, 0, g, history, 4) for g in (3, 4)]
     assert found == [propose(space, kind, 40, 0, g, history, 4) for g in (3, 4)]
     points = [point for generation in found for point in generation]
@@ -182,7 +182,7 @@ def test_a_point_that_is_proposed_again_is_moved_inside_the_ranges():
     while len(history) < 20:  # the optimum lies beyond the range's end
         points = propose(SPACE, "gp", 32, 0, generation, history, 4)
         assert points == propose(SPACE, "gp", 32, 0, generation, history, 4)
-        history += [Told(point, 2 * ((point.mean - 1.017) / 0.01) ** 2) for point in points]
+        history += [Observation(point, 2 * ((point.mean - 1.017) / 0.01) ** 2) for point in points]
         generation += 1
     points = [told.point for told in history]
     assert len(set(points)) == len(points) and all(map(SPACE.contains, points[1:]))
