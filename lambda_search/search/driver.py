@@ -90,7 +90,7 @@ class Driver:
         self._tracker.stage = "confirm"
         row = self._confirm()
         self._tracker.stage = "done"
-        self._events.say("row", row.verdict)
+        self._events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
         return row
 
     # Search

@@ -68,7 +68,7 @@ def open_engine(url: str) -> Engine:
             if parsed.database not in (None, "", ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         else:
-            options |= {"pool_size": 2, "max_overflow": 4, "connect_args": {"connect_timeout": 10}}
+            options |= {"pool_size": 2, "max_overflow": 3, "connect_args": {"connect_timeout": 10}}
         engine = create_engine(parsed, **options)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise UsageError(
