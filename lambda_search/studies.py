@@ -46,6 +46,8 @@ Named: TypeAlias = StudySpec | str | Path | Sequence[StudySpec]
 
 HOW_TO_DRIVE = "Start a driver where the weights are, with: lambda-search drive"
 _POLL_SECONDS = 0.5
+_TAKEOVER_SECONDS = 10.0
+"""For how long a study that lost its driver is given to another, who may be idle."""
 _T = TypeVar("_T")
 
 
@@ -125,7 +127,9 @@ def resume(name: str, store: Store | str | None = None) -> Study:
                 f"The study '{name}' is done.",
                 "To extend it, change its file and submit that: lambda-search submit STUDY",
             )
-        if study.state in ("queued", "running") and not opened.is_abandoned(study):
+        if study.state == "queued" or (
+            study.state == "running" and not study.stop_wanted and not opened.is_abandoned(study)
+        ):
             return study
         again = Queue(opened).requeue(name)
         Events(name, [opened.say]).say("queued", "waits for a driver again")
@@ -139,12 +143,15 @@ def wait(name: str, store: Store | str | None = None) -> Row:
 
     Raises:
         UsageError: if there is no such study.
-        LambdaSearchError: if it fails, is stopped, or has lost its driver.
+        LambdaSearchError: if it fails, is stopped, or has lost its driver and nobody drives.
     """
 
     def do(opened: Store) -> Row:
+        driven = time.monotonic()
         while (study := opened.study(name)).state in ("queued", "running"):
-            if study.state == "running" and opened.is_abandoned(study):
+            if study.state == "queued" or not nobody_drives(opened):
+                driven = time.monotonic()
+            elif time.monotonic() - driven > _TAKEOVER_SECONDS:
                 raise LambdaSearchError(
                     f"The study '{name}' has no driver any more.", f"{HOW_TO_DRIVE}; it goes on."
                 )

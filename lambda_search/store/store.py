@@ -6,8 +6,10 @@ changes nothing, so that it can be tried again when a server was away.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Self
 from typing import TypeVar
 
 from sqlalchemy import func
@@ -82,6 +84,12 @@ class Store:
     def address(self) -> str:
         """The URL without its password, for people."""
         return self._engine.url.render_as_string(hide_password=True)
+
+    def impatient(self) -> Self:
+        """The same store for who is about to leave: it is not waited for."""
+        hurried = copy.copy(self)
+        hurried._patience = 0.0
+        return hurried
 
     def close(self) -> None:
         """Closes all connections."""
@@ -280,10 +288,14 @@ class Store:
         def change(session: Session) -> None:
             known = select(StudyRow).where(StudyRow.name.in_(names))
             ids = {study.name: study.id for study in session.scalars(known)}
+            there = select(EventRow.study_id, EventRow.at, EventRow.kind, EventRow.text).where(
+                EventRow.study_id.in_(ids.values()), EventRow.at.in_({one.at for one in events})
+            )
+            told = {tuple(one) for one in session.execute(there)}
             session.add_all(
                 EventRow(study_id=ids[one.study], kind=one.kind, text=one.text, at=one.at)
                 for one in events
-                if one.study in ids
+                if one.study in ids and (ids[one.study], one.at, one.kind, one.text) not in told
             )
 
         self.write(change)

@@ -12,6 +12,7 @@ from lambda_search import studies as door
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
+from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.rows import row_panel
@@ -51,7 +52,11 @@ def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
 def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Stop a study, or take it out of the queue; nothing that was computed is lost."""
     stopped = door.stop(study, store)
-    words = "stopped" if stopped.state == "stopped" else f"{stopped.driver} is asked to stop it"
+    words = (
+        "stopped"
+        if stopped.state == "stopped"
+        else f"will be stopped: its driver, {stopped.driver}, has been asked"
+    )
     _tell(stopped, words, as_json)
 
 
@@ -69,7 +74,8 @@ def wait(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     opened = Store(store)
     if door.nobody_drives(opened):
         err.print(f"Nobody drives studies of this store now. {door.HOW_TO_DRIVE}")
-    row = door.wait(study, opened)
+    with working(f"waiting for {study}"):
+        row = door.wait(study, opened)
     if as_json:
         print_json(row.to_json())
     else:
