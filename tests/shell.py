@@ -14,13 +14,16 @@ from lambda_search.errors import LambdaSearchError
 CLI = str(Path(sys.executable).with_name("lambda-search"))
 
 
-def start(*arguments, home, **environment):
-    """A command in a session of its own, like one typed into a terminal of 80 columns."""
+def start(*arguments, home, log=subprocess.PIPE, **environment):
+    """A command in a session of its own, like one typed into a terminal of 80 columns.
+
+    With `log`, an open file, its stderr goes there.
+    """
     return subprocess.Popen(
         [CLI, *map(str, arguments)],
         env=os.environ | {"LAMBDA_SEARCH_HOME": str(home), "COLUMNS": "80"} | environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=log,
         text=True,
         start_new_session=True,
         # a shell's background job, as the tests may be, has Ctrl-C ignored and hands that on
