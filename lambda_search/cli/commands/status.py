@@ -84,7 +84,7 @@ def _table(store: Store, studies: list[Study]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     told = [_facts(store, study) for study in studies]
     driven = any(facts["driver"] for facts in told)
-    headings = ("study", "state", "trials", "λ: best so far, or row", *(["driver"] * driven))
+    headings = ("study", "state", "trials", "best λ (gain), or row", *(["driver"] * driven))
     for heading in headings:
         table.add_column(heading, no_wrap=heading in ("state", "trials"), overflow="fold")
     for study, facts in zip(studies, told, strict=True):
@@ -96,7 +96,7 @@ def _table(store: Store, studies: list[Study]) -> Table:
             Text(
                 f"{row['schedule']}  {row['status']}"
                 if row and state == "done"
-                else f"{best['schedule']}  gain {best['gain']:+.3f}"
+                else f"{best['schedule']} ({best['gain']:+.3f})"
                 if best
                 else "–"
             ),
