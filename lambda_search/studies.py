@@ -29,6 +29,7 @@ from lambda_search.store.store import Store
 
 __all__ = [
     "HOW_TO_DRIVE",
+    "NOBODY_DRIVES",
     "Named",
     "held",
     "nobody_drives",
@@ -45,6 +46,11 @@ Named: TypeAlias = StudySpec | str | Path | Sequence[StudySpec]
 """A study, several, or the path of a study file or a folder of them."""
 
 HOW_TO_DRIVE = "Start a driver where the weights are, with: lambda-search drive"
+NOBODY_DRIVES = (
+    "Nobody drives a study of this store now. Unless a driver is waiting for studies, start one "
+    "where the weights are, with: lambda-search drive"
+)
+"""A driver that waits for studies is not known to the store."""
 _POLL_SECONDS = 0.5
 _TAKEOVER_SECONDS = 10.0
 """For how long a study that lost its driver is given to another, who may be idle."""

@@ -186,10 +186,11 @@ def test_the_shell_beside_a_driver(url, tiny_pipeline, drivers, home, tmp_path, 
     assert str(process.pid) in shell("status")[1]
     code, out, _ = shell("stop", "long")
     assert code == 0 and str(process.pid) in out
-    began = time.monotonic()
+    asked = datetime.now(UTC)
     code, _, err = shell("wait", "long")
     with capsys.disabled():
-        print(f"stopped {time.monotonic() - began:.1f} s later")
+        ended = store.study("long").attempts[-1].ended
+        print(f"stopped {(ended - asked).total_seconds():.1f} s after the command had ended")
     assert code == 1 and "stopped" in err and "lambda-search resume long" in err
     assert "long: It was stopped as asked" in process.words.read_text()
     assert shell("stop", "long")[0] == 2

@@ -110,10 +110,11 @@ def test_beyond_the_patience_a_study_is_left_and_can_be_gone_on_with_at_once(
     assert isinstance(told, StoreAway) and "not currently accepting connections" in told.cause
     monkeypatch.undo()
     server.come_back()
-    assert store.study("tiny").state == "running"
+    assert store.study("tiny").state in ("running", "queued")
     assert "tiny" in drive(store, SerialPool()).rows
     assert record(store) == undisturbed
-    assert [one.outcome for one in store.study("tiny").attempts] == ["lost", "done"]
+    first, second = (one.outcome for one in store.study("tiny").attempts)
+    assert first in ("lost", "stopped") and second == "done"
 
 
 def test_a_driver_that_is_interrupted_does_not_wait_for_a_store(server, spec, monkeypatch):

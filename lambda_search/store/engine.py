@@ -48,6 +48,7 @@ VERSION_TABLE = "ls_alembic_version"
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _BUSY_SECONDS = 60
+_GO_ON = "When it answers again, go on with the same command; nothing that was stored is lost."
 _CONNECTING = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -196,7 +197,8 @@ def patiently(engine: Engine, patience: float, action: Callable[[], T]) -> T:
             if not _may_pass(engine, error.__cause__):
                 raise
             if time.monotonic() - began + pause > patience:
-                raise StoreAway(error.cause, error.hint) from error.__cause__
+                hint = _GO_ON if patience else error.hint
+                raise StoreAway(error.cause, hint) from error.__cause__
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -46,7 +46,7 @@ def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
         for study in queued:
             out.print(Text(f"{study.name}  {study.state}"))
     if door.nobody_drives(opened):
-        err.print(f"Nobody drives studies of this store now. {door.HOW_TO_DRIVE}")
+        err.print(door.NOBODY_DRIVES)
 
 
 def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
@@ -66,14 +66,14 @@ def resume(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None
     again = door.resume(study, opened)
     _tell(again, again.state, as_json)
     if door.nobody_drives(opened):
-        err.print(f"Nobody drives studies of this store now. {door.HOW_TO_DRIVE}")
+        err.print(door.NOBODY_DRIVES)
 
 
 def wait(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Wait until a study ends, and show its row."""
     opened = Store(store)
     if door.nobody_drives(opened):
-        err.print(f"Nobody drives studies of this store now. {door.HOW_TO_DRIVE}")
+        err.print(door.NOBODY_DRIVES)
     with working(f"waiting for {study}"):
         row = door.wait(study, opened)
     if as_json:

@@ -23,7 +23,7 @@ from lambda_search.cli.options import StoreUrl
 from lambda_search.records import Study
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
-from lambda_search.studies import HOW_TO_DRIVE
+from lambda_search.studies import NOBODY_DRIVES
 from lambda_search.studies import nobody_drives
 
 __all__ = ["status"]
@@ -51,7 +51,7 @@ def status(
     if not watch or not out.is_terminal:
         out.print(_picture(opened, study))
         if nobody_drives(opened):
-            err.print(f"Nobody drives studies of this store now. {HOW_TO_DRIVE}")
+            err.print(NOBODY_DRIVES)
         return
     with Live(_picture(opened, study), console=out, refresh_per_second=2) as live:
         while True:
@@ -69,7 +69,9 @@ def _picture(store: Store, name: str | None) -> RenderableType:
         parts.append(Text(message))
     for attempt in study.attempts:
         ended = "" if attempt.ended is None else f" to {_time(attempt.ended)}"
-        words = f"{_time(attempt.began)}{ended}  {attempt.driver}  {attempt.outcome}"
+        words = (
+            f"{_time(attempt.began)}{ended}  {attempt.driver}  {attempt.outcome or 'drives it'}"
+        )
         parts.append(Text(f"{words}  {attempt.reason.splitlines()[0] if attempt.reason else ''}"))
     events = store.events(name)[-_EVENTS:]
     if events:
