@@ -6,10 +6,12 @@ weights and fills the setting in. Taking one is a transaction, so two drivers ne
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete
 from sqlalchemy import select
@@ -94,7 +96,10 @@ class Queue:
                 select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
             ).scalar_one()
             busy = _check_free(study, spec, database_seconds(session.connection()))
+            if busy:
+                study.stop_wanted = False
             if busy or (study.state == "done" and study.spec == spec and not files):
+                session.flush()
                 return study_of(study)
             study.spec, study.base = spec, base
             _queue(study)
@@ -131,11 +136,14 @@ class Queue:
             names: of these alone.
             unable: ids of studies that this driver cannot run.
         """
-        taken: list[Lease] = []
+        taken: list[Claim] = []
+        gone: list[dict[str, Any] | None] = []
 
         def change(session: Session) -> Claim | None:
-            for lease in taken:  # of a try that did not reach the store
-                lease.forget()
+            for claim in taken:  # of a try that may have been committed without our hearing of it
+                if claim.lease.is_valid(session):
+                    return claim
+                claim.lease.forget()
             waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
             if names is not None:
                 waiting = waiting.where(StudyRow.name.in_(names))
@@ -150,18 +158,26 @@ class Queue:
                 ).scalar_one_or_none()
                 if study is None or not leases.is_abandoned(study, clock):
                     continue
-                before = study_of(study)
+                if study.stop_wanted:  # its driver died before it heeded that
+                    leases.stop_lost(session, study, "It was stopped as asked.")
+                    continue
+                before, owner = study_of(study), study.owner
                 files = {one.name: one.content for one in study.files}
-                taken.append(leases.take(session, study))
-                return Claim(before, taken[-1], files)
+                taken.append(Claim(before, leases.take(session, study), files))
+                gone.append(owner)
+                return taken[-1]
             return None
 
         try:
-            return self._store.write(change)
+            claim = self._store.write(change)
         except BaseException:
-            for lease in taken:
-                lease.forget()
+            for one in taken:  # not forgotten: if it was committed, it is taken over at once
+                one.lease.drop()
             raise
+        if claim is not None:
+            for owner in gone:
+                leases.clear_away(owner)
+        return claim
 
     def bind(
         self,
@@ -218,9 +234,16 @@ class Queue:
     def end(self, lease: Lease, state: str, outcome: str, message: str = "") -> bool:
         """Gives a lease back; False if it was lost or has ended."""
         lease.drop()  # even if the store is away: then it is taken over at once
-        ended = self._store.write(
-            lambda session: leases.end(session, lease, state, outcome, message)
-        )
+        tries = itertools.count()
+
+        def change(session: Session) -> bool:
+            again = next(tries) > 0  # then a try may have been committed without our hearing of it
+            if leases.end(session, lease, state, outcome, message):
+                return True
+            study = session.get_one(StudyRow, lease.study_id)
+            return again and study.owner is None and study.fence == lease.fence
+
+        ended = self._store.write(change)
         lease.forget()
         return ended
 
@@ -245,9 +268,7 @@ class Queue:
             if study.state == "running" and not leases.is_abandoned(study, clock):
                 study.stop_wanted = True
             else:
-                study.state, study.message = "stopped", "stopped before a driver took it"
-                study.owner, study.lease_until = None, 0.0
-                study.fence += 1
+                leases.stop_lost(session, study, "It was stopped while nobody drove it.")
             study.updated = now()
             session.flush()
             return study_of(study)

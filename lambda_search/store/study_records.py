@@ -132,10 +132,15 @@ class StudyRecords(Transactions):
         def change(session: Session) -> None:
             known = select(StudyRow).where(StudyRow.name.in_(names))
             ids = {study.name: study.id for study in session.scalars(known)}
+            there = select(EventRow.study_id, EventRow.at, EventRow.kind, EventRow.text).where(
+                EventRow.study_id.in_(ids.values()), EventRow.at.in_({one.at for one in events})
+            )
+            known_events = {tuple(one) for one in session.execute(there)}
             session.add_all(
                 EventRow(study_id=ids[one.study], kind=one.kind, text=one.text, at=one.at)
                 for one in events
                 if one.study in ids
+                and (ids[one.study], one.at, one.kind, one.text) not in known_events
             )
 
         self.write(change)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import Self
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
@@ -41,6 +43,12 @@ class Transactions:
     def address(self) -> str:
         """The URL without its password, for people."""
         return self._engine.url.render_as_string(hide_password=True)
+
+    def impatient(self) -> Self:
+        """The same store for who is about to leave: it is not waited for."""
+        hurried = copy.copy(self)
+        hurried._patience = 0.0
+        return hurried
 
     def close(self) -> None:
         """Closes all connections."""
