@@ -39,7 +39,9 @@ Site: TypeAlias = Literal["full", "x0_only"]
 class FrozenModel(BaseModel):
     """A value: immutable, and unknown fields are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
 
 class SamplerOptions(FrozenModel):

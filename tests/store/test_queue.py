@@ -125,12 +125,12 @@ def _hold(url, ready, end):
     end.get()
 
 
-def test_a_dead_driver_is_known_at_once_and_a_living_one_is_not_taken_for_dead(store, queue, url):
+def test_a_dead_driver_is_known_at_once_and_a_living_one_is_not_taken_for_dead(store, queue):
     """Also in another PID namespace, and after a step of the clock: neither is asked."""
     queue.submit("s", "name: s")
     context = multiprocessing.get_context("spawn")
     ready, end = context.Queue(), context.Queue()
-    driver = context.Process(target=_hold, args=(url, ready, end))
+    driver = context.Process(target=_hold, args=(store.url, ready, end))
     driver.start()
     assert ready.get(timeout=60) == "s"
     assert not store.is_abandoned(store.study("s")) and queue.claim() is None

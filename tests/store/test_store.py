@@ -93,7 +93,7 @@ def begin(store, setting, name="s", spec="name: s", identity=IDENTITY):
 
 
 def publish(store, setting, name="s", **values):
-    lease = begin(store, setting, name, spec=f"name: {name}, for: {values}")
+    lease = begin(store, setting, name, spec=f"name: {name}  # {values}")
     return store.publish(lease, row(setting, name, **values))
 
 
