@@ -116,7 +116,7 @@ class _Drive:
             self._give_up()
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted(
-                    "Nothing that was computed is lost.", "Go on with the same command."
+                    "Nothing that was computed is lost.", self._next_step()
                 ) from None
             raise
         self._keep_up(at_end=True)
@@ -125,6 +125,11 @@ class _Drive:
             {run.name: run.error for run in self.runs if run.error is not None},
             {run.name: run.lacks for run in self.unable.values()},
         )
+
+    def _next_step(self) -> str:
+        if self.leave == "queued":
+            return "Its studies wait in the queue for the next driver, or for the same command."
+        return "Go on with the same command."
 
     def _active(self) -> list[Run]:
         return [run for run in self.runs if run.is_active]
@@ -192,10 +197,8 @@ class _Drive:
 
     def _give_up(self) -> None:
         """Leaves unfinished studies to be gone on with."""
+        self.store = self.store.impatient()
         for run in self._active():
-            run.halt(Interrupted("interrupted"))
             run.give_up(self.leave)
-        try:
+        with suppress(LambdaSearchError):  # the events were for people
             self._write([])
-        except LambdaSearchError:
-            pass  # the store is away; the events were for people

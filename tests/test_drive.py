@@ -242,7 +242,7 @@ def test_a_finished_study_is_known_by_what_decides_its_numbers(
     assert len(store.rows(store.study("tiny").id)) == 2
 
 
-def test_waiting_says_how_to_drive_and_tells_of_a_lost_driver(store, short):
+def test_waiting_says_how_to_drive_and_tells_of_a_lost_driver(store, short, monkeypatch):
     [spec] = parse_specs(short)
     assert not studies.nobody_drives(store)
     studies.submit(spec, store)
@@ -250,6 +250,7 @@ def test_waiting_says_how_to_drive_and_tells_of_a_lost_driver(store, short):
     claim = Queue(store).claim()
     assert not studies.nobody_drives(store)
     claim.lease.drop()
+    monkeypatch.setattr(studies, "_TAKEOVER_SECONDS", 0.0)
     with pytest.raises(LambdaSearchError, match="has no driver any more"):
         studies.wait("tiny", store)
     drive(store, SerialPool())

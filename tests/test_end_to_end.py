@@ -6,55 +6,23 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from lambda_search.errors import LambdaSearchError
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
 from tests.search.test_driver import record
+from tests.shell import CLI
+from tests.shell import end_group
+from tests.shell import start
+from tests.shell import wait_until
 
 pytestmark = pytest.mark.slow
-
-CLI = str(Path(sys.executable).with_name("lambda-search"))
-
-
-def start(*arguments, home):
-    """A command in a session of its own, like one typed into a terminal."""
-    return subprocess.Popen(
-        [CLI, *map(str, arguments)],
-        env=os.environ | {"LAMBDA_SEARCH_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # a shell's background job, as the tests may be, has Ctrl-C ignored and hands that on
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def wait_until(condition, seconds=180):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if condition():
-                return
-        except LambdaSearchError:
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"nothing happened in {seconds} s")
-
-
-def end_group(process, number):
-    """The signal to the command and to everything that it started."""
-    os.killpg(process.pid, number)
-    return process.communicate(timeout=60)
 
 
 @pytest.fixture

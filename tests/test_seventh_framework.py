@@ -80,7 +80,7 @@ EXTRACTOR = '''
 
 import torch
 
-from lambda_search.metrics.extractors.registry import NetworkExtractor
+from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.setting import fingerprint
 

@@ -19,13 +19,23 @@ from lambda_search.records import Progress
 __all__ = ["Display", "show_cost"]
 
 _TOLD = ("began", "trial", "phase", "warning", "stopped")
-"""Kinds of events that a terminal is told; how a study ends is told by its row or its error."""
+"""Kinds of events that a terminal is told."""
+
+_ENDS = ("failed", "done")
+"""How a study ends: a launch tells it by the row or the error, at its own end."""
+
+_ENDED_SHOWN = 10
 
 
 class Display:
-    """Shows all studies of a launch; called with their progress."""
+    """Shows the studies that are run; called with their progress.
 
-    def __init__(self) -> None:
+    Arguments:
+        ends: whether to tell how each study ends, when it does.
+    """
+
+    def __init__(self, ends: bool = False) -> None:
+        self._told = (*_TOLD, *_ENDS) if ends else _TOLD
         self._live = Live(console=err, refresh_per_second=4) if err.is_terminal else None
         self.studies: Sequence[Progress] = ()
 
@@ -51,8 +61,9 @@ class Display:
 
     def hear(self, event: Event) -> None:
         """Prints an event as a line, where no table is shown."""
-        if self._live is None and event.kind in _TOLD:
-            err.print(Text(f"{event.study}: {event.text}"))
+        if self._live is None and event.kind in self._told:
+            end = f"{event.kind}: " if event.kind in _ENDS else ""
+            err.print(Text(f"{event.study}: {end}{event.text}"))
 
 
 def show_cost(studies: Sequence[Progress], busy_seconds: float) -> None:
@@ -73,7 +84,11 @@ def _table(studies: Sequence[Progress]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("study", "", "trials", "images", "images/s", "best so far", "time left"):
         table.add_column(heading, no_wrap=True)
+    ended = [study for study in studies if study.phase in ("done", "failed", "stopped")]
+    hidden = {study.study for study in ended[:-_ENDED_SHOWN]}
     for study in studies:
+        if study.study in hidden:
+            continue
         table.add_row(
             Text(study.study, "bold"),
             ProgressBar(total=1.0, completed=study.share_done, width=24),

@@ -16,7 +16,7 @@ from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
 from lambda_search.errors import LambdaSearchError
 
-__all__ = ["Done", "Raised", "Told", "reason"]
+__all__ = ["Done", "Raised", "Reply", "reason"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Raised:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reply:
     """What Ray says of a worker: of a task, or of its start where `task` is None."""
 
     worker: int

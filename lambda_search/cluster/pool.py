@@ -29,7 +29,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lambda_search.cluster.answers import Done
 from lambda_search.cluster.answers import Raised
-from lambda_search.cluster.answers import Told
+from lambda_search.cluster.answers import Reply
 from lambda_search.cluster.answers import reason
 from lambda_search.cluster.connection import connect
 from lambda_search.cluster.connection import first_line
@@ -124,7 +124,7 @@ class RayPool:
         self._count = itertools.count()
         self._jobs: dict[int, _Job] = {}
         self._lock = threading.Lock()
-        self._inbox: queue.SimpleQueue[Event | Told] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Event | Reply] = queue.SimpleQueue()
         self._settling = ThreadPoolExecutor(1, "pool-answers")
         self._closing = False
         self._failure: LambdaSearchError | None = None
@@ -238,7 +238,7 @@ class RayPool:
             except queue.Empty:
                 return
             timeout = 0.0
-            self._handle(news.event() if isinstance(news, Told) else news)
+            self._handle(news.event() if isinstance(news, Reply) else news)
 
     def _handle(self, event: Event) -> None:
         if self._closing:
@@ -282,8 +282,8 @@ class RayPool:
             self._listen(worker, task, answer)
 
     def _listen(self, worker: int, task: int | None, answer: Any) -> None:
-        inbox: Callable[[Event | Told], None] = self._inbox.put
-        answer.future().add_done_callback(lambda done: inbox(Told(worker, task, done)))
+        inbox: Callable[[Event | Reply], None] = self._inbox.put
+        answer.future().add_done_callback(lambda done: inbox(Reply(worker, task, done)))
 
     def _finish(self, task: int, answer: Done | Raised) -> None:
         with self._lock:

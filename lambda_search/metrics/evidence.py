@@ -157,8 +157,9 @@ def correlation(candidate: Features, baseline: Features) -> float:
     a, b = torch.as_tensor(candidate), torch.as_tensor(baseline)
     found = []
     for left, right in zip(torch.split(a, _COLUMNS, 1), torch.split(b, _COLUMNS, 1), strict=True):
-        x, y = (part.to(torch.float64) for part in (left, right))
-        x, y = x - x.mean(0), y - y.mean(0)
+        x, y = (part.to(torch.float64, copy=True) for part in (left, right))
+        x -= x.mean(0)
+        y -= y.mean(0)
         norms = (x.square().sum(0) * y.square().sum(0)).sqrt()
         varies = norms > 0
         found.append((x * y).sum(0)[varies] / norms[varies])

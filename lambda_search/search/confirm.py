@@ -98,7 +98,7 @@ def settle(baseline: Score, contenders: Sequence[Contender]) -> Confirmation:
         )
     if baseline.n < enough:
         verdict = (
-            f"measured on {baseline.n:,} images, too few to confirm a gain with features of width "
+            f"{baseline.n:,} images are too few to confirm a gain with features of width "
             f"{baseline.width:,}: take {enough:,} or more; use λ = 1"
         )
     else:

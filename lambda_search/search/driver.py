@@ -28,7 +28,7 @@ from lambda_search.search.confirm import settle
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
-from lambda_search.search.proposals import Told
+from lambda_search.search.proposals import Observation
 from lambda_search.search.proposals import propose
 from lambda_search.search.publish import as_evaluation
 from lambda_search.search.publish import as_row
@@ -90,7 +90,7 @@ class Driver:
         self._tracker.stage = "confirm"
         row = self._confirm()
         self._tracker.stage = "done"
-        self._events.say("row", row.verdict)
+        self._events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
         return row
 
     # Search
@@ -115,7 +115,7 @@ class Driver:
             search.trials,
             search.seed,
             generation,
-            _told(trials),
+            _observations(trials),
             min(search.parallel, search.trials - len(trials)),
         )
         members = [
@@ -248,14 +248,18 @@ class Driver:
         return best
 
     def _round(self, candidates: Sequence[Trial]) -> int:
-        """The first index of this confirmation: its own, unless it only repeats the last one."""
+        """The first index of this confirmation, whose images nobody has seen.
+
+        One that only repeats the last one, to measure it otherwise, is on the images of that.
+        """
         batch, n = self._plan.batch, self._plan.spec.confirm.samples
         rounds = self._record.confirmations()
         if not rounds:
             return confirm_start(batch)
         first, looked = max(rounds.items())
         numbers = {0, *(trial.number for trial in candidates)}
-        if {one.trial for one in looked} == numbers and all(one.n == n for one in looked):
+        same = {one.trial for one in looked} == numbers and all(one.n == n for one in looked)
+        if same and not self._record.is_searched_since:
             return first
         after = max(one.first + one.n for many in rounds.values() for one in many)
         return max(confirm_start(batch), -(-after // batch) * batch)
@@ -264,13 +268,13 @@ class Driver:
         return f"{trial.number:05d}{self._evaluator.name(trial.schedule, first, n)[:59]}"
 
 
-def _told(trials: Sequence[Trial]) -> list[Told]:
+def _observations(trials: Sequence[Trial]) -> list[Observation]:
     """What proposals are told: differences to λ = 1, and of diverged trials one that is worse."""
     values = [-trial.gain for trial in trials if trial.gain is not None]
     highest, lowest = max(values, default=0.0), min(values, default=0.0)
     worst = highest + (highest - lowest or 1.0)
     return [
-        Told(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
+        Observation(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
         for trial in trials
         if not trial.is_open
     ]

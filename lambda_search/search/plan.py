@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace
 from math import ceil
 
 import torch
@@ -34,12 +35,14 @@ class Plan:
         setting: what its rows hold for.
         recipe: what workers need.
         space: where λ is looked for; `space.steps` is the real length of the grid.
+        former: the setting as release 0.1 spelled it, where it is now spelled otherwise.
     """
 
     spec: StudySpec
     setting: Setting
     recipe: Recipe
     space: Space
+    former: Setting | None = None
 
     @property
     def batch(self) -> int:
@@ -138,7 +141,11 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
     measures = tuple(measure for measure, _, _ in used)
     libraries = libraries_of(model, *(extractor for _, extractor, _ in used))
-    return assemble(spec, sampling, steps, (model.sha256, model.definition), measures, libraries)
+    plan = assemble(spec, sampling, steps, (model.sha256, model.definition), measures, libraries)
+    written = spec.sampler.sampling
+    filled = written.model_copy(update={"options": model.filled(written)})
+    former = plan.setting.model_copy(update=dict(filled))
+    return plan if former == plan.setting else replace(plan, former=former)
 
 
 def assemble(

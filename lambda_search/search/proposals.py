@@ -29,7 +29,7 @@ from lambda_search.errors import UsageError
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 
-__all__ = ["IDENTITY", "Told", "check_candidates", "propose"]
+__all__ = ["IDENTITY", "Observation", "check_candidates", "propose"]
 
 IDENTITY = Point(mean=1.0, slope=0.0)
 """λ = 1, always trial 0."""
@@ -50,7 +50,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True)
-class Told:
+class Observation:
     """A finished trial: where it was, and FID(λ) − FID(1), bias-corrected (lower is better)."""
 
     point: Point
@@ -63,7 +63,7 @@ def propose(
     trials: int,
     seed: int,
     generation: int,
-    history: Sequence[Told],
+    history: Sequence[Observation],
     count: int,
 ) -> list[Point]:
     """The next `count` points of a study of `trials` trials, of which `history` is finished.
@@ -123,7 +123,9 @@ def _model(kind: str, seed: int) -> BaseSampler:
     return GPSampler(seed=seed, n_startup_trials=0)
 
 
-def _ask(space: Space, sampler: BaseSampler, history: Sequence[Told], count: int) -> list[Point]:
+def _ask(
+    space: Space, sampler: BaseSampler, history: Sequence[Observation], count: int
+) -> list[Point]:
     """Asks `sampler`, told of `history` (in the ranges), for `count` points at once.
 
     Pending ones repel.
@@ -167,7 +169,7 @@ def _sobol(space: Space, seed: int, count: int) -> list[Point]:
     """The first `count` points of a scrambled Sobol sequence."""
     if count == 0:
         return []
-    anchor = Told(Point(sum(space.mean) / 2, sum(space.slope) / 2), 0.0)
+    anchor = Observation(Point(sum(space.mean) / 2, sum(space.slope) / 2), 0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)

@@ -68,6 +68,11 @@ class Record:
                 found.setdefault(one.first, []).append(one)
         return found
 
+    @property
+    def is_searched_since(self) -> bool:
+        """Whether anything was scored since the last confirmation."""
+        return next((one.phase for one in reversed(self._known.values())), "search") == "search"
+
     def propose(self, members: Sequence[Trial]) -> None:
         """Commits a generation."""
         if members:

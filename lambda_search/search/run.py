@@ -29,6 +29,7 @@ from lambda_search.spec import StudySpec
 from lambda_search.spec import located
 from lambda_search.spec import parse_specs
 from lambda_search.spec import unpacked
+from lambda_search.store.engine import StoreAway
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.leases import this_driver
 from lambda_search.store.queue import Claim
@@ -102,6 +103,7 @@ class Run:
         self._queue = Queue(shared.store)
         self._events = Events(self.name, listeners)
         self._halt = Halt()
+        self._left_as, self._store = "stopped", shared.store
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     @property
@@ -118,13 +120,19 @@ class Run:
         self._thread.join(seconds)
 
     def halt(self, error: Exception) -> None:
-        """Ends its work at once, with `error` as the reason."""
+        """Ends its work at once, with `error` as the reason; what is under way is withdrawn."""
         self._halt.halt(error)
+        self._shared.shards.withdraw(self._halt)
 
     def give_up(self, state: str) -> None:
-        """Leaves it in `state`, to be gone on with; nothing if it has ended."""
-        with suppress(LambdaSearchError):
-            self._queue.end(self.lease, state, "stopped", "interrupted")
+        """Ends its work at once and leaves it in `state`, to be gone on with.
+
+        A store that is away is not waited for: then whoever sees that this driver is gone takes
+        the study over.
+        """
+        self._left_as, self._store = state, self._store.impatient()
+        self.halt(Interrupted("Its driver was interrupted."))
+        self._end(state, "stopped", "Its driver was interrupted.")
 
     def _run(self) -> None:
         try:
@@ -135,9 +143,13 @@ class Run:
         except LeaseLost as error:
             self.error = error
             self.tracker.stage = "failed"
+        except StoreAway as error:
+            self.error = error
+            self.tracker.stage = "failed"
+            self.lease.drop()  # nothing can be said there; it is taken over as it is
         except Interrupted as error:
             self.error = error
-            self._end("stopped", "stopped", error.cause)
+            self._end(self._left_as, "stopped", error.cause)
         except Exception as error:
             self.error = _own(error)
             self._end("failed", "failed", str(self.error))
@@ -158,7 +170,12 @@ class Run:
             begun.device if begun is not None and begun.device in kinds else None,
         )
         study = self._queue.bind(
-            self.lease, plan.setting, plan.space.steps, evaluator.identity, _origins(plan)
+            self.lease,
+            plan.setting,
+            plan.space.steps,
+            evaluator.identity,
+            _origins(plan),
+            plan.former,
         )
         rows = self._shared.store.rows(study.id)
         if rows and study.decisive == plan.decides():
@@ -178,7 +195,7 @@ class Run:
     def _end(self, state: str, outcome: Outcome, message: str) -> None:
         self.tracker.stage = "stopped" if outcome == "stopped" else "failed"
         with suppress(LambdaSearchError):
-            if self._queue.end(self.lease, state, outcome, message):
+            if Queue(self._store).end(self.lease, state, outcome, message):
                 self._events.say(
                     "warning" if outcome == "unable" else outcome, message.splitlines()[0]
                 )

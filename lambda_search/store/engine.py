@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
@@ -28,6 +30,7 @@ from lambda_search.errors import UsageError
 __all__ = [
     "HEAD",
     "VERSION_TABLE",
+    "StoreAway",
     "explain",
     "missing_file",
     "one_at_a_time",
@@ -44,6 +47,20 @@ VERSION_TABLE = "ls_alembic_version"
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_BUSY_SECONDS = 60
+_GO_ON = "When it answers again, go on with the same command; nothing that was stored is lost."
+_CONNECTING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""libpq's own words, seconds and milliseconds: a network that is cut is noticed in a minute."""
+
+
+class StoreAway(LambdaSearchError):
+    """The store's server could not be reached for longer than the patience."""
 
 
 def open_engine(url: str) -> Engine:
@@ -64,11 +81,11 @@ def open_engine(url: str) -> Engine:
             raise ArgumentError(f"{parsed.get_backend_name()} is neither SQLite nor PostgreSQL")
         options: dict[str, Any] = {"pool_pre_ping": True}
         if parsed.get_backend_name() == "sqlite":
-            options["connect_args"] = {"timeout": 60}
+            options["connect_args"] = {"timeout": _BUSY_SECONDS}
             if parsed.database not in (None, "", ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         else:
-            options |= {"pool_size": 2, "max_overflow": 4, "connect_args": {"connect_timeout": 10}}
+            options |= {"pool_size": 2, "max_overflow": 3, "connect_args": _CONNECTING}
         engine = create_engine(parsed, **options)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise UsageError(
@@ -150,8 +167,9 @@ def explain(engine: Engine) -> Iterator[None]:
     """Turns database errors into messages with a next step."""
     try:
         yield
-    except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
+    except (DBAPIError, NoConnection) as error:
+        told = str(getattr(error, "orig", error)).strip()
+        reason = next(iter(told.splitlines()), type(error).__name__).rstrip(".")
         address = engine.url.render_as_string(hide_password=True)
         if "full" in reason:
             hint = "Free some space and run it again; nothing that was stored is lost."
@@ -167,6 +185,7 @@ def patiently(engine: Engine, patience: float, action: Callable[[], T]) -> T:
     breaks in the commit, nobody knows whether it was.
 
     Raises:
+        StoreAway: if it stays away.
         LambdaSearchError: with a next step, for what does not pass.
     """
     began, pause = time.monotonic(), _FIRST_PAUSE
@@ -175,15 +194,19 @@ def patiently(engine: Engine, patience: float, action: Callable[[], T]) -> T:
             with explain(engine):
                 return action()
         except LambdaSearchError as error:
-            waited = time.monotonic() - began
-            if not _may_pass(engine, error.__cause__) or waited + pause > patience:
+            if not _may_pass(engine, error.__cause__):
                 raise
+            if time.monotonic() - began + pause > patience:
+                hint = _GO_ON if patience else error.hint
+                raise StoreAway(error.cause, hint) from error.__cause__
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _may_pass(engine: Engine, error: BaseException | None) -> bool:
     """Whether the error says that a server is away: it restarts, or the network is broken."""
+    if isinstance(error, NoConnection):
+        return True
     if engine.dialect.name != "postgresql" or not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None) or ""
@@ -201,11 +224,27 @@ def _version(engine: Engine) -> str | None:
 def _configure_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 60000")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Has the file keep a write-ahead log, once for all.
+
+    SQLite does not wait where another connection does the same, or writes meanwhile.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_FIRST_PAUSE)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from filelock import FileLock
 from filelock import Timeout
+from sqlalchemy import case
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -36,9 +37,11 @@ __all__ = [
     "LEASE_SECONDS",
     "Lease",
     "LeaseLost",
+    "clear_away",
     "end",
     "is_abandoned",
     "renew",
+    "stop_lost",
     "take",
     "this_driver",
 ]
@@ -83,6 +86,12 @@ class Lease:
                 "Another driver has taken this study over.", "Watch it with: lambda-search status."
             )
 
+    def is_valid(self, session: Session) -> bool:
+        """Whether the store knows this lease as the study's."""
+        study = session.get(StudyRow, self.study_id)
+        owner = None if study is None else study.owner
+        return owner is not None and owner.get("token") == self.token
+
     def drop(self) -> None:
         """Says that the owner is gone: whoever finds its file sees it. Harmless if said twice."""
         lock = _held.pop(self.token, None)
@@ -98,12 +107,11 @@ class Lease:
 def take(session: Session, study: StudyRow) -> Lease:
     """Gives the caller the lease of `study`, which is locked in `session` and has no living owner.
 
-    The attempt of an owner that was lost is closed.
+    The attempt of an owner that was lost is closed. What is left of that owner is to be cleared
+    away once this is committed: until then it is what says that the owner is dead.
     """
     token = _locked_token()
-    if study.owner is not None and "token" in study.owner:
-        _file_of(study.owner["token"]).unlink(missing_ok=True)
-    _close_attempt(session, study.id, "lost", "its driver died, or its lease ran out")
+    _close_lost(session, study.id)
     study.owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": token}
     study.fence += 1
     study.lease_until = database_seconds(session.connection()) + LEASE_SECONDS
@@ -117,6 +125,20 @@ def take(session: Session, study: StudyRow) -> Lease:
         )
     )
     return Lease(study.id, study.fence, token)
+
+
+def stop_lost(session: Session, study: StudyRow, message: str) -> None:
+    """Stops a study that has no living owner; what it left of a lease is void."""
+    _close_lost(session, study.id)
+    study.state, study.message, study.updated = "stopped", message, now()
+    study.owner, study.lease_until, study.stop_wanted = None, 0.0, False
+    study.fence += 1
+
+
+def clear_away(owner: dict[str, Any] | None) -> None:
+    """Removes what an owner that is gone has left here."""
+    if owner is not None and "token" in owner:
+        _file_of(owner["token"]).unlink(missing_ok=True)
 
 
 def this_driver() -> str:
@@ -134,7 +156,13 @@ def renew(session: Session, lease: Lease) -> None:
 
 
 def end(session: Session, lease: Lease, state: str, outcome: str, message: str = "") -> bool:
-    """Gives a lease back and leaves the study in `state`; False if it was lost or has ended."""
+    """Gives a lease back and leaves the study in `state`; False if it was lost or has ended.
+
+    A study that somebody asked to stop is not queued again: it is stopped then.
+    """
+    left: Any = state
+    if state == "queued":
+        left = case((StudyRow.stop_wanted, "stopped"), else_=state)
     touched = session.execute(
         update(StudyRow)
         .where(
@@ -143,7 +171,7 @@ def end(session: Session, lease: Lease, state: str, outcome: str, message: str =
             StudyRow.owner.is_not(None),
         )
         .values(
-            state=state,
+            state=left,
             message=message,
             owner=None,
             lease_until=0.0,
@@ -160,6 +188,11 @@ def end(session: Session, lease: Lease, state: str, outcome: str, message: str =
 def is_abandoned(study: StudyRow, clock: float) -> bool:
     """Whether no living driver holds the study, at the database's time `clock`."""
     return study.owner is None or study.lease_until <= clock or _is_dead(study.owner)
+
+
+def _close_lost(session: Session, study_id: int) -> None:
+    """Closes the attempt of an owner that was lost, if there is one."""
+    _close_attempt(session, study_id, "lost", "its driver died, or its lease ran out")
 
 
 def _close_attempt(session: Session, study_id: int, outcome: str, reason: str) -> None:

@@ -6,6 +6,7 @@ weights and fills the setting in. Taking one is a transaction, so two drivers ne
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -26,9 +27,10 @@ from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
 from lambda_search.store.leases import Lease
 from lambda_search.store.leases import LeaseLost
-from lambda_search.store.mapping import setting_of
 from lambda_search.store.mapping import study_of
 from lambda_search.store.settings import Origins
+from lambda_search.store.settings import check_identity
+from lambda_search.store.settings import check_setting
 from lambda_search.store.settings import insert_once
 from lambda_search.store.settings import setting_row
 from lambda_search.store.store import Store
@@ -94,7 +96,10 @@ class Queue:
                 select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
             ).scalar_one()
             busy = _check_free(study, spec, database_seconds(session.connection()))
+            if busy:
+                study.stop_wanted = False
             if busy or (study.state == "done" and study.spec == spec and not files):
+                session.flush()
                 return study_of(study)
             study.spec, study.base = spec, base
             _queue(study)
@@ -131,11 +136,14 @@ class Queue:
             names: of these alone.
             unable: ids of studies that this driver cannot run.
         """
-        taken: list[Lease] = []
+        taken: list[Claim] = []
+        gone: list[dict[str, Any] | None] = []
 
         def change(session: Session) -> Claim | None:
-            for lease in taken:  # of a try that did not reach the store
-                lease.forget()
+            for claim in taken:  # of a try that may have been committed without our hearing of it
+                if claim.lease.is_valid(session):
+                    return claim
+                claim.lease.forget()
             waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
             if names is not None:
                 waiting = waiting.where(StudyRow.name.in_(names))
@@ -150,18 +158,26 @@ class Queue:
                 ).scalar_one_or_none()
                 if study is None or not leases.is_abandoned(study, clock):
                     continue
-                before = study_of(study)
+                if study.stop_wanted:  # its driver died before it heeded that
+                    leases.stop_lost(session, study, "It was stopped as asked.")
+                    continue
+                before, owner = study_of(study), study.owner
                 files = {one.name: one.content for one in study.files}
-                taken.append(leases.take(session, study))
-                return Claim(before, taken[-1], files)
+                taken.append(Claim(before, leases.take(session, study), files))
+                gone.append(owner)
+                return taken[-1]
             return None
 
         try:
-            return self._store.write(change)
+            claim = self._store.write(change)
         except BaseException:
-            for lease in taken:
-                lease.forget()
+            for one in taken:  # not forgotten: if it was committed, it is taken over at once
+                one.lease.drop()
             raise
+        if claim is not None:
+            for owner in gone:
+                leases.clear_away(owner)
+        return claim
 
     def bind(
         self,
@@ -170,6 +186,7 @@ class Queue:
         steps: int,
         identity: Identity,
         origins: Origins | None = None,
+        former: Setting | None = None,
     ) -> Study:
         """Says what a study's rows hold for, now that its weights are read.
 
@@ -179,6 +196,7 @@ class Queue:
             steps: the real length of its grid.
             identity: what its numbers depend on besides.
             origins: where the model came from.
+            former: the setting as releases before spelled it, where they did so otherwise.
 
         Raises:
             UsageError: if it was begun with another setting, or where other numbers come out.
@@ -189,14 +207,8 @@ class Queue:
             lease.guard(session)
             study = session.get_one(StudyRow, lease.study_id)
             row = setting_row(session, setting, origins)
-            if study.setting_id is not None and study.setting_id != row.id:
-                assert study.setting is not None
-                raise UsageError(
-                    f"The store has a study '{study.name}' of another setting: "
-                    f"{_difference(setting_of(study.setting), setting)}.",
-                    "Give this study another name.",
-                )
-            _check_identity(study.name, study.identity, identity)
+            check_setting(study, row, former)
+            check_identity(study, identity)
             study.setting_id, study.schedule_steps = row.id, steps
             study.identity = study.identity or identity.to_json()
             session.flush()
@@ -222,9 +234,16 @@ class Queue:
     def end(self, lease: Lease, state: str, outcome: str, message: str = "") -> bool:
         """Gives a lease back; False if it was lost or has ended."""
         lease.drop()  # even if the store is away: then it is taken over at once
-        ended = self._store.write(
-            lambda session: leases.end(session, lease, state, outcome, message)
-        )
+        tries = itertools.count()
+
+        def change(session: Session) -> bool:
+            again = next(tries) > 0  # then a try may have been committed without our hearing of it
+            if leases.end(session, lease, state, outcome, message):
+                return True
+            study = session.get_one(StudyRow, lease.study_id)
+            return again and study.owner is None and study.fence == lease.fence
+
+        ended = self._store.write(change)
         lease.forget()
         return ended
 
@@ -249,9 +268,7 @@ class Queue:
             if study.state == "running" and not leases.is_abandoned(study, clock):
                 study.stop_wanted = True
             else:
-                study.state, study.message = "stopped", "stopped before a driver took it"
-                study.owner, study.lease_until = None, 0.0
-                study.fence += 1
+                leases.stop_lost(session, study, "It was stopped while nobody drove it.")
             study.updated = now()
             session.flush()
             return study_of(study)
@@ -298,22 +315,3 @@ def _queue(study: StudyRow) -> None:
     if study.state != "running":
         study.state, study.message, study.queued = "queued", "", now()
     study.stop_wanted, study.updated = False, now()
-
-
-def _check_identity(name: str, begun: dict[str, Any] | None, identity: Identity) -> None:
-    differing = {} if begun is None else Identity.from_json(begun).differences(identity)
-    if differing:
-        raise UsageError(
-            f"The study '{name}' was begun with "
-            + ", ".join(f"{field} {there}" for field, (there, _) in differing.items())
-            + "; this is "
-            + ", ".join(f"{field} {here}" for field, (_, here) in differing.items())
-            + ".",
-            "Its trials would not be comparable: finish it there, or give it another name.",
-        )
-
-
-def _difference(before: Setting, after: Setting) -> str:
-    """Which fields of two settings differ, for people."""
-    fields = ((name, getattr(before, name), getattr(after, name)) for name in Setting.model_fields)
-    return ", ".join(f"{name} is {old}" for name, old, new in fields if old != new)

@@ -1,4 +1,4 @@
-"""Rows of models and settings, made once whoever comes first."""
+"""Rows of models and settings, made once whoever comes first; a study keeps to its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from lambda_search.errors import UsageError
+from lambda_search.records import Identity
 from lambda_search.setting import Setting
+from lambda_search.store.mapping import setting_of
 from lambda_search.store.tables import Base
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import SettingRow
+from lambda_search.store.tables import StudyRow
 
-__all__ = ["Origins", "insert_once", "setting_row"]
+__all__ = ["Origins", "check_identity", "check_setting", "insert_once", "setting_row"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,40 @@ def setting_row(session: Session, setting: Setting, origins: Origins | None = No
     made = _find(session, setting)
     assert made is not None
     return made
+
+
+def check_setting(study: StudyRow, row: SettingRow, former: Setting | None) -> None:
+    """Raises UsageError if a study was begun with another setting than that of `row`.
+
+    `former` is the same setting as releases before spelled it, where they did so otherwise.
+    """
+    if study.setting is None or study.setting_id == row.id:
+        return
+    if former is not None and study.setting.key == former.key:
+        return
+    before, after = setting_of(study.setting), setting_of(row)
+    fields = ((name, getattr(before, name), getattr(after, name)) for name in Setting.model_fields)
+    raise UsageError(
+        f"The store has a study '{study.name}' of another setting: "
+        + ", ".join(f"{name} is {old}" for name, old, new in fields if old != new)
+        + ".",
+        "Give this study another name.",
+    )
+
+
+def check_identity(study: StudyRow, identity: Identity) -> None:
+    """Raises UsageError if a study was begun where other numbers come out."""
+    begun = study.identity
+    differing = {} if begun is None else Identity.from_json(begun).differences(identity)
+    if differing:
+        raise UsageError(
+            f"The study '{study.name}' was begun with "
+            + ", ".join(f"{field} {there}" for field, (there, _) in differing.items())
+            + "; this is "
+            + ", ".join(f"{field} {here}" for field, (_, here) in differing.items())
+            + ".",
+            "Its trials would not be comparable: finish it there, or give it another name.",
+        )
 
 
 def _find(session: Session, setting: Setting) -> SettingRow | None:

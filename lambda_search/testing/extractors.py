@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from lambda_search.errors import LambdaSearchError
-from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.base import Extractor
 
 __all__ = ["Case", "ExtractorContract"]
 

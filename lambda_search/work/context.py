@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from lambda_search.errors import LambdaSearchError
-from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from dataclasses import replace
 from typing import TypeVar
 
-import torch
-
 from lambda_search.diffusion.samplers import SAMPLER_REVISION
 from lambda_search.errors import Diverged
 from lambda_search.metrics.evidence import Comparison
@@ -193,7 +191,7 @@ def _correlations(features: Sequence[Array], baseline: Sequence[Array]) -> list[
 
 
 def _identity(recipe: Recipe, device: str) -> Identity:
-    found = library_versions() | {"torch": torch.__version__}  # which names its build, +cu130
+    found = library_versions()
     versions = {
         name: found[name] for name in ("torch", "numpy", *recipe.libraries) if name in found
     }

@@ -103,18 +103,21 @@ class Gathering:
     def _request(self, start: int, wanted: list[Wanted]) -> None:
         source, shard = self._source, wanted[0].name
         made, device = partial(source.meter.add, shard), source.identity.device
-        answer = source.shards.request(source.recipe, self._schedule, start, wanted, made, device)
+        answer = source.shards.request(
+            source.recipe, self._schedule, start, wanted, made, device, source.halt
+        )
         self._coming.extend(answer.coming)
         if answer.kept:
             self._kept.append((start, answer.kept))
         if not answer.sampled:
             source.meter.reuse(shard, source.recipe.batch)
 
-    def _taker(self, extractor: str, row: int) -> Callable[[Array], None]:
+    def _taker(self, extractor: str, row: int) -> Callable[[Array], Array]:
         """Copies a shard's features to where they belong, from `row` on."""
 
-        def take(features: Array) -> None:
+        def take(features: Array) -> Array:
             rows = self._arrays[extractor][row : row + len(features)]
             rows[:] = features[: len(rows)]
+            return rows
 
         return take

@@ -14,9 +14,9 @@ LIBRARIES = ("torch", "numpy", "diffusers", "transformers")
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of `LIBRARIES` that are installed here, by name."""
-    found = {}
-    for name in LIBRARIES:
+    """The versions of `LIBRARIES` that are installed here, by name; of torch also its build."""
+    found: dict[str, str] = {"torch": str(torch.__version__)}
+    for name in LIBRARIES[1:]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

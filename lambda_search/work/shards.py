@@ -1,7 +1,7 @@
 """Shards of a process: each is sampled once, whoever asks for it, and kept as a file.
 
-Features are handed over as they come and are not held here. All that takes time (checking, writing
-files, handing over) is done by a thread of its own, so that the pool's is free.
+Features are copied to where they are needed as they come, and are not held here. Files are written
+by a thread of its own, so that the pool's is free.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Protocol
 from typing import Self
 from typing import TypeAlias
@@ -48,12 +49,12 @@ class Wanted:
     Arguments:
         name: the shard's, for this measure.
         measure: whose features.
-        take: is given the features [B, d] once; must copy what it keeps.
+        take: copies the features [B, d], or what it needs of them, and returns its copy.
     """
 
     name: str
     measure: Measure
-    take: Callable[[Array], None]
+    take: Callable[[Array], Array]
 
 
 @dataclass
@@ -71,6 +72,19 @@ class Answer:
     sampled: bool
 
 
+@dataclass(eq=False)
+class _Shard:
+    """A shard that is under way, by one measure.
+
+    Arguments:
+        waiting: who takes its features, and on whose behalf.
+        computed: the pool's promise, once it is asked.
+    """
+
+    waiting: list[tuple[Wanted, Future[None], object]] = field(default_factory=list)
+    computed: Future[ShardResult] | None = None
+
+
 class Shards:
     """What is under way in this process, and what is kept; one for all its studies.
 
@@ -85,7 +99,7 @@ class Shards:
         self.pool = pool
         self._files = files
         self._lock = threading.Lock()
-        self._under_way: dict[str, list[tuple[Wanted, Future[None]]]] = {}
+        self._under_way: dict[str, _Shard] = {}
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="features")
 
     def __enter__(self) -> Self:
@@ -103,6 +117,7 @@ class Shards:
         wanted: Sequence[Wanted],
         made: Callable[[ShardResult], None],
         kind: str | None = None,
+        owner: object = None,
     ) -> Answer:
         """Has the batch at index `start` sampled, unless it is kept or under way.
 
@@ -111,20 +126,21 @@ class Shards:
             wanted: their features, by one measure or more; what is missing is sampled together.
             made: is told if it was sampled for this request.
             kind: of the device that samples it.
+            owner: on whose behalf; `withdraw` takes it.
         """
         answer = Answer([], [], False)
         new = []
         with self._lock:  # a file is there before its shard is no longer under way
             for one in wanted:
-                waiting = self._under_way.get(one.name)
-                if waiting is None and self._files.has(recipe.family, one.name):
+                shard = self._under_way.get(one.name)
+                if shard is None and self._files.has(recipe.family, one.name):
                     answer.kept.append(one)
                     continue
-                if waiting is None:
-                    waiting = self._under_way[one.name] = []
+                if shard is None:
+                    shard = self._under_way[one.name] = _Shard()
                     new.append(one)
                 future: Future[None] = Future()
-                waiting.append((one, future))
+                shard.waiting.append((one, future, owner))
                 answer.coming.append(future)
         if new:
             answer.sampled = True
@@ -134,10 +150,25 @@ class Shards:
             except BaseException as error:
                 self._fail(new, error)
                 raise
+            with self._lock:
+                for one in new:
+                    if one.name in self._under_way:
+                        self._under_way[one.name].computed = computed
             computed.add_done_callback(
                 lambda done: self._put_aside(recipe.family, new, done, made)
             )
         return answer
+
+    def withdraw(self, owner: object) -> None:
+        """Takes back what was requested for `owner`; what nobody else waits for is cancelled."""
+        with self._lock:
+            for shard in self._under_way.values():
+                shard.waiting = [one for one in shard.waiting if one[2] is not owner]
+            wanted = {shard.computed for shard in self._under_way.values() if shard.waiting}
+            idle = {shard.computed for shard in self._under_way.values()} - wanted - {None}
+        for computed in idle:
+            if computed is not None:
+                computed.cancel()
 
     def read(self, recipe: Recipe, kept: Sequence[Wanted]) -> list[Wanted]:
         """Hands over what lies in files; returns those that turned out to be damaged."""
@@ -158,41 +189,37 @@ class Shards:
         computed: Future[ShardResult],
         made: Callable[[ShardResult], None],
     ) -> None:
-        try:
-            self._beside.submit(self._keep, family, wanted, computed, made)
-        except RuntimeError as error:  # this process is ending
-            self._fail(wanted, error)
-
-    def _keep(
-        self,
-        family: str,
-        wanted: Sequence[Wanted],
-        computed: Future[ShardResult],
-        made: Callable[[ShardResult], None],
-    ) -> None:
-        """Writes what was sampled and hands it to all who wait for it."""
+        """Copies what was sampled, in the pool's thread, and leaves the rest to the other one."""
         try:
             result = computed.result()
+            copies = []
             for one, features in zip(wanted, result.features, strict=True):
-                self._files.put(family, one.name, features)
+                copy = one.take(features)
+                copies.append(copy if len(copy) == len(features) else np.array(features))
             made(result)
+            self._beside.submit(self._keep, family, wanted, copies)
+        except BaseException as error:
+            self._fail(wanted, error)
+
+    def _keep(self, family: str, wanted: Sequence[Wanted], copies: Sequence[Array]) -> None:
+        """Writes what was sampled, and hands it to all others who wait for it."""
+        try:
+            for one, features in zip(wanted, copies, strict=True):
+                self._files.put(family, one.name, features)
         except BaseException as error:
             self._fail(wanted, error)
             return
-        for one, features in zip(wanted, result.features, strict=True):
-            for waiting, future in self._arrived(one.name):
-                try:
+        for one, features in zip(wanted, copies, strict=True):
+            for waiting, future, _ in self._arrived(one.name):
+                if waiting is not one:
                     waiting.take(features)
-                except Exception as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(None)
+                future.set_result(None)
 
     def _fail(self, wanted: Sequence[Wanted], error: BaseException) -> None:
         for one in wanted:
-            for _, future in self._arrived(one.name):
+            for _, future, _ in self._arrived(one.name):
                 future.set_exception(error)
 
-    def _arrived(self, name: str) -> list[tuple[Wanted, Future[None]]]:
+    def _arrived(self, name: str) -> list[tuple[Wanted, Future[None], object]]:
         with self._lock:
-            return self._under_way.pop(name, [])
+            return self._under_way.pop(name, _Shard()).waiting

@@ -17,7 +17,7 @@ from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
-from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
@@ -78,6 +78,11 @@ class SampleShard:
     schedule: LambdaSchedule
     start: int
     measures: tuple[Measure, ...]
+
+    @property
+    def sort(self) -> str:
+        """Shards of one family take about as long."""
+        return f"sample {self.recipe.family}"
 
     def run(self, context: WorkerContext) -> ShardResult:
         model = context.model(self.recipe)
@@ -146,6 +151,11 @@ class ScoreFeatures:
     measure: Measure
     features: NDArray[np.float32]
     whole: bool = False
+
+    @property
+    def sort(self) -> str:
+        """Scores of as many features of one width take about as long."""
+        return f"score {self.features.shape}{' whole' if self.whole else ''}"
 
     def run(self, context: WorkerContext) -> Score:
         frechet = context.frechet(self.measure)

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from lambda_search.launching import plans_of
-from lambda_search.metrics.extractors.registry import NetworkExtractor
+from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references import making
 from lambda_search.metrics.references.load import load_reference

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lambda_search.errors import UsageError
-from lambda_search.metrics.extractors.registry import NetworkExtractor
+from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.models.checkpoints import bundled_folder

@@ -4,6 +4,7 @@ from lambda_search.errors import Interrupted
 from lambda_search.events import Events
 from lambda_search.paths import features_folder
 from lambda_search.search.driver import Driver
+from lambda_search.search.leftovers import done_families
 from lambda_search.search.leftovers import needed_families
 from lambda_search.search.plan import resolve
 from lambda_search.search.progress import Tracker
@@ -48,17 +49,17 @@ def run(text, pool, store=None, heard=None, shards=None):
     files = FeatureFiles(features_folder())
     try:
         with shards or Shards(pool, files) as here:
-            tracker = Tracker(plan.spec.search.trials, plan.most_images())
+            tracker = Tracker(name)
+            tracker.expect(plan.spec.search.trials, plan.most_images())
             evaluator = Evaluator(plan.recipe, here, tracker.meter)
-            study = queue.bind(
-                claim.lease, plan.setting, plan.space.steps, evaluator.identity, plan.decides()
-            )
+            study = queue.bind(claim.lease, plan.setting, plan.space.steps, evaluator.identity)
             events = Events(name, listeners)
             row = Driver(plan, study, claim.lease, store, evaluator, tracker, events).run()
     except BaseException:
         queue.end(claim.lease, "stopped", "stopped")
         raise
-    files.sweep(needed_families(store.studies()))
+    studies = store.studies()
+    files.sweep(needed_families(studies), done_families(studies))
     return row
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lambda_search.search.proposals import IDENTITY
-from lambda_search.search.proposals import Told
+from lambda_search.search.proposals import Observation
 from lambda_search.search.proposals import propose
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
@@ -22,7 +22,7 @@ def run(kind, trials=24, parallel=4, seed=0, space=SPACE):
         count = min(parallel, trials - len(history))
         points = propose(space, kind, trials, seed, generation, history, count)
         assert len(points) == count
-        history += [Told(point, loss(point)) for point in points]
+        history += [Observation(point, loss(point)) for point in points]
         generation += 1
     return history
 

@@ -88,6 +88,14 @@ def test_another_setting_or_identity_is_refused_by_name(store, setting):
     assert begin(store, setting, identity=replace(IDENTITY, versions=known)) is not None
 
 
+def test_a_study_of_a_release_that_spelled_its_setting_otherwise_goes_on(store, queue, setting):
+    queue.end(begin(store, setting), "stopped", "stopped")
+    queue.submit("s", "name: s")
+    respelled = setting.model_copy(update={"steps": 5})
+    study = queue.bind(queue.claim().lease, respelled, 5, IDENTITY, former=setting)
+    assert study.setting == respelled
+
+
 def test_a_lost_lease_cannot_write(store, queue, setting, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
     old = begin(store, setting)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +84,12 @@ def drive(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when nothing waits that can be run here.")
     ] = False,
-    at_once: Annotated[int, typer.Option(min=1, help="Studies that run side by side.")] = 16,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=r"Studies that run side by side. \[default: workers + 1, at most 16]"
+        ),
+    ] = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
@@ -89,25 +97,32 @@ def drive(
     as_json: AsJson = False,
 ) -> None:
     """Run queued studies on this machine's workers, until it is stopped."""
-    from lambda_search.drive import drive as run_queue
-    from lambda_search.launching import worker_pool
+    try:
+        with ExitStack() as stack:
+            opened = Store(store, PATIENCE_SECONDS)
+            stack.callback(opened.close)
+            with working("starting workers"):
+                from lambda_search.drive import drive as run_queue
+                from lambda_search.launching import worker_pool
 
-    with ExitStack() as stack:
-        opened = Store(store, PATIENCE_SECONDS)
-        stack.callback(opened.close)
-        with working("starting workers"):
-            pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-        err.print(f"driving studies of {opened.address} on {pool.size} workers")
-        with Display() as display:
-            driven = run_queue(
-                opened,
-                pool,
-                folders=models or (),
-                at_once=at_once,
-                until_empty=until_empty,
-                watch=display,
-                listeners=[display.hear],
-            )
+                pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
+            stack.enter_context(_terminable())
+            until = "until none waits" if until_empty else "until Ctrl-C"
+            err.print(f"driving studies of {opened.address} on {_count(pool.size)}, {until}")
+            with Display(ends=True) as display:
+                driven = run_queue(
+                    opened,
+                    pool,
+                    folders=models or (),
+                    at_once=at_once or min(pool.size + 1, 16),
+                    until_empty=until_empty,
+                    watch=display,
+                    listeners=[display.hear],
+                )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "No study was taken yet.", "Start again with the same command."
+        ) from None
     _show(list(driven.rows.values()), as_json)
     for name, what in driven.unable.items():
         err.print(Text(f"{name} waits on: {what}"))
@@ -139,8 +154,9 @@ def run(
             if launch.waiting:
                 with working("starting workers"):
                     pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
+                stack.enter_context(_terminable())
                 count = "1 study" if len(launch.waiting) == 1 else f"{len(launch.waiting)} studies"
-                err.print(f"{count} on {pool.size} workers ({pool.device_kind})")
+                err.print(f"{count} on {_count(pool.size)} ({pool.device_kind})")
                 with Display() as display:
                     driven = launch.run(opened, pool, display, [display.hear])
                 show_cost(display.studies, pool.busy_seconds)
@@ -153,6 +169,23 @@ def run(
     if rows and not as_json:
         err.print(f"\nnext: lambda-search report {next(iter(rows))}")
     _complain(errors)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as service managers send it, ends the work like Ctrl-C: studies are given back.
+
+    To be entered when Ray runs: it has a handler of its own.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _count(workers: int) -> str:
+    return "1 worker" if workers == 1 else f"{workers} workers"
 
 
 def _refuse_if_all_held(names: list[str], store: Store) -> None:

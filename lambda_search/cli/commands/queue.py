@@ -12,6 +12,7 @@ from lambda_search import studies as door
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
+from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.rows import row_panel
@@ -45,13 +46,17 @@ def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
         for study in queued:
             out.print(Text(f"{study.name}  {study.state}"))
     if door.nobody_drives(opened):
-        err.print(f"Nobody drives studies of this store now. {door.HOW_TO_DRIVE}")
+        err.print(door.NOBODY_DRIVES)
 
 
 def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Stop a study, or take it out of the queue; nothing that was computed is lost."""
     stopped = door.stop(study, store)
-    words = "stopped" if stopped.state == "stopped" else f"{stopped.driver} is asked to stop it"
+    words = (
+        "stopped"
+        if stopped.state == "stopped"
+        else f"will be stopped: its driver, {stopped.driver}, has been asked"
+    )
     _tell(stopped, words, as_json)
 
 
@@ -61,15 +66,16 @@ def resume(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None
     again = door.resume(study, opened)
     _tell(again, again.state, as_json)
     if door.nobody_drives(opened):
-        err.print(f"Nobody drives studies of this store now. {door.HOW_TO_DRIVE}")
+        err.print(door.NOBODY_DRIVES)
 
 
 def wait(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Wait until a study ends, and show its row."""
     opened = Store(store)
     if door.nobody_drives(opened):
-        err.print(f"Nobody drives studies of this store now. {door.HOW_TO_DRIVE}")
-    row = door.wait(study, opened)
+        err.print(door.NOBODY_DRIVES)
+    with working(f"waiting for {study}"):
+        row = door.wait(study, opened)
     if as_json:
         print_json(row.to_json())
     else:

@@ -23,7 +23,7 @@ from lambda_search.cli.options import StoreUrl
 from lambda_search.records import Study
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
-from lambda_search.studies import HOW_TO_DRIVE
+from lambda_search.studies import NOBODY_DRIVES
 from lambda_search.studies import nobody_drives
 
 __all__ = ["status"]
@@ -51,7 +51,7 @@ def status(
     if not watch or not out.is_terminal:
         out.print(_picture(opened, study))
         if nobody_drives(opened):
-            err.print(f"Nobody drives studies of this store now. {HOW_TO_DRIVE}")
+            err.print(NOBODY_DRIVES)
         return
     with Live(_picture(opened, study), console=out, refresh_per_second=2) as live:
         while True:
@@ -64,11 +64,14 @@ def _picture(store: Store, name: str | None) -> RenderableType:
         return _table(store, store.studies())
     study = store.study(name)
     parts: list[RenderableType] = [_table(store, [study])]
-    if study.message:
-        parts.append(Text(study.message))
+    message = _facts(store, study)["message"]
+    if message:
+        parts.append(Text(message))
     for attempt in study.attempts:
         ended = "" if attempt.ended is None else f" to {_time(attempt.ended)}"
-        words = f"{_time(attempt.began)}{ended}  {attempt.driver}  {attempt.outcome}"
+        words = (
+            f"{_time(attempt.began)}{ended}  {attempt.driver}  {attempt.outcome or 'drives it'}"
+        )
         parts.append(Text(f"{words}  {attempt.reason.splitlines()[0] if attempt.reason else ''}"))
     events = store.events(name)[-_EVENTS:]
     if events:
@@ -81,17 +84,25 @@ def _table(store: Store, studies: list[Study]) -> Table:
     if not studies:
         err.print("No study yet. Run: lambda-search demo")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("study", "state", "trials", "best so far", "row"):
+    told = [_facts(store, study) for study in studies]
+    driven = any(facts["driver"] for facts in told)
+    headings = ("study", "state", "trials", "best λ (gain), or row", *(["driver"] * driven))
+    for heading in headings:
         table.add_column(heading, no_wrap=heading in ("state", "trials"), overflow="fold")
-    for study in studies:
-        facts = _facts(store, study)
+    for study, facts in zip(studies, told, strict=True):
         best, row, state = facts["best"], facts["row"], facts["state"]
         table.add_row(
             Text(study.name, "bold"),
             Text(state if facts["phase"] is None else facts["phase"], _STYLES.get(state, "")),
             f"{facts['trials']}/{facts['budget']}",
-            Text(f"λ = {best['schedule']}  gain {best['gain']:+.3f}" if best else "–"),
-            Text(f"λ = {row['schedule']}  {row['status']}" if row else "–"),
+            Text(
+                f"{row['schedule']}  {row['status']}"
+                if row and state == "done"
+                else f"{best['schedule']} ({best['gain']:+.3f})"
+                if best
+                else "–"
+            ),
+            *([Text(facts["driver"] or "–")] * driven),
         )
     return table
 
@@ -106,9 +117,9 @@ def _facts(store: Store, study: Study) -> dict[str, Any]:
     progress = study.progress if running else None
     return {
         "study": study.name,
-        "state": "stopped" if abandoned else study.state,
+        "state": "queued" if abandoned else study.state,
         "phase": None if progress is None else progress.phase,
-        "message": "its driver is gone" if abandoned else study.message,
+        "message": "Its driver is gone; the next one goes on." if abandoned else study.message,
         "driver": study.driver if running else None,
         "trials": len(trials),
         "budget": parse_specs(study.spec)[0].search.trials,

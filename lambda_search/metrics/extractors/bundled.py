@@ -9,8 +9,8 @@ import torch
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors import fashion_classifier
-from lambda_search.metrics.extractors.registry import NetworkExtractor
-from lambda_search.metrics.extractors.registry import Weights
+from lambda_search.metrics.extractors.base import NetworkExtractor
+from lambda_search.metrics.extractors.base import Weights
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.models.checkpoints import bundled_folder
 

@@ -18,8 +18,8 @@ from lambda_search.downloads import Download
 from lambda_search.downloads import obtain
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
-from lambda_search.metrics.extractors.registry import NetworkExtractor
-from lambda_search.metrics.extractors.registry import Weights
+from lambda_search.metrics.extractors.base import NetworkExtractor
+from lambda_search.metrics.extractors.base import Weights
 from lambda_search.metrics.extractors.torchscript import load_module
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.paths import extractors_folder

@@ -17,7 +17,7 @@ from torch import Tensor
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
-from lambda_search.metrics.extractors.registry import NetworkExtractor
+from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
 
 __all__ = ["from_file", "load_module", "width_of"]

@@ -22,8 +22,8 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
-from lambda_search.metrics.extractors.registry import NetworkExtractor
-from lambda_search.metrics.extractors.registry import Weights
+from lambda_search.metrics.extractors.base import NetworkExtractor
+from lambda_search.metrics.extractors.base import Weights
 from lambda_search.metrics.preprocessing import Preprocessing
 
 __all__ = ["clip_vit_b32", "dinov2", "from_folder"]

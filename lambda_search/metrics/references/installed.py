@@ -13,8 +13,8 @@ import numpy as np
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.bundled import FOLDER
-from lambda_search.metrics.extractors.registry import Extractor
 from lambda_search.metrics.references.making import PARTIAL
 from lambda_search.metrics.references.statistics import CLEAN_FID_WORDS
 from lambda_search.metrics.references.statistics import Statistics

@@ -25,8 +25,8 @@ from lambda_search.downloads import obtain
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.bundled import FOLDER
-from lambda_search.metrics.extractors.registry import Extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
 from lambda_search.metrics.references.images import open_images

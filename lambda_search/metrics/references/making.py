@@ -20,7 +20,7 @@ from lambda_search.errors import UsageError
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
 from lambda_search.metrics.exact import ExactSum
-from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.moments import Moments
 from lambda_search.metrics.references.images import ImageSet
 from lambda_search.metrics.references.statistics import Statistics

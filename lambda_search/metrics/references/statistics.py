@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lambda_search.errors import UsageError
 from lambda_search.files import written_whole
-from lambda_search.metrics.extractors.registry import Extractor
+from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.registry import extractors
 from lambda_search.metrics.frechet import FrechetReference
 

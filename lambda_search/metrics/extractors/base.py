@@ -1,0 +1,129 @@
+"""What a feature extractor is, and one that is a network behind its preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from typing import Protocol
+from typing import TypeAlias
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
+from lambda_search.metrics.preprocessing import Preprocessing
+from lambda_search.setting import fingerprint
+
+__all__ = ["Extractor", "Factory", "NetworkExtractor", "Weights"]
+
+_CHUNK = 128
+
+
+class Extractor(Protocol):
+    """Turns images into feature vectors.
+
+    Arguments:
+        name: its registered name, or its file's.
+        fingerprint: over weights, resize and value range; equal fingerprints, comparable features.
+        dim: d, the width of its features.
+        published: the word by which clean-fid calls statistics of exactly these features
+            (`clean`, `legacy_tensorflow` …), or "" where nobody publishes any.
+    """
+
+    name: str
+    fingerprint: str
+    dim: int
+    published: str
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [n, c, h, w], on any device → float32 [n, d] on the CPU."""
+        ...
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where an extractor may take its weights from.
+
+    Arguments:
+        path: of the user's own, or None for the published ones.
+        fetch: whether published ones may be fetched.
+    """
+
+    path: Path | None = None
+    fetch: bool = True
+
+
+Factory: TypeAlias = Callable[[torch.device, Weights], Extractor]
+
+
+class NetworkExtractor:
+    """A network behind its preprocessing.
+
+    Arguments:
+        name, dim, published: as in `Extractor`.
+        network: float32 [n, channels, h, w] → [n, d], on `device`.
+        preprocessing: what it is fed.
+        weights: SHA-256 of its weights.
+        device: where it computes.
+        layer: which of its layers the features are, where its weights do not tell.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Callable[[Tensor], Tensor],
+        preprocessing: Preprocessing,
+        weights: str,
+        dim: int,
+        device: torch.device,
+        published: str = "",
+        layer: str | None = None,
+    ) -> None:
+        self.name = name
+        self.dim = dim
+        self.published = published
+        told = {"weights": weights, "preprocessing": preprocessing.model_dump(mode="json")}
+        self.fingerprint = fingerprint(told if layer is None else told | {"layer": layer})
+        self.preprocessing = preprocessing
+        self._network = network
+        self._device = device
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        with _pinned():
+            return self._features(images)
+
+    def _features(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise UsageError(
+                f"The extractor {self.name} reads grey or colour images [n, 1 or 3, h, w], not "
+                f"{list(images.shape)}.",
+                "Give the model a decoder to images, if these are its latents.",
+            )
+        parts = []
+        for chunk in torch.split(images, _CHUNK):
+            found = self._network(self.preprocessing(chunk.to(self._device))).float()
+            if found.shape != (len(chunk), self.dim):
+                raise LambdaSearchError(
+                    f"The extractor {self.name} makes {list(found.shape)} of {len(chunk)} images "
+                    f"of {list(images.shape[1:])}; [{len(chunk)}, {self.dim}] is needed.",
+                    "Use images of the size that it is made for, or another extractor.",
+                )
+            parts.append(found)
+        return torch.cat(parts).cpu()
+
+
+@contextmanager
+def _pinned() -> Iterator[None]:
+    """Kernels that give one result: no TF32, no autotuning, no TorchScript that warms up."""
+    exact = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    with exact, cast(Any, torch.jit).optimized_execution(False):
+        yield

@@ -1,0 +1,167 @@
+"""Studies, their trials and evaluations, and what happened, as the store keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from lambda_search.errors import UsageError
+from lambda_search.records import Evaluation
+from lambda_search.records import Event
+from lambda_search.records import Study
+from lambda_search.records import Trial
+from lambda_search.store import leases
+from lambda_search.store.clock import database_seconds
+from lambda_search.store.clock import now
+from lambda_search.store.leases import Lease
+from lambda_search.store.mapping import evaluation_of
+from lambda_search.store.mapping import evaluation_row
+from lambda_search.store.mapping import event_of
+from lambda_search.store.mapping import study_of
+from lambda_search.store.mapping import trial_of
+from lambda_search.store.mapping import trial_row
+from lambda_search.store.tables import EvaluationRow
+from lambda_search.store.tables import EventRow
+from lambda_search.store.tables import StudyRow
+from lambda_search.store.tables import TrialRow
+from lambda_search.store.transactions import Transactions
+
+__all__ = ["StudyRecords", "add_evaluations"]
+
+
+class StudyRecords(Transactions):
+    """Reads studies, and writes what a driver finds out under its lease."""
+
+    def study(self, name: str) -> Study:
+        """The study `name`.
+
+        Raises:
+            UsageError: if there is none.
+        """
+
+        def query(session: Session) -> Study:
+            study = session.scalar(select(StudyRow).where(StudyRow.name == name))
+            if study is None:
+                names = session.scalars(
+                    select(StudyRow.name).order_by(StudyRow.updated.desc()).limit(8)
+                )
+                known = ", ".join(names) or "none yet"
+                raise UsageError(f"There is no study '{name}'.", f"Studies: {known}.")
+            return study_of(study)
+
+        return self.read(query)
+
+    def studies(self) -> list[Study]:
+        """All studies, the latest first."""
+        query = select(StudyRow).order_by(StudyRow.updated.desc(), StudyRow.id.desc())
+        return self.read(lambda session: [study_of(one) for one in session.scalars(query)])
+
+    def is_abandoned(self, study: Study) -> bool:
+        """Whether no living driver holds the study."""
+
+        def query(session: Session) -> bool:
+            row = session.get_one(StudyRow, study.id)
+            return leases.is_abandoned(row, database_seconds(session.connection()))
+
+        return self.read(query)
+
+    # Trials and evaluations
+
+    def trials(self, study_id: int) -> list[Trial]:
+        """The trials of a study in order."""
+        query = select(TrialRow).where(TrialRow.study_id == study_id).order_by(TrialRow.number)
+        return self.read(lambda session: [trial_of(one) for one in session.scalars(query)])
+
+    def propose(self, lease: Lease, trials: Sequence[Trial]) -> None:
+        """Commits a generation before its first shard runs."""
+
+        def change(session: Session) -> None:
+            known = select(TrialRow.number).where(TrialRow.study_id == lease.study_id)
+            there = set(session.scalars(known))
+            session.add_all(
+                trial_row(lease.study_id, one) for one in trials if one.number not in there
+            )
+
+        self.write(change, lease)
+
+    def evaluations(self, study_id: int) -> list[Evaluation]:
+        """All evaluations of a study, oldest first."""
+        query = (
+            select(EvaluationRow)
+            .where(EvaluationRow.study_id == study_id)
+            .order_by(EvaluationRow.id)
+        )
+        return self.read(lambda session: [evaluation_of(one) for one in session.scalars(query)])
+
+    def close_rung(
+        self, lease: Lease, evaluations: Sequence[Evaluation], ended: Sequence[Trial] = ()
+    ) -> None:
+        """Keeps new evaluations and closes the trials that go no further."""
+
+        def change(session: Session) -> None:
+            add_evaluations(session, lease.study_id, evaluations)
+            for trial in ended:
+                session.execute(
+                    update(TrialRow)
+                    .where(TrialRow.study_id == lease.study_id, TrialRow.number == trial.number)
+                    .values(
+                        state=trial.state,
+                        n=trial.n,
+                        gain=trial.gain,
+                        fid=trial.fid,
+                        reason=trial.reason,
+                        finished=now(),
+                    )
+                )
+
+        self.write(change, lease)
+
+    # Events
+
+    def say(self, event: Event) -> None:
+        """Keeps an event."""
+        self.say_all([event])
+
+    def say_all(self, events: Sequence[Event]) -> None:
+        """Keeps events, in order."""
+        names = {event.study for event in events}
+
+        def change(session: Session) -> None:
+            known = select(StudyRow).where(StudyRow.name.in_(names))
+            ids = {study.name: study.id for study in session.scalars(known)}
+            there = select(EventRow.study_id, EventRow.at, EventRow.kind, EventRow.text).where(
+                EventRow.study_id.in_(ids.values()), EventRow.at.in_({one.at for one in events})
+            )
+            known_events = {tuple(one) for one in session.execute(there)}
+            session.add_all(
+                EventRow(study_id=ids[one.study], kind=one.kind, text=one.text, at=one.at)
+                for one in events
+                if one.study in ids
+                and (ids[one.study], one.at, one.kind, one.text) not in known_events
+            )
+
+        self.write(change)
+
+    def events(self, name: str, after: int = 0) -> list[Event]:
+        """The events of the study `name` with numbers above `after`, oldest first."""
+        query = (
+            select(EventRow)
+            .join(StudyRow, StudyRow.id == EventRow.study_id)
+            .where(StudyRow.name == name, EventRow.id > after)
+            .order_by(EventRow.id)
+        )
+        return self.read(lambda session: [event_of(one, name) for one in session.scalars(query)])
+
+
+def add_evaluations(session: Session, study_id: int, evaluations: Sequence[Evaluation]) -> None:
+    """Adds those that the study does not have yet."""
+    if not evaluations:
+        return
+    known = select(EvaluationRow.fingerprint).where(EvaluationRow.study_id == study_id)
+    there = set(session.scalars(known))
+    session.add_all(
+        evaluation_row(study_id, one) for one in evaluations if one.fingerprint not in there
+    )

@@ -1,0 +1,76 @@
+"""Transactions on the database of a store."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Self
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from lambda_search.paths import store_url
+from lambda_search.store.engine import open_engine
+from lambda_search.store.engine import patiently
+from lambda_search.store.engine import writing
+from lambda_search.store.leases import Lease
+
+__all__ = ["Transactions"]
+
+T = TypeVar("T")
+
+
+class Transactions:
+    """The database at `url`, read and written in whole transactions.
+
+    A write that finds itself done already changes nothing, so that it can be tried again when a
+    server was away.
+
+    Arguments:
+        url: SQLAlchemy URL; the default store unless given.
+        patience: seconds for which a server may be away in the middle of work.
+
+    Raises:
+        LambdaSearchError: if it cannot be opened; every method, if it fails later.
+    """
+
+    def __init__(self, url: str | None = None, patience: float = 0.0) -> None:
+        self.url = store_url(url)
+        self._patience = patience
+        self._engine = open_engine(self.url)
+
+    @property
+    def address(self) -> str:
+        """The URL without its password, for people."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    def impatient(self) -> Self:
+        """The same store for who is about to leave: it is not waited for."""
+        hurried = copy.copy(self)
+        hurried._patience = 0.0
+        return hurried
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    def read(self, query: Callable[[Session], T]) -> T:
+        """What `query` finds."""
+
+        def once() -> T:
+            with Session(self._engine, expire_on_commit=False) as session:
+                return query(session)
+
+        return patiently(self._engine, self._patience, once)
+
+    def write(self, change: Callable[[Session], T], lease: Lease | None = None) -> T:
+        """What `change` returns, once it is committed; under `lease` if one is given."""
+
+        def once() -> T:
+            engine = writing(self._engine)
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                if lease is not None:
+                    lease.guard(session)
+                return change(session)
+
+        return patiently(self._engine, self._patience, once)

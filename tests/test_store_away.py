@@ -1,0 +1,186 @@
+"""A store that is away for a while, and commits that nobody heard of, in the middle of a study."""
+
+import random
+import threading
+import time
+
+import pytest
+from sqlalchemy import make_url
+
+import lambda_search.store.store as store_module
+from lambda_search import studies
+from lambda_search.drive import drive
+from lambda_search.spec import parse_specs
+from lambda_search.store import engine
+from lambda_search.store.engine import StoreAway
+from lambda_search.store.queue import Queue
+from lambda_search.store.store import Store
+from lambda_search.work.pool import SerialPool
+from tests.search.running import record
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def spec(study_text):
+    text = study_text.replace("trials: 7", "trials: 4").replace("samples: 80", "samples: 16")
+    [spec] = parse_specs(text.replace("rungs: [32, 64]", "rungs: [16, 32]"))
+    return spec
+
+
+@pytest.fixture
+def undisturbed(spec, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("LAMBDA_SEARCH_HOME", str(tmp_path / "undisturbed"))
+        store = Store()
+        studies.submit(spec, store)
+        drive(store, SerialPool())
+        found = record(store)
+        store.close()
+    return found
+
+
+class Server:
+    """A database on a server that can be sent away."""
+
+    def __init__(self, postgres):
+        self._postgres = postgres
+        self.url = postgres.new_database()
+        self._name = make_url(self.url).database
+
+    def kill(self, share=1.0, chance=random):
+        """Ends connections, in whatever they are."""
+        for pid in self._postgres.ask(
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{self._name}'"
+        ):
+            if chance.random() < share:
+                self._postgres.ask(f"SELECT pg_terminate_backend({pid})")
+
+    def go_away(self, seconds):
+        self._postgres.ask(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS false")
+        self.kill()
+        threading.Timer(seconds, self.come_back).start()
+
+    def come_back(self):
+        self._postgres.ask(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS true")
+
+
+@pytest.fixture
+def server(postgres):
+    return Server(postgres)
+
+
+def go_away_at(monkeypatch, server, number, seconds):
+    """Sends the server away as a study's write of that number begins."""
+    real, writes = Store.write, []
+
+    def write(self, change, lease=None):
+        if lease is not None:
+            writes.append(lease)
+            if len(writes) == number:
+                server.go_away(seconds)
+        return real(self, change, lease)
+
+    monkeypatch.setattr(Store, "write", write)
+
+
+def test_a_store_that_is_away_for_seconds_is_waited_for(server, spec, undisturbed, monkeypatch):
+    store = Store(server.url, 30.0)
+    studies.submit(spec, store)
+    go_away_at(monkeypatch, server, 2, 3.0)
+    driven = drive(store, SerialPool())
+    assert driven.errors == {} and record(store) == undisturbed
+    assert [one.outcome for one in store.study("tiny").attempts] == ["done"]
+
+
+def test_beyond_the_patience_a_study_is_left_and_can_be_gone_on_with_at_once(
+    server, spec, undisturbed, monkeypatch
+):
+    store = Store(server.url, 1.0)
+    studies.submit(spec, store)
+    go_away_at(monkeypatch, server, 2, 4.0)
+    began = time.monotonic()
+    try:
+        driven = drive(store, SerialPool())
+    except StoreAway as error:
+        told = error
+    else:
+        told = driven.errors["tiny"]
+    print(f"given up after {time.monotonic() - began:.1f} s: {told}")
+    assert isinstance(told, StoreAway) and "not currently accepting connections" in told.cause
+    monkeypatch.undo()
+    server.come_back()
+    assert store.study("tiny").state in ("running", "queued")
+    assert "tiny" in drive(store, SerialPool()).rows
+    assert record(store) == undisturbed
+    first, second = (one.outcome for one in store.study("tiny").attempts)
+    assert first in ("lost", "stopped") and second == "done"
+
+
+def test_a_driver_that_is_interrupted_does_not_wait_for_a_store(server, spec, monkeypatch):
+    store = Store(server.url, 60.0)
+    studies.submit(spec, store)
+    go_away_at(monkeypatch, server, 2, 600.0)
+    began = time.monotonic()
+
+    def watch(_):
+        if time.monotonic() - began > 2.0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Exception, match="Nothing that was computed is lost"):
+        drive(store, SerialPool(), watch=watch)
+    assert time.monotonic() - began < 60.0
+    server.come_back()
+    assert Queue(store).claim().study.name == "tiny"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_connections_break_at_random_moments(seed, server, spec, undisturbed):
+    """In a transaction, in its commit, after it: nothing is doubled, and nothing is missing."""
+    chance, ended, kills = random.Random(seed), threading.Event(), []
+    store = Store(server.url, 60.0)
+    studies.submit(spec, store)
+
+    def kill():
+        while not ended.wait(chance.uniform(0.0, 0.05)):
+            server.kill(0.5, chance)
+            kills.append(time.monotonic())
+            if len(kills) % 40 == 0:
+                ended.wait(2.0)  # else it would hardly get on
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        driven = drive(store, SerialPool())
+    finally:
+        ended.set()
+        killer.join()
+    print(f"connections broken {len(kills)} times")
+    assert driven.errors == {} and record(store) == undisturbed
+    study = store.study("tiny")
+    assert (study.state, [one.outcome for one in study.attempts]) == ("done", ["done"])
+    told = [(one.kind, one.text) for one in store.events("tiny")]
+    assert len(told) == len(set(told))
+
+
+def test_every_commit_is_done_twice(url, spec, undisturbed, monkeypatch):
+    """As if no acknowledgement had ever been heard."""
+
+    def twice(there, patience, action):
+        engine.patiently(there, patience, action)
+        return engine.patiently(there, patience, action)
+
+    monkeypatch.setattr(store_module, "patiently", twice)
+    store = Store(url)
+    studies.submit(spec, store)
+    driven = drive(store, SerialPool())
+    assert driven.errors == {} and record(store) == undisturbed
+    study = store.study("tiny")
+    assert (study.state, [one.outcome for one in study.attempts]) == ("done", ["done"])
+    told = [(one.kind, one.text) for one in store.events("tiny")]
+    assert len(told) == len(set(told))
+    other = spec.model_copy(update={"name": "other"})
+    studies.submit(other, store)
+    claim = Queue(store).claim()
+    assert Queue(store).end(claim.lease, "failed", "failed", "no GPU")
+    assert [one.outcome for one in store.study("other").attempts] == ["failed"]
