@@ -103,13 +103,14 @@ class Run:
         self._queue = Queue(shared.store)
         self._events = Events(self.name, listeners)
         self._halt = Halt()
+        self._ended = threading.Event()  # a join that is interrupted takes the thread for ended
         self._left_as, self._store = "stopped", shared.store
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     @property
     def is_active(self) -> bool:
         """Whether its thread is at work."""
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     def start(self) -> None:
         """Begins the work."""
@@ -117,7 +118,7 @@ class Run:
 
     def join(self, seconds: float) -> None:
         """Waits for its end, that long at most."""
-        self._thread.join(seconds)
+        self._ended.wait(seconds)
 
     def halt(self, error: Exception) -> None:
         """Ends its work at once, with `error` as the reason."""
@@ -134,6 +135,12 @@ class Run:
         self._end(state, "stopped", "Its driver was interrupted.")
 
     def _run(self) -> None:
+        try:
+            self._go()
+        finally:
+            self._ended.set()
+
+    def _go(self) -> None:
         try:
             self.row = self._drive()
         except MissingFile as error:  # another driver may have it
