@@ -106,6 +106,7 @@ class _Drive:
         self._events: list[Event] = []
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
+        self._found_none = False
 
     def run(self, until_empty: bool) -> Driven:
         try:
@@ -144,7 +145,10 @@ class _Drive:
         while len(self._active()) < self.at_once:
             claim = self._queue.claim(self.names, self.unable.keys())
             if claim is None:
-                return not self._active()
+                # twice in a row: one that is being given back just now is skipped once
+                looked, self._found_none = self._found_none, not self._active()
+                return looked and self._found_none
+            self._found_none = False
             run = Run(claim, self.shared, [self._note, *self.listeners])
             self.runs = [one for one in self.runs if one.name != run.name] + [run]
             run.start()

@@ -108,7 +108,6 @@ def test_beyond_the_patience_a_study_is_left_and_can_be_gone_on_with_at_once(
         told = driven.errors["tiny"]
     print(f"given up after {time.monotonic() - began:.1f} s: {told}")
     assert isinstance(told, StoreAway) and "not currently accepting connections" in told.cause
-    monkeypatch.undo()
     server.come_back()
     assert store.study("tiny").state in ("running", "queued")
     assert "tiny" in drive(store, SerialPool()).rows

@@ -103,13 +103,14 @@ class Run:
         self._queue = Queue(shared.store)
         self._events = Events(self.name, listeners)
         self._halt = Halt()
+        self._ended = threading.Event()  # a join that is interrupted takes the thread for ended
         self._left_as, self._store = "stopped", shared.store
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     @property
     def is_active(self) -> bool:
         """Whether its thread is at work."""
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     def start(self) -> None:
         """Begins the work."""
@@ -117,7 +118,7 @@ class Run:
 
     def join(self, seconds: float) -> None:
         """Waits for its end, that long at most."""
-        self._thread.join(seconds)
+        self._ended.wait(seconds)
 
     def halt(self, error: Exception) -> None:
         """Ends its work at once, with `error` as the reason; what is under way is withdrawn."""
@@ -136,26 +137,37 @@ class Run:
 
     def _run(self) -> None:
         try:
+            self._go()
+        finally:
+            self._ended.set()
+
+    def _go(self) -> None:
+        try:
             self.row = self._drive()
-        except MissingFile as error:  # another driver may have it
-            self.lacks = error.cause
-            self._end("queued", "unable", f"{this_driver()} lacks something: {error.cause}")
-        except LeaseLost as error:
-            self.error = error
-            self.tracker.stage = "failed"
-        except StoreAway as error:
-            self.error = error
-            self.tracker.stage = "failed"
-            self.lease.drop()  # nothing can be said there; it is taken over as it is
-        except Interrupted as error:
-            self.error = error
-            self._end(self._left_as, "stopped", error.cause)
-        except Exception as error:
-            self.error = _own(error)
-            self._end("failed", "failed", str(self.error))
+        except Exception as error:  # what fails because it was halted is not the reason
+            self._break_off(self._halt.reason or error)
         else:
             self.tracker.stage = "done"
             self._events.say("done", self.row.verdict)
+
+    def _break_off(self, error: Exception) -> None:
+        match error:
+            case MissingFile():  # another driver may have it
+                self.lacks = error.cause
+                self._end("queued", "unable", f"{this_driver()} lacks something: {error.cause}")
+            case LeaseLost():
+                self.error = error
+                self.tracker.stage = "failed"
+            case StoreAway():
+                self.error = error
+                self.tracker.stage = "failed"
+                self.lease.drop()  # nothing can be said there; it is taken over as it is
+            case Interrupted():
+                self.error = error
+                self._end(self._left_as, "stopped", error.cause)
+            case _:
+                self.error = _own(error)
+                self._end("failed", "failed", str(self.error))
 
     def _drive(self) -> Row:
         self._events.say("began", f"taken by {this_driver()}")

@@ -26,6 +26,12 @@ class Halt:
         with suppress(InvalidStateError):
             self._reason.set_exception(error)
 
+    @property
+    def reason(self) -> Exception | None:
+        """Why it was ended; None unless it was."""
+        found = self._reason.exception() if self._reason.done() else None
+        return found if isinstance(found, Exception) else None
+
     def check(self) -> None:
         """Raises the reason, if there is one."""
         if self._reason.done():

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from lambda_search import studies
 from lambda_search.errors import UsageError
 from lambda_search.store import leases
 from lambda_search.store.leases import LeaseLost
@@ -185,3 +186,44 @@ def test_six_first_submissions_at_once_make_one_model_and_one_setting(url, setti
     assert len({store.study(f"s-{i}").setting.key for i, store in enumerate(stores)}) == 1
     for one in stores:
         one.close()
+
+
+def test_a_stop_outlives_the_driver_that_was_asked(store, queue, setting):
+    lease = begin(store, setting)
+    queue.stop("s")
+    lease.drop()
+    assert queue.claim() is None
+    study = store.study("s")
+    assert (study.state, study.message) == ("stopped", "It was stopped as asked.")
+    assert [one.outcome for one in study.attempts] == ["lost"]
+    lease = begin(store, setting)
+    queue.stop("s")
+    queue.end(lease, "queued", "stopped", "interrupted")
+    assert store.study("s").state == "stopped", "not queued again"
+
+
+def test_submitting_or_resuming_takes_a_stop_back(store, queue, setting):
+    lease = begin(store, setting)
+    for again in (lambda: queue.submit("s", "name: s"), lambda: studies.resume("s", store)):
+        queue.stop("s")
+        assert queue.stops_wanted([lease])
+        again()
+        assert not queue.stops_wanted([lease]) and store.study("s").state == "running"
+
+
+def test_stopping_what_has_lost_its_driver_closes_its_attempt(store, queue, setting):
+    begin(store, setting).drop()
+    assert queue.stop("s").state == "stopped"
+    assert [one.outcome for one in store.study("s").attempts] == ["lost"]
+    assert store.study("s").attempts[0].ended is not None
+
+
+def test_a_takeover_that_is_not_committed_leaves_the_dead_known_as_dead(
+    store, queue, setting, monkeypatch
+):
+    begin(store, setting).drop()
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "this_driver", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            queue.claim()
+    assert queue.claim().study.name == "s"
