@@ -32,11 +32,13 @@ def show_studies(specs: Sequence[StudySpec], workers: int | None, as_json: bool)
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in one.items():
-            if name != "missing" and value is not None:
+            if name not in ("cautions", "missing") and value is not None:
                 shown = f"{value:,}" if isinstance(value, int) else str(value)
                 table.add_row(name.replace("_", " "), Text(shown))
         out.print(f"[bold]{one['study']}[/]")
         out.print(table)
+        for caution in one["cautions"]:
+            out.print(Text(f"caution  {caution}", style="yellow"))
         for item in one["missing"]:  # below the table, which would cut addresses
             out.print(Text(f"missing  {item['cause']} {item['hint']}", style="yellow"))
         out.print()

@@ -99,23 +99,16 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
-        "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _too_few(plan),
+        "rungs": ", ".join(f"{n:,}" for n in plan.rungs),
         "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
         f"{spec.confirm.samples:,} images each",
         "images": images,
         "network_evaluations": evaluations,
         "workers_that_help": f"at most {helpful:,}",
         "estimate": None if without_weights else _estimate(plan, evaluations, helpful, workers),
+        "cautions": list(plan.cautions()),
         "missing": [asdict(item) for item in missing],
     }
-
-
-def _too_few(plan: Plan) -> str:
-    """A word of warning about rungs on which no score ranks well."""
-    width = plan.recipe.measures[0].width
-    if plan.rungs[0] >= width:
-        return ""
-    return f" (below {width:,} images, the features' width, trials are hard to rank)"
 
 
 def _sampler(plan: Plan) -> str:
