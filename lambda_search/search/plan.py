@@ -41,6 +41,7 @@ class Plan:
         recipe: what workers need.
         space: where λ is looked for; `space.steps` is the real length of the grid.
         former: the setting as release 0.1 spelled it, where it is now spelled otherwise.
+        revision: the commit on the hub that the model was fetched at, if it was.
     """
 
     spec: StudySpec
@@ -48,6 +49,7 @@ class Plan:
     recipe: Recipe
     space: Space
     former: Setting | None = None
+    revision: str | None = None
 
     @property
     def batch(self) -> int:
@@ -150,7 +152,9 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     written = spec.sampler.sampling
     filled = written.model_copy(update={"options": model.filled(written)})
     former = plan.setting.model_copy(update=dict(filled))
-    return plan if former == plan.setting else replace(plan, former=former)
+    return replace(
+        plan, former=None if former == plan.setting else former, revision=model.revision
+    )
 
 
 def resolve_all(specs: Iterable[StudySpec]) -> list[Plan]:
