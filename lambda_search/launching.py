@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -16,15 +15,13 @@ from lambda_search.drive import Watcher
 from lambda_search.drive import drive
 from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Listener
-from lambda_search.models.base import Model
 from lambda_search.paths import home
 from lambda_search.records import Driven
 from lambda_search.records import Row
 from lambda_search.records import Study
-from lambda_search.search.missing import model_of
+from lambda_search.search.cost import check_disk
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import resolve
-from lambda_search.spec import ModelSpec
+from lambda_search.search.plan import resolve_all
 from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.store.store import PATIENCE_SECONDS
@@ -37,7 +34,6 @@ from lambda_search.work.pool import Pool
 
 __all__ = [
     "Launch",
-    "check_disk",
     "launch",
     "plans_of",
     "prepare",
@@ -166,7 +162,7 @@ def prepare(studies: Sequence[Written], store: Store) -> Launch:
     """
     elsewhere = held([one.spec.name for one in studies], store)
     free = [one for one in studies if one.spec.name not in elsewhere]
-    plans = plans_of([located(one.spec, [one.base]) for one in free])
+    plans = resolve_all([located(one.spec, [one.base]) for one in free])
     return _prepared(studies, plans, store, elsewhere)
 
 
@@ -210,14 +206,7 @@ def plans_of(studies: Named) -> list[Plan]:
     Raises:
         UsageError: for anything that is wrong with them or missing.
     """
-    plans: list[Plan] = []
-    known: tuple[ModelSpec, Model] | None = None
-    for spec in (located(one.spec, [one.base]) for one in written(studies)):
-        named = spec.model.model_copy(update={"name": None, "dataset": None})
-        if known is None or known[0] != named:
-            known = named, model_of(named)
-        plans.append(resolve(spec, known[1]))
-    return plans
+    return resolve_all([located(one.spec, [one.base]) for one in written(studies)])
 
 
 @contextmanager
@@ -228,22 +217,3 @@ def worker_pool(workers: int | None, address: str | None, gpus: float | None) ->
         yield pool
     finally:
         pool.close()
-
-
-def check_disk(plans: Sequence[Plan], folder: Path) -> None:
-    """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
-    needed = sum(plan.most_feature_bytes() for plan in plans) + 64 * 2**20
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise LambdaSearchError(
-            f"The data folder {folder} cannot be used: {error.strerror}.",
-            "Choose another place with LAMBDA_SEARCH_HOME.",
-        ) from error
-    if free < needed:
-        raise LambdaSearchError(
-            f"The studies need {needed / 2**20:,.0f} MB in {folder}, and {free / 2**20:,.0f} MB "
-            "are free.",
-            "Free some space, or move the data folder with LAMBDA_SEARCH_HOME.",
-        )

@@ -42,9 +42,10 @@ from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import load_specs
 from lambda_search.work.evaluator import Evaluator
-from lambda_search.work.evaluator import Meter
 from lambda_search.work.features import FeatureFiles
+from lambda_search.work.meter import Meter
 from lambda_search.work.pool import SerialPool
+from lambda_search.work.shards import Shards
 
 ROOT = Path(__file__).parent.parent
 D = 2048
@@ -214,17 +215,14 @@ def evaluation(images: int, scratch: Path, inception: Path | None = None) -> dic
         spec = spec.model_copy(update={"metric": spec.metric.model_copy(update=metric)})
     plan = plans_of(spec)[0]
     meter = Meter()
-    evaluator = Evaluator(
-        plan.recipe,
-        SerialPool(),
-        FeatureFiles(scratch / ("bundled" if inception is None else "inception")),
-        meter,
-    )
-    evaluator.scores([LambdaSchedule()], 5 * 10**6, plan.batch, whole=True)  # loads everything
-    before = meter.network_seconds + meter.feature_seconds
-    begin = time.perf_counter()
-    evaluator.scores([LambdaSchedule(1.01)], 10**6, images, whole=True)
-    wall = time.perf_counter() - begin
+    files = FeatureFiles(scratch / ("bundled" if inception is None else "inception"))
+    with Shards(SerialPool(), files) as shards:
+        evaluator = Evaluator(plan.recipe, shards, meter)
+        evaluator.results([LambdaSchedule()], 5 * 10**6, plan.batch, whole=True)  # loads all
+        before = meter.network_seconds + meter.feature_seconds
+        begin = time.perf_counter()
+        evaluator.results([LambdaSchedule(1.01)], 10**6, images, whole=True)
+        wall = time.perf_counter() - begin
     outside = 1 - (meter.network_seconds + meter.feature_seconds - before) / wall
     console.print(
         f"evaluation of {images:,} images, {plan.recipe.measures[0].extractor_label}: "

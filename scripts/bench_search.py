@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from lambda_search.errors import Diverged
 from lambda_search.launching import plans_of
 from lambda_search.launching import worker_pool
 from lambda_search.models.checkpoints import bundled_folder
@@ -31,9 +32,10 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.space import Point
 from lambda_search.spec import load_specs
 from lambda_search.store.lookup import best
-from lambda_search.work.evaluate import scores_of
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.features import FeatureFiles
+from lambda_search.work.pool import Pool
+from lambda_search.work.shards import Shards
 
 TRUTH_FROM = 2_000_000
 """Sample indices from here on: neither search (from 0) nor confirmation (from 10⁶) uses them."""
@@ -76,18 +78,17 @@ def main(
             for slope in np.linspace(*space.slope, slopes)
             for mean in np.linspace(*space.mean, means)
         ]
-        grid = measure(plan, points, n, workers)
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(asdict(grid[0])))
-            writer.writeheader()
-            writer.writerows(asdict(point) for point in grid)
+        with worker_pool(workers, None, None) as pool:
+            grid = measure(plan, points, n, pool)
+        write(path, grid)
         console.print(f"written: {path.name}")
     grid = read(path)
     show(grid)
     if winner:
         found = best(plan.setting.model, plan.setting.steps, plan.setting.sampler)
         mean = found.schedule.mean(plan.space.steps)
-        mine = measure(plan, [Point(mean, found.schedule.k)], grid[0].n, workers)[0]
+        with worker_pool(workers, None, None) as pool:
+            [mine] = measure(plan, [Point(mean, found.schedule.k)], grid[0].n, pool)
         lowest = min(point.fid for point in grid)
         figures = {"winner": asdict(mine), "best_of_grid": lowest, "ratio": mine.fid / lowest}
         console.print(
@@ -97,35 +98,49 @@ def main(
         print(json.dumps(figures))
 
 
-def measure(plan: Plan, points: list[Point], n: int, workers: int | None) -> list[GridPoint]:
-    """FIDs of `points` on n images each, from TRUTH_FROM on."""
+def measure(plan: Plan, points: list[Point], n: int, pool: Pool) -> list[GridPoint]:
+    """FIDs of `points` on n images each, from TRUTH_FROM on; without those that diverge."""
     schedules = [plan.space.schedule(point) for point in points]
     first = -(-TRUTH_FROM // plan.batch) * plan.batch
-    with worker_pool(workers, None, None) as pool:
-        evaluator = Evaluator(plan.recipe, pool, FeatureFiles(home() / "truth"))
+    with Shards(pool, FeatureFiles(home() / "truth")) as shards:
+        evaluator = Evaluator(plan.recipe, shards)
+        evaluator.prepare()
         with console.status(f"{len(points)} points of {n:,} images"):
-            scored = scores_of(evaluator, schedules, first, n)
-    return [
-        GridPoint(
-            point.mean,
-            point.slope,
-            schedule.b,
-            schedule.k,
-            n,
-            found.fid,
-            found.corrected,
-            against.gain,
-            against.standard_error,
+            results = evaluator.results(schedules, first, n)
+    found = []
+    for point, schedule, result in zip(points, schedules, results, strict=True):
+        if isinstance(result, Diverged):
+            console.print(f"left out, λ(i) = {schedule}: {result.cause}")
+            continue
+        found.append(
+            GridPoint(
+                point.mean,
+                point.slope,
+                schedule.b,
+                schedule.k,
+                n,
+                result.score.fid,
+                result.score.corrected,
+                result.against.gain,
+                result.against.standard_error,
+            )
         )
-        for point, schedule, (found, against) in zip(points, schedules, scored, strict=True)
-    ]
+    return found
+
+
+def write(path: Path, grid: list[GridPoint]) -> None:
+    """Writes the grid as a CSV file."""
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(asdict(grid[0])))
+        writer.writeheader()
+        writer.writerows(asdict(point) for point in grid)
 
 
 def read(path: Path) -> list[GridPoint]:
     """The grid of a CSV file."""
     with path.open(newline="") as stream:
         return [
-            GridPoint(**{k: int(v) if k == "n" else float(v) for k, v in row.items()})
+            GridPoint(n=int(row.pop("n")), **{name: float(value) for name, value in row.items()})
             for row in csv.DictReader(stream)
         ]
 
@@ -156,8 +171,9 @@ def show(grid: list[GridPoint]) -> None:
     table = Table("slope", *(f"{mean:.4f}" for mean in means), title=f"FID, n = {grid[0].n:,}")
     lowest = min(point.fid for point in grid)
     for slope in sorted({point.slope for point in grid}):
-        cells = [by_place[mean, slope].fid for mean in means]
-        shown = [f"[bold green]{c:.3f}[/]" if c == lowest else f"{c:.3f}" for c in cells]
+        row = [by_place.get((mean, slope)) for mean in means]
+        cells = ["–" if point is None else f"{point.fid:.3f}" for point in row]
+        shown = [f"[bold green]{c}[/]" if c == f"{lowest:.3f}" else c for c in cells]
         table.add_row(f"{slope:+.4f}", *shown)
     console.print(table)
     mean, slope, fid = quadratic_optimum(grid)

@@ -26,6 +26,8 @@ import typer
 from PIL import Image
 from rich.console import Console
 
+from lambda_search.drive import Watcher
+from lambda_search.errors import Diverged
 from lambda_search.launching import launch
 from lambda_search.launching import plans_of
 from lambda_search.launching import worker_pool
@@ -34,15 +36,18 @@ from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import features_folder
+from lambda_search.records import Progress
 from lambda_search.records import Row
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.plan import confirm_start
-from lambda_search.search.progress import Progress
+from lambda_search.search.plan import Plan
 from lambda_search.spec import load_specs
 from lambda_search.store.lookup import best
-from lambda_search.work.evaluate import scores_of
 from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.evaluator import Result
 from lambda_search.work.features import FeatureFiles
+from lambda_search.work.pool import Pool
+from lambda_search.work.recipe import confirm_start
+from lambda_search.work.shards import Shards
 
 CHOOSE_FROM = 3_000_000
 """Sample indices that choose the checkpoint; nothing else uses them."""
@@ -70,11 +75,10 @@ def choose(
             train_bundled.export(run, folder, snapshot)
             model = spec.model.model_copy(update={"checkpoint": str(folder)})
             plan = plans_of(spec.model_copy(update={"model": model}))[0]
-            evaluator = Evaluator(plan.recipe, pool, FeatureFiles(features_folder()))
             first = -(-CHOOSE_FROM // plan.batch) * plan.batch
-            [(found, _)] = scores_of(evaluator, [LambdaSchedule()], first, n)
-            fids[folder] = found.fid
-            console.print(f"{snapshot.name}: FID {found.fid:.3f} at λ = 1, n = {n:,}")
+            [found] = measured(plan, pool, [LambdaSchedule()], first, n)
+            fids[folder] = found.score.fid
+            console.print(f"{snapshot.name}: FID {found.score.fid:.3f} at λ = 1, n = {n:,}")
         chosen = min(fids, key=lambda folder: fids[folder])
         target = bundled_folder("fashion-mnist")
         for part in ("unet", "scheduler", "model_index.json"):
@@ -90,7 +94,7 @@ def effect(
     out: Annotated[Path | None, typer.Option(help="[default: effect.csv by the model]")] = None,
 ) -> None:
     """Search and confirm λ for every sampler and step count; good and bad rows alike."""
-    found = launch(study, watch=_print_news)
+    found = launch(study, watch=_news())
     found.sort(key=lambda row: (row.setting.sampler, row.setting.steps))
     rows = [_figures(row) for row in found]
     path = out or bundled_folder("fashion-mnist") / "effect.csv"
@@ -124,11 +128,9 @@ def repeat(
     rows: list[dict[str, str | int]] = []
     centre, reach = 0.0, 0.0
     with worker_pool(None, None, None) as pool:
-        evaluator = Evaluator(plan.recipe, pool, FeatureFiles(features_folder()))
         for place, first in enumerate(firsts):
-            (at_one, _), (score, gain) = scores_of(
-                evaluator, [LambdaSchedule(), schedule], first, n
-            )
+            at_one, found = measured(plan, pool, [LambdaSchedule(), schedule], first, n)
+            gain = found.against
             if place == 0:
                 centre, reach = gain.gain, 2**0.5 * gain.interval().half_width
             inside = abs(gain.gain - centre) <= reach
@@ -136,8 +138,8 @@ def repeat(
                 {
                     "set": "confirmation" if place == 0 else str(place),
                     "from": first,
-                    "FID at λ = 1": f"{at_one.fid:.3f}",
-                    "FID": f"{score.fid:.3f}",
+                    "FID at λ = 1": f"{at_one.score.fid:.3f}",
+                    "FID": f"{found.score.fid:.3f}",
                     "gain": f"{gain.gain:.3f}",
                     "±": f"{gain.interval().half_width:.3f}",
                     "correlation": f"{gain.correlation:.3f}",
@@ -172,30 +174,56 @@ def picture(
     Image.fromarray(sheet.to(torch.uint8).numpy()).save(path, optimize=True)
 
 
+def measured(
+    plan: Plan, pool: Pool, schedules: Sequence[LambdaSchedule], first: int, n: int
+) -> list[Result]:
+    """Results of `schedules` on n images from index `first` on.
+
+    Raises:
+        Diverged: if one of them does.
+    """
+    found = []
+    with Shards(pool, FeatureFiles(features_folder())) as shards:
+        for result in Evaluator(plan.recipe, shards).results(schedules, first, n):
+            if isinstance(result, Diverged):
+                raise result
+            found.append(result)
+    return found
+
+
 def _figures(found: Row) -> dict[str, str | int]:
     """A row of the table: the best candidate, whether its gain is significant or not."""
-    candidate = found.candidate
-    schedule = LambdaSchedule(candidate["b"], candidate["k"])
-    share = found.relative_gain / found.gain
-    low, high = (end * share for end in found.gain_interval)
+    candidate, gain, interval = found.candidate, found.gain, found.gain_interval
+    assert candidate is not None and gain is not None and interval is not None  # it was launched
+    schedule, whole = LambdaSchedule(candidate.b, candidate.k), candidate.corrected + gain
     return {
         "sampler": found.setting.sampler,
         "steps": found.setting.steps,
         "FID at λ = 1": f"{found.baseline_fid:.3f}",
         "best λ(i)": str(schedule),
         "mean": f"{schedule.mean(found.setting.steps):.4f}",
-        "FID": f"{candidate['fid']:.3f}",
+        "FID": f"{candidate.fid:.3f}",
         "gain": f"{found.relative_gain:+.1%}",
-        "interval": f"{low:+.1%} to {high:+.1%}",
+        "interval": f"{interval.low / whole:+.1%} to {interval.high / whole:+.1%}",
         "n": found.n,
         "status": found.status,
     }
 
 
-def _print_news(studies: Sequence[Progress]) -> None:
-    for study in studies:
-        while study.news:
-            console.print(study.news.popleft())
+def _news() -> Watcher:
+    """Prints a line whenever a study has come a trial or a phase further."""
+    told: dict[str, str] = {}
+
+    def watch(studies: Sequence[Progress]) -> None:
+        for study in studies:
+            line = f"{study.phase}, {study.trials_done} of {study.trials_total} trials"
+            if study.best is not None:
+                line += f", best λ(i) = {study.best}, gain {study.best_gain:+.3f}"
+            if told.get(study.study) != line:
+                told[study.study] = line
+                console.print(f"{study.study}: {line}")
+
+    return watch
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ import threading
 import time
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import yaml
+from sqlalchemy import select
 
 import lambda_search.drive as driving
 from lambda_search import studies
@@ -20,6 +22,7 @@ from lambda_search.spec import parse_specs
 from lambda_search.store import leases
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
+from lambda_search.store.tables import ModelRow
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.tasks import SampleShard
 from tests.search.running import record
@@ -255,3 +258,24 @@ def test_waiting_says_how_to_drive_and_tells_of_a_lost_driver(store, short, monk
         studies.wait("tiny", store)
     drive(store, SerialPool())
     assert studies.wait("tiny", store).provenance.study == "tiny"
+
+
+@pytest.mark.parametrize("on_hub", [True, False])
+def test_a_models_row_says_where_it_came_from(
+    on_hub, store, short, tiny_pipeline, tmp_path, monkeypatch
+):
+    text = short
+    if on_hub:
+        cache = tmp_path / "hub"
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+        repository, newest = cache / "models--owner--tiny", "1" * 40
+        shutil.copytree(tiny_pipeline, repository / "snapshots" / newest)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(newest)
+        text = short.replace(str(tiny_pipeline), "owner/tiny")
+    run_studies(plans_of(parse_specs(text)), store, SerialPool())
+    query = select(ModelRow).where(ModelRow.name == "tiny")
+    told = store.read(
+        lambda session: [(m.hub, m.revision, m.file) for m in session.scalars(query)]
+    )
+    assert told == [("owner/tiny", "1" * 40, None) if on_hub else (None, None, tiny_pipeline.name)]

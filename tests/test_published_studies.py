@@ -10,7 +10,7 @@ import pytest
 from lambda_search.errors import UsageError
 from lambda_search.launching import plans_of
 from lambda_search.models.registry import frameworks
-from lambda_search.search.missing import MissingWeights
+from lambda_search.search.plan import MissingWeights
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.spec import load_specs

@@ -45,6 +45,8 @@ class Model(ABC):
     samplers: tuple[str, ...] = ()
     dtype = torch.float32
     """Of the state; the network computes in float32 or less."""
+    revision: str | None = None
+    """The commit on the hub that it was fetched at; None where it was not."""
 
     def __init__(
         self,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from lambda_search.errors import MissingFile
-from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references.load import IMAGES
 from lambda_search.metrics.references.load import load_reference
@@ -16,16 +15,14 @@ from lambda_search.models.base import check_sampler
 from lambda_search.models.base import check_site
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import framework_of
-from lambda_search.models.registry import load_model
 from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import assemble
 from lambda_search.spec import MeasureSpec
-from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.recipe import Measure
 
-__all__ = ["Missing", "MissingWeights", "missing_metric", "model_of", "outline"]
+__all__ = ["Missing", "missing_metric", "outline"]
 
 _UNKNOWN = "missing"
 
@@ -43,25 +40,6 @@ class Missing:
     what: str
     cause: str
     hint: str
-
-
-class MissingWeights(UsageError):
-    """A model's weights are not on this machine; the hint says where its authors publish them."""
-
-
-def model_of(spec: ModelSpec) -> Model:
-    """The model of a study file.
-
-    Raises:
-        MissingWeights: if its checkpoint is not here.
-        UsageError: for all else that `load_model` refuses.
-    """
-    try:
-        return load_model(spec.framework, spec.checkpoint, spec.config)
-    except MissingFile as error:
-        here = locate(spec.checkpoint) is not None  # then it is the classifier or the decoder
-        cause = error.cause if here else f"The weights {spec.checkpoint} are not on this machine."
-        raise MissingWeights(cause, _advice(spec) or error.hint) from error
 
 
 def missing_metric(spec: MeasureSpec) -> list[Missing]:
@@ -106,12 +84,3 @@ def outline(spec: StudySpec, model: Model | None) -> Plan:
     weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)
     measures = tuple(Measure(m.extractor, "", m.reference, "") for m in spec.metric.measures)
     return assemble(spec, sampling, steps, weights, measures)
-
-
-def _advice(spec: ModelSpec) -> str:
-    """Where to get the weights, as far as the study file says it."""
-    if spec.source is None:
-        return ""
-    source = spec.source
-    note = f"; {source.note}" if source.note else ""
-    return f"Their authors publish them at {source.url}, licence {source.licence}{note}."

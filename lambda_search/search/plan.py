@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import replace
 from math import ceil
 
 import torch
 
+from lambda_search.errors import MissingFile
+from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
+from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import load_model
 from lambda_search.search.confirm import enough_images
 from lambda_search.search.proposals import check_candidates
@@ -17,13 +21,14 @@ from lambda_search.search.space import Space
 from lambda_search.setting import Sampling
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
+from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.contents import libraries_of
 from lambda_search.work.context import resolve_measure
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 
-__all__ = ["Plan", "assemble", "resolve"]
+__all__ = ["MissingWeights", "Plan", "assemble", "model_of", "resolve", "resolve_all"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Plan:
         recipe: what workers need.
         space: where λ is looked for; `space.steps` is the real length of the grid.
         former: the setting as release 0.1 spelled it, where it is now spelled otherwise.
+        revision: the commit on the hub that the model was fetched at, if it was.
     """
 
     spec: StudySpec
@@ -43,6 +49,7 @@ class Plan:
     recipe: Recipe
     space: Space
     former: Setting | None = None
+    revision: str | None = None
 
     @property
     def batch(self) -> int:
@@ -145,7 +152,25 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     written = spec.sampler.sampling
     filled = written.model_copy(update={"options": model.filled(written)})
     former = plan.setting.model_copy(update=dict(filled))
-    return plan if former == plan.setting else replace(plan, former=former)
+    return replace(
+        plan, former=None if former == plan.setting else former, revision=model.revision
+    )
+
+
+def resolve_all(specs: Iterable[StudySpec]) -> list[Plan]:
+    """Plans of several studies; a model that several in a row share is read once.
+
+    Raises:
+        UsageError: for anything that is wrong with them or missing.
+    """
+    plans: list[Plan] = []
+    known: tuple[ModelSpec, Model] | None = None
+    for spec in specs:
+        named = spec.model.model_copy(update={"name": None, "dataset": None})
+        if known is None or known[0] != named:
+            known = named, model_of(named)
+        plans.append(resolve(spec, known[1]))
+    return plans
 
 
 def assemble(
@@ -193,3 +218,31 @@ def assemble(
     search, space = spec.search, Space.of(spec, steps)
     check_candidates(space, search.proposals, search.trials, search.seed)
     return Plan(spec, setting, recipe, space)
+
+
+class MissingWeights(UsageError):
+    """A model's weights are not on this machine; the hint says where its authors publish them."""
+
+
+def model_of(spec: ModelSpec) -> Model:
+    """The model of a study file.
+
+    Raises:
+        MissingWeights: if its checkpoint is not here.
+        UsageError: for all else that `load_model` refuses.
+    """
+    try:
+        return load_model(spec.framework, spec.checkpoint, spec.config)
+    except MissingFile as error:
+        here = locate(spec.checkpoint) is not None  # then it is the classifier or the decoder
+        cause = error.cause if here else f"The weights {spec.checkpoint} are not on this machine."
+        raise MissingWeights(cause, _advice(spec) or error.hint) from error
+
+
+def _advice(spec: ModelSpec) -> str:
+    """Where to get the weights, as far as the study file says it."""
+    if spec.source is None:
+        return ""
+    source = spec.source
+    note = f"; {source.note}" if source.note else ""
+    return f"Their authors publish them at {source.url}, licence {source.licence}{note}."

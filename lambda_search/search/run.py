@@ -220,6 +220,7 @@ def _origins(plan: Plan) -> Origins:
     return Origins(
         dataset=told.dataset,
         hub=None if local else told.checkpoint,
+        revision=plan.revision,
         file=Path(told.checkpoint).name if local else None,
     )
 

@@ -39,11 +39,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure λ(i) = b + k·i beside λ = 1, on images that searches never use."""
-    from lambda_search.launching import check_disk
     from lambda_search.launching import plans_of
     from lambda_search.launching import worker_pool
     from lambda_search.paths import features_folder
     from lambda_search.paths import home
+    from lambda_search.search.cost import check_disk
     from lambda_search.work.evaluate import evaluate_on
     from lambda_search.work.evaluator import Evaluator
     from lambda_search.work.features import FeatureFiles

@@ -30,6 +30,7 @@ from lambda_search.models.diffusers.files import plain
 from lambda_search.models.diffusers.files import read_index
 from lambda_search.models.diffusers.files import weights
 from lambda_search.models.diffusers.model import DiffusersModel
+from lambda_search.models.diffusers.prompts import TextConfig
 from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
@@ -85,6 +86,19 @@ def load(checkpoint: str, config: Config, device: torch.device) -> Model:
         folder = fetch(checkpoint, patterns(parts))
     for part in parts:
         check_part(folder, part)
+    model = _of_parts(folder, index, parts, text, device)
+    if found is None:
+        model.revision = folder.name
+    return model
+
+
+def _of_parts(
+    folder: Path,
+    index: Mapping[str, Any],
+    parts: Mapping[str, str],
+    text: TextConfig | None,
+    device: torch.device,
+) -> Model:
     if text is not None:
         if find_spec("transformers") is None:
             raise UsageError(

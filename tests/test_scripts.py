@@ -1,0 +1,71 @@
+"""The scripts beside the package: each starts, and what they measure with runs on little."""
+
+import runpy
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.space import Point
+from lambda_search.spec import parse_specs
+from lambda_search.store.store import Store
+from lambda_search.work.pool import SerialPool
+
+FOLDER = Path(__file__).parent.parent / "scripts"
+LIBRARIES = ("fashion_mnist", "full_size")
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch):
+    """Scripts find each other, as they do when they are run, and leave nothing behind."""
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    yield
+    for path in FOLDER.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_every_script_starts_and_says_what_it_does(name, monkeypatch, capsys):
+    if name in LIBRARIES:
+        import_module(name)
+        return
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert not ended.value.code
+    assert "--help" in capsys.readouterr().out
+
+
+def test_the_grid_beside_a_search(study_text, tmp_path):
+    script = import_module("bench_search")
+    [plan] = plans_of(parse_specs(study_text))
+    points = [Point(mean, slope) for slope in (-0.01, 0.0, 0.01) for mean in (0.97, 1.0, 1.05)]
+    grid = script.measure(plan, points, 32, SerialPool())
+    assert [(one.mean, one.slope) for one in grid] == [(one.mean, one.slope) for one in points]
+    assert (grid[4].b, grid[4].gain) == (1.0, 0.0)
+    path = tmp_path / "truth.csv"
+    script.write(path, grid)
+    assert script.read(path) == grid
+    script.show(grid[1:])  # one may have diverged
+
+
+def test_the_bundled_models_measurements(study_text):
+    script = import_module("measure_bundled")
+    plans = plans_of(parse_specs(study_text))
+    pool = SerialPool()
+    at_one, found = script.measured(
+        plans[0], pool, [LambdaSchedule(), LambdaSchedule(1.01)], script.REPEAT_FROM, 32
+    )
+    assert at_one.against.gain == 0.0 and found.score.fid != at_one.score.fid
+    [row] = run_studies(plans, Store(), pool, script._news())
+    figures = script._figures(row)
+    assert (figures["steps"], figures["n"], figures["status"]) == (4, row.n, row.status)
+
+
+def test_dispatching():
+    figures = import_module("bench_dispatch").machine(16, 100)
+    assert figures["workers"] == 16
