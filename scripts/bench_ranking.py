@@ -32,7 +32,7 @@ RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def main(
-    width: Annotated[int, typer.Option(min=8, help="d, the width of the features.")] = 64,
+    width: Annotated[int, typer.Option(min=32, help="d, the width of the features.")] = 64,
     repetitions: Annotated[int, typer.Option(min=2)] = 200,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:

@@ -412,7 +412,7 @@ def serial(monkeypatch):
     def pool(*_):
         yield SerialPool()
 
-    monkeypatch.setattr("lambda_search.drive.worker_pool", pool)
+    monkeypatch.setattr("lambda_search.launching.worker_pool", pool)
 
 
 LINE = re.compile(
