@@ -11,12 +11,18 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
+from datetime import datetime
 from pathlib import Path
+
+import torch
+from threadpoolctl import threadpool_limits
 
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
@@ -46,6 +52,7 @@ _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 15.0
 _LOOK_SECONDS = 2.0
 _WRITE_SECONDS = 1.0
+_SWEEP_SECONDS = 600.0
 
 
 def drive(
@@ -67,7 +74,7 @@ def drive(
         store: the queue and the record.
         pool: the workers, shared by all studies.
         names: of these studies alone; all unless given.
-        plans: of studies that are resolved already, by name.
+        plans: of studies that are resolved already, by their files' text.
         folders: where the other files that studies name are looked up.
         at_once: how many studies run side by side.
         until_empty: whether it ends when nothing waits that can be run here.
@@ -78,13 +85,30 @@ def drive(
         Interrupted: on Ctrl-C, with the leases given back.
     """
     files = FeatureFiles(features_folder())
-    with Shards(pool, files) as shards:
+
+    def sweep() -> None:
+        with suppress(OSError, LambdaSearchError):
+            studies = store.studies()
+            files.sweep(needed_families(studies), done_families(studies))
+
+    with _single_threaded(), Shards(pool, files) as shards:
         shared = Shared(store, shards, folders, plans or {})
-        driven = _Drive(store, shared, names, at_once, leave, watch, listeners).run(until_empty)
-    with suppress(OSError, LambdaSearchError):
-        studies = store.studies()
-        files.sweep(needed_families(studies), done_families(studies))
+        loop = _Drive(store, shared, names, at_once, leave, watch, listeners, sweep)
+        driven = loop.run(until_empty)
+    sweep()
     return driven
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """One thread for every numerical library: proposals must not depend on the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass
@@ -98,8 +122,9 @@ class _Drive:
     leave: str
     watch: Watcher | None
     listeners: Sequence[Listener]
+    sweep: Callable[[], None]
     runs: list[Run] = field(default_factory=list)
-    unable: dict[int, Run] = field(default_factory=dict)
+    unable: dict[tuple[int, datetime], Run] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._queue = Queue(self.store)
@@ -110,8 +135,10 @@ class _Drive:
 
     def run(self, until_empty: bool) -> Driven:
         try:
-            while not (self._take(until_empty) and until_empty):
-                self._keep_up()
+            while True:
+                self._keep_up()  # before others' studies are looked at: its own may have slept
+                if self._take(until_empty) and until_empty:
+                    break
                 self._wait()
         except BaseException as error:
             self._give_up()
@@ -141,7 +168,7 @@ class _Drive:
             return False
         for run in self.runs:
             if run.lacks and not run.is_active:
-                self.unable.setdefault(run.study.id, run)
+                self.unable.setdefault((run.study.id, run.queued), run)
         while len(self._active()) < self.at_once:
             claim = self._queue.claim(self.names, self.unable.keys())
             if claim is None:
@@ -167,6 +194,8 @@ class _Drive:
             for run in active:
                 if run.study.id in wanted:
                     run.halt(Interrupted("It was stopped as asked."))
+        if self._due("sweep", _SWEEP_SECONDS):
+            self.sweep()
         if at_end or self._due("write", _WRITE_SECONDS):
             self._write(self.runs if at_end else active)
         if self.watch is not None:

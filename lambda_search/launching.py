@@ -124,7 +124,7 @@ class Launch:
             store,
             pool,
             names=self.plans,
-            plans=self.plans,
+            plans={one.spec.to_yaml(): self.plans[one.spec.name] for one in self.waiting},
             at_once=max(len(self.plans), 1),
             leave="stopped",
             watch=watch,
@@ -133,13 +133,21 @@ class Launch:
 
     def errors_of(self, driven: Driven) -> dict[str, Exception]:
         """Why studies have no row, by name."""
-        return dict(driven.errors) | {
+        errors = dict(driven.errors) | {
             name: LambdaSearchError(
                 f"The study '{name}' is being driven by {driver}.",
                 f"Watch it with: lambda-search wait {name}",
             )
             for name, driver in self.elsewhere.items()
         }
+        for name in self.names:
+            if name not in errors and name not in self.finished and name not in driven.rows:
+                lacks = driven.unable.get(name, "another driver took it, or it was stopped")
+                errors[name] = LambdaSearchError(
+                    f"The study '{name}' was not run here: {lacks.rstrip('.')}.",
+                    f"See it with: lambda-search status {name}",
+                )
+        return errors
 
     def rows_of(self, driven: Driven) -> list[Row]:
         """One row per study, in order; raises the first error, with the others noted on it."""

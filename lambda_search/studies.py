@@ -91,6 +91,7 @@ def written(studies: Named) -> list[Written]:
 def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
     """Queues studies that were read; errors as in `submit`."""
     studies = list(studies)
+    check_names(one.spec for one in studies)
     files = [attachments(one.spec, one.base) for one in studies]
     queue = Queue(store)
     for one in studies:
@@ -99,7 +100,8 @@ def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
     for one, carried in zip(studies, files, strict=True):
         spec = one.spec
         queued.append(queue.submit(spec.name, spec.to_yaml(), str(one.base), carried))
-        Events(spec.name, [store.say]).say("queued", "waits for a driver")
+        if queued[-1].state == "queued":
+            Events(spec.name, [store.say]).say("queued", "waits for a driver")
     return queued
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from ray.exceptions import RayError
 from ray.exceptions import RayTaskError
 
-from lambda_search.cluster.connection import first_line
 from lambda_search.cluster.messages import Answered
 from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import MissingFile
+from lambda_search.errors import first_line
 
 __all__ = ["Done", "Raised", "Reply", "reason"]
 
@@ -69,7 +70,9 @@ def reason(error: RayError) -> str:
 def _own(error: RayTaskError) -> Exception:
     """What the task raised: our own errors as they are, others with their cause."""
     cause = error.cause
-    if isinstance(cause, LambdaSearchError):
+    if isinstance(cause, MissingFile):  # there, and not here
+        own = LambdaSearchError(f"A worker's host lacks a file: {cause.cause}", cause.hint)
+    elif isinstance(cause, LambdaSearchError):
         own = type(cause)(cause.cause, cause.hint)
     else:
         own = LambdaSearchError(

@@ -10,6 +10,7 @@ import ray
 from ray._private import state
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 
 __all__ = ["connect", "first_line", "gpus_each", "nodes"]
 
@@ -85,12 +86,6 @@ def nodes(gpus: float, mine: dict[str, int]) -> dict[str, int]:
         left = _workers_in(free.get(name, {}), needs) + mine.get(name, 0)
         found[name] = min(left, _workers_in(node["Resources"], needs))
     return found
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in short."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _workers_in(resources: dict[str, float], needs: dict[str, float]) -> int:

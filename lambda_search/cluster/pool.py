@@ -32,7 +32,6 @@ from lambda_search.cluster.answers import Raised
 from lambda_search.cluster.answers import Reply
 from lambda_search.cluster.answers import reason
 from lambda_search.cluster.connection import connect
-from lambda_search.cluster.connection import first_line
 from lambda_search.cluster.connection import gpus_each
 from lambda_search.cluster.connection import nodes
 from lambda_search.cluster.dispatch import Dispatcher
@@ -57,6 +56,7 @@ from lambda_search.downloads import offline
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.work.identity import library_versions
 from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Task
@@ -206,8 +206,10 @@ class RayPool:
         self._settling.shutdown(wait=False)
 
     def _settle(self, job: _Job, answer: Done | Raised) -> None:
-        with suppress(RuntimeError):  # the thread has ended: the pool was closed meanwhile
+        try:
             self._settling.submit(_settle, job.future, answer)
+        except RuntimeError:  # that thread has ended: the pool was closed meanwhile
+            _settle(job.future, answer)
 
     # The dispatcher's thread
 
@@ -270,7 +272,8 @@ class RayPool:
 
     def _send(self, worker: int, task: int) -> None:
         job = self._jobs.get(task)
-        if job is None:  # the pool is being closed
+        if job is None:  # withdrawn meanwhile: the worker is free again
+            self._inbox.put(Unsendable(worker, task, "nobody waits for it"))
             return
         try:
             answer = self._actors[worker].run.remote(job.task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ from lambda_search.store.leases import LeaseLost
 from lambda_search.store.leases import this_driver
 from lambda_search.store.queue import Claim
 from lambda_search.store.queue import Queue
+from lambda_search.store.settings import Elsewhere
 from lambda_search.store.settings import Origins
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
@@ -53,7 +55,7 @@ class Shared:
         store: the record.
         shards: features that are known or under way.
         folders: where the files that studies name are looked up.
-        plans: of studies that are resolved already, by name.
+        plans: of studies that are resolved already, by their files' text.
     """
 
     store: Store
@@ -68,7 +70,7 @@ class Shared:
         Raises:
             UsageError: for anything that is wrong with it; MissingFile for what is not here.
         """
-        known = self.plans.get(claim.study.name)
+        known = self.plans.get(claim.study.spec)
         if known is not None:
             return known
         [spec] = parse_specs(claim.study.spec, f"the study '{claim.study.name}'")
@@ -94,6 +96,7 @@ class Run:
 
     def __init__(self, claim: Claim, shared: Shared, listeners: Sequence[Listener]) -> None:
         self.study, self.lease, self.name = claim.study, claim.lease, claim.study.name
+        self.queued = claim.queued
         self.row: Row | None = None
         self.error: Exception | None = None
         self.lacks = ""
@@ -145,19 +148,22 @@ class Run:
         try:
             self.row = self._drive()
         except Exception as error:  # what fails because it was halted is not the reason
+            self._shared.shards.withdraw(self._halt)
             self._break_off(self._halt.reason or error)
+            traceback.clear_frames(error.__traceback__)  # which may hold a study's features
         else:
             self.tracker.stage = "done"
             self._events.say("done", self.row.verdict)
 
     def _break_off(self, error: Exception) -> None:
         match error:
-            case MissingFile():  # another driver may have it
+            case MissingFile() | Elsewhere():  # another driver may be able
                 self.lacks = error.cause
-                self._end("queued", "unable", f"{this_driver()} lacks something: {error.cause}")
+                self._end("queued", "unable", f"{this_driver()} cannot run it: {error.cause}")
             case LeaseLost():
                 self.error = error
                 self.tracker.stage = "failed"
+                self.lease.forget()
             case StoreAway():
                 self.error = error
                 self.tracker.stage = "failed"
@@ -173,13 +179,13 @@ class Run:
         self._events.say("began", f"taken by {this_driver()}")
         plan = self._shared.plan(self._claim)
         self.tracker.expect(plan.spec.search.trials, plan.most_images())
-        begun, kinds = self.study.identity, self._shared.shards.pool.kinds()
+        begun = self.study.identity
         evaluator = Evaluator(
             plan.recipe,
             self._shared.shards,
             self.tracker.meter,
             self._halt,
-            begun.device if begun is not None and begun.device in kinds else None,
+            None if begun is None else begun.device,
         )
         study = self._queue.bind(
             self.lease,
@@ -232,4 +238,4 @@ def _own(error: Exception) -> Exception:
             f"{error.strerror}: {error.filename or home()}.",
             "Mend it and launch again; nothing that was stored is lost.",
         )
-    return error
+    return error if str(error) else LambdaSearchError(f"It ended with {type(error).__name__}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import TypeVar
 import yaml
 
 from lambda_search.errors import UsageError
+from lambda_search.files import written_whole
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import EXTRACTOR_FILES
 from lambda_search.spec.models import MeasureSpec
@@ -49,8 +51,8 @@ def located(
         if name in known:
             return str(known[name])
         places = [folder / part for folder in folders for part in dict.fromkeys((below, Path()))]
-        paths = [place / Path(name).expanduser() for place in places]
-        there = next((path for path in paths if path.exists()), None)
+        paths = [place / os.path.expanduser(name) for place in places]
+        there = next((path for path in paths if os.path.exists(path)), None)
         if there is None and not (paths and name.startswith(_HERE)):
             return name
         return str(there or paths[-1])
@@ -101,14 +103,14 @@ def attachments(spec: StudySpec, base: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     config, folder = spec.model.config, base
     if isinstance(config, str):
-        path = base / Path(config).expanduser()
-        if not path.is_file():
+        path = base / os.path.expanduser(config)
+        if not os.path.isfile(path):
             return found
         found[config] = _content(path)
         config, folder = _mapping(found[config], str(path)), path.parent
     for name in _prompts(config or {}):
-        path = folder / Path(name).expanduser()
-        if path.is_file():
+        path = folder / os.path.expanduser(name)
+        if os.path.isfile(path):
             found[name] = _content(path)
     return found
 
@@ -121,7 +123,8 @@ def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
         places[name] = folder / f"{digest}-{Path(name).name}"
         if not places[name].is_file() or places[name].read_bytes() != content:
             folder.mkdir(parents=True, exist_ok=True)
-            places[name].write_bytes(content)
+            with written_whole(places[name]) as stream:
+                stream.write(content)
     return places
 
 

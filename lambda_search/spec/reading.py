@@ -130,7 +130,7 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
                     raise UsageError(
                         f"{source}: matrix names {field}, which is no field.", "Check it."
                     )
-            target[leaf] = value
+            target[leaf] = _copy(value)
         varying = [
             (field, _slug(value))
             for (field, options), value in zip(axes.items(), values, strict=True)
@@ -186,6 +186,8 @@ def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _copy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
     return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 

@@ -87,7 +87,7 @@ def open_engine(url: str) -> Engine:
         else:
             options |= {"pool_size": 2, "max_overflow": 3, "connect_args": _CONNECTING}
         engine = create_engine(parsed, **options)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except (ArgumentError, ValueError, NoSuchModuleError, ImportError) as error:
         raise UsageError(
             f"The store's address {shown} cannot be used: {error}.",
             "Use sqlite:///PATH or postgresql://USER@HOST/NAME (needs the extra 'postgres').",
@@ -114,7 +114,10 @@ def open_engine(url: str) -> Engine:
 
 def missing_file(url: str) -> Path | None:
     """The SQLite file that `url` names, if it is not there: looking up makes no files."""
-    database = make_url(url).database if url.startswith("sqlite") else None
+    try:
+        database = make_url(url).database if url.startswith("sqlite") else None
+    except (ArgumentError, ValueError):  # opening it will say what is wrong
+        return None
     if not database or database == ":memory:" or Path(database).exists():
         return None
     return Path(database)

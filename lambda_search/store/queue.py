@@ -11,6 +11,7 @@ from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete
@@ -46,11 +47,13 @@ class Claim:
 
     Arguments:
         study: as it was before.
+        queued: when it was last submitted.
         lease: the right to write to it.
         files: the config and prompt files that came with it, by name.
     """
 
     study: Study
+    queued: datetime
     lease: Lease
     files: Mapping[str, bytes]
 
@@ -78,7 +81,9 @@ class Queue:
     def submit(
         self, name: str, spec: str, base: str = "", files: Mapping[str, bytes] | None = None
     ) -> Study:
-        """Queues a study, new or again; one that runs or is done with the same file stays so.
+        """Queues a study, new or again.
+
+        One that runs, or is done and brings no files, stays as it is if its file is the same.
 
         Arguments:
             name: the study's.
@@ -128,13 +133,13 @@ class Queue:
         return self._store.write(change)
 
     def claim(
-        self, names: Collection[str] | None = None, unable: Collection[int] = ()
+        self, names: Collection[str] | None = None, unable: Collection[tuple[int, datetime]] = ()
     ) -> Claim | None:
         """Takes the study that has waited longest, or one whose driver is gone.
 
         Arguments:
             names: of these alone.
-            unable: ids of studies that this driver cannot run.
+            unable: ids of studies that this driver cannot run, as they were submitted then.
         """
         taken: list[Claim] = []
         gone: list[dict[str, Any] | None] = []
@@ -147,8 +152,6 @@ class Queue:
             waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
             if names is not None:
                 waiting = waiting.where(StudyRow.name.in_(names))
-            if unable:
-                waiting = waiting.where(StudyRow.id.not_in(unable))
             clock = database_seconds(session.connection())
             for number in session.scalars(waiting.order_by(StudyRow.queued, StudyRow.id)).all():
                 study = session.execute(
@@ -158,12 +161,14 @@ class Queue:
                 ).scalar_one_or_none()
                 if study is None or not leases.is_abandoned(study, clock):
                     continue
+                if (study.id, study.queued) in unable:
+                    continue
                 if study.stop_wanted:  # its driver died before it heeded that
                     leases.stop_lost(session, study, "It was stopped as asked.")
                     continue
-                before, owner = study_of(study), study.owner
+                before, owner, queued = study_of(study), study.owner, study.queued
                 files = {one.name: one.content for one in study.files}
-                taken.append(Claim(before, leases.take(session, study), files))
+                taken.append(Claim(before, queued, leases.take(session, study), files))
                 gone.append(owner)
                 return taken[-1]
             return None
@@ -233,7 +238,6 @@ class Queue:
 
     def end(self, lease: Lease, state: str, outcome: str, message: str = "") -> bool:
         """Gives a lease back; False if it was lost or has ended."""
-        lease.drop()  # even if the store is away: then it is taken over at once
         tries = itertools.count()
 
         def change(session: Session) -> bool:
@@ -243,7 +247,10 @@ class Queue:
             study = session.get_one(StudyRow, lease.study_id)
             return again and study.owner is None and study.fence == lease.fence
 
-        ended = self._store.write(change)
+        try:
+            ended = self._store.write(change)
+        finally:
+            lease.drop()  # even if the store is away: then it is taken over at once
         lease.forget()
         return ended
 
@@ -288,7 +295,7 @@ class Queue:
         def change(session: Session) -> None:
             for lease, snapshot in progress.items():
                 study = session.get(StudyRow, lease.study_id)
-                if study is not None and study.fence == lease.fence and study.owner is not None:
+                if study is not None and study.fence == lease.fence:
                     study.progress = snapshot.to_json()
 
         self._store.write(change)

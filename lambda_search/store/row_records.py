@@ -49,6 +49,11 @@ class RowRecords(Transactions):
         def change(session: Session) -> Row:
             there = session.scalar(select(ScheduleRow).where(ScheduleRow.content == row.id))
             if there is not None:  # told again, or committed by a try that did not hear of it
+                session.execute(
+                    update(StudyRow)
+                    .where(StudyRow.id == lease.study_id, StudyRow.fence == lease.fence)
+                    .values(decisive=decisive)
+                )
                 leases.end(session, lease, "done", "done")
                 return row_of(there)
             lease.guard(session)

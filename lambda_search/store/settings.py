@@ -18,7 +18,11 @@ from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import SettingRow
 from lambda_search.store.tables import StudyRow
 
-__all__ = ["Origins", "check_identity", "check_setting", "insert_once", "setting_row"]
+__all__ = ["Elsewhere", "Origins", "check_identity", "check_setting", "insert_once", "setting_row"]
+
+
+class Elsewhere(UsageError):
+    """A study was begun on another kind of device or with other libraries: it can go on there."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,15 @@ def check_setting(study: StudyRow, row: SettingRow, former: Setting | None) -> N
 
 
 def check_identity(study: StudyRow, identity: Identity) -> None:
-    """Raises UsageError if a study was begun where other numbers come out."""
+    """Raises Elsewhere if a study was begun where other numbers come out.
+
+    Raises UsageError if it was begun with another seed.
+    """
     begun = study.identity
     differing = {} if begun is None else Identity.from_json(begun).differences(identity)
     if differing:
-        raise UsageError(
+        error = UsageError if "seed" in differing else Elsewhere
+        raise error(
             f"The study '{study.name}' was begun with "
             + ", ".join(f"{field} {there}" for field, (there, _) in differing.items())
             + "; this is "

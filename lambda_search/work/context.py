@@ -55,24 +55,29 @@ class WorkerContext:
 
     def model(self, recipe: Recipe) -> Model:
         """The recipe's model, checked against the weights' hash that the driver saw."""
-        model = self._models.get(
-            (recipe.framework, recipe.checkpoint, repr(recipe.config)),
-            lambda: load_model(
+
+        def load() -> Model:
+            model = load_model(
                 recipe.framework, recipe.checkpoint, recipe.config, str(self.device)
-            ),
-        )
-        _check(recipe.checkpoint, model.sha256, recipe.weights)
-        _check(recipe.checkpoint, model.definition, recipe.definition)
-        return model
+            )
+            _check(recipe.checkpoint, model.sha256, recipe.weights)
+            _check(recipe.checkpoint, model.definition, recipe.definition)
+            return model
+
+        found = (recipe.weights, recipe.definition)  # a file that was written anew is another one
+        key = (recipe.framework, recipe.checkpoint, repr(recipe.config), *found)
+        return self._models.get(key, load)
 
     def extractor(self, measure: Measure) -> Extractor:
         """The measure's extractor on this worker's device."""
-        name = measure.extractor
-        extractor = self._measures.get(
-            ("extractor", name), lambda: load_extractor(name, self.device)
-        )
-        _check(name, extractor.fingerprint, measure.extractor_fingerprint)
-        return extractor
+
+        def load() -> Extractor:
+            extractor = load_extractor(measure.extractor, self.device)
+            _check(measure.extractor, extractor.fingerprint, measure.extractor_fingerprint)
+            return extractor
+
+        key = ("extractor", measure.extractor, measure.extractor_fingerprint)
+        return self._measures.get(key, load)
 
     def frechet(self, measure: Measure) -> FrechetReference:
         """The measure's reference on this worker's device, its factor computed once."""
@@ -83,16 +88,15 @@ class WorkerContext:
         return self._target(measure).kernel
 
     def _target(self, measure: Measure) -> _Target:
-        name = measure.reference
-        target = self._measures.get(
-            ("reference", name, measure.extractor_fingerprint),
-            lambda: _Target(
-                load_reference(name, self.extractor(measure), cache=references_folder()),
-                self.device,
-            ),
-        )
-        _check(name, target.reference.fingerprint, measure.reference_fingerprint)
-        return target
+
+        def load() -> _Target:
+            name, extractor = measure.reference, self.extractor(measure)
+            reference = load_reference(name, extractor, cache=references_folder())
+            _check(name, reference.fingerprint, measure.reference_fingerprint)
+            return _Target(reference, self.device)
+
+        found = (measure.extractor_fingerprint, measure.reference_fingerprint)
+        return self._measures.get(("reference", measure.reference, *found), load)
 
 
 @dataclass(frozen=True)

@@ -92,12 +92,16 @@ class Gathering:
         Raises:
             Diverged: if they are not finite; and whatever else a worker's task raised.
         """
-        for start, kept in self._kept:  # grows where a file turns out to be damaged
-            damaged = self._source.shards.read(self._source.recipe, kept)
-            if damaged:
-                self._request(start, damaged)
-        for future in self._coming:
-            self._source.halt.result(future)
+        try:
+            for start, kept in self._kept:  # grows where a file turns out to be damaged
+                damaged = self._source.shards.read(self._source.recipe, kept)
+                if damaged:
+                    self._request(start, damaged)
+            for future in self._coming:
+                self._source.halt.result(future)
+        finally:  # these refer to the arrays, which would live until they are collected
+            self._kept.clear()
+            self._coming.clear()
         return [self._arrays[name] for name in self._places]
 
     def _request(self, start: int, wanted: list[Wanted]) -> None:

@@ -166,6 +166,11 @@ class Shards:
                 shard.waiting = [one for one in shard.waiting if one[2] is not owner]
             wanted = {shard.computed for shard in self._under_way.values() if shard.waiting}
             idle = {shard.computed for shard in self._under_way.values()} - wanted - {None}
+            self._under_way = {  # who asks for one of these from now on has it sampled anew
+                name: shard
+                for name, shard in self._under_way.items()
+                if shard.computed not in idle
+            }
         for computed in idle:
             if computed is not None:
                 computed.cancel()
@@ -190,6 +195,8 @@ class Shards:
         made: Callable[[ShardResult], None],
     ) -> None:
         """Copies what was sampled, in the pool's thread, and leaves the rest to the other one."""
+        if computed.cancelled():  # nobody waits for it
+            return
         try:
             result = computed.result()
             copies = []

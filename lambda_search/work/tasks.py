@@ -108,6 +108,12 @@ class Rehearse:
 
     recipe: Recipe
 
+    @property
+    def sort(self) -> str:
+        """It may have a reference to make, which takes as long as its images are many."""
+        references = [measure.reference_fingerprint for measure in self.recipe.measures]
+        return f"rehearse {self.recipe.family} {references}"
+
     def run(self, context: WorkerContext) -> None:
         model = context.model(self.recipe)
         with torch.inference_mode():
@@ -173,6 +179,11 @@ class Preview:
     schedule: LambdaSchedule
     start: int
     count: int
+
+    @property
+    def sort(self) -> str:
+        """A batch of one recipe takes about as long."""
+        return f"preview {self.recipe.family}"
 
     def run(self, context: WorkerContext) -> bytes:
         images = images_of(

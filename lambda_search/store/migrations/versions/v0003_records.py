@@ -197,7 +197,8 @@ def _read_rows_anew(settings: Mapping[int, Mapping[str, Any]]) -> None:
         sa.column("lambdas", sa.JSON()),
         sa.column("provenance", sa.JSON()),
     )
-    for row in connection.execute(sa.select(rows)).all():
+    newest: dict[str, int] = {}
+    for row in connection.execute(sa.select(rows).order_by(rows.c.id)).all():
         setting = settings[row.setting_id]
         provenance = _upgraded(row.provenance, row.gain)
         if row.status != "published":
@@ -227,6 +228,14 @@ def _read_rows_anew(settings: Mapping[int, Mapping[str, Any]]) -> None:
             "setting": setting["key"],
             "provenance": provenance,
         }
+        digest = hashlib.sha256(_canonical(content).encode()).hexdigest()
+        if digest in newest:  # the same measurement, told twice: one row of it stays
+            before = {"id": newest[digest]}
+            connection.execute(
+                sa.text("DELETE FROM ls_retraction WHERE schedule_id = :id"), before
+            )
+            connection.execute(sa.text("DELETE FROM ls_schedule WHERE id = :id"), before)
+        newest[digest] = row.id
         connection.execute(
             sa.update(rows)
             .where(rows.c.id == row.id)
@@ -234,7 +243,7 @@ def _read_rows_anew(settings: Mapping[int, Mapping[str, Any]]) -> None:
                 provenance=provenance,
                 origin_by=origin["by"],
                 origin_tool=origin["tool"],
-                content=hashlib.sha256(_canonical(content).encode()).hexdigest(),
+                content=digest,
             )
         )
 
