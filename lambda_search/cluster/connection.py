@@ -12,7 +12,7 @@ from ray._private import state
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 
-__all__ = ["connect", "first_line", "gpus_each", "nodes"]
+__all__ = ["connect", "gpus_each", "nodes"]
 
 _RAY: Any = ray
 _STATE: Any = state  # the only place that knows what is free on each node
