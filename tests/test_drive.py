@@ -11,6 +11,7 @@ import yaml
 from sqlalchemy import select
 
 import lambda_search.drive as driving
+import lambda_search.launching as launching
 from lambda_search import studies
 from lambda_search.drive import drive
 from lambda_search.errors import Interrupted
@@ -18,6 +19,7 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.launching import launch
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
+from lambda_search.spec import Written
 from lambda_search.spec import parse_specs
 from lambda_search.store import leases
 from lambda_search.store.queue import Queue
@@ -279,3 +281,24 @@ def test_a_models_row_says_where_it_came_from(
         lambda session: [(m.hub, m.revision, m.file) for m in session.scalars(query)]
     )
     assert told == [("owner/tiny", "1" * 40, None) if on_hub else (None, None, tiny_pipeline.name)]
+
+
+def test_a_launch_names_a_study_that_it_did_not_run(store, short):
+    """Somebody takes it out of the queue, or has it, before the launch comes to it."""
+    [spec] = parse_specs(short)
+    other = spec.model_copy(update={"name": "other"})
+    plans = plans_of([spec, other])
+
+    launched = launching.Launch(
+        ["tiny", "other"],
+        [Written(one, Path.cwd()) for one in (spec, other)],
+        dict(zip(["tiny", "other"], plans, strict=True)),
+        {},
+        {},
+    )
+    studies.submit([spec, other], store)
+    studies.stop("other", store)
+    driven = drive(store, SerialPool(), names=["tiny", "other"])
+    with pytest.raises(LambdaSearchError, match="'other' was not run here") as caught:
+        launched.rows_of(driven)
+    assert "status other" in caught.value.hint and "tiny" in driven.rows

@@ -431,3 +431,13 @@ def test_lambda_stays_positive_over_the_grid_that_is_really_walked():
     Space.of(spec, 5)
     with pytest.raises(UsageError, match="in 12 steps"):
         Space.of(spec, 12)
+
+
+def test_values_of_a_matrix_are_not_shared_between_studies():
+    text = (
+        "name: s\nmodel: {framework: adm, checkpoint: a.pt}\nsampler: {}\n"
+        "metric: {extractor: bundled, reference: r}\n"
+        "matrix: {sampler: [{name: ddim}, {name: ancestral}], sampler.steps: [20, 50]}\n"
+    )
+    found = [(one.sampler.name, one.sampler.steps) for one in parse_specs(text)]
+    assert found == [("ddim", 20), ("ddim", 50), ("ancestral", 20), ("ancestral", 50)]

@@ -71,14 +71,14 @@ def test_lambda_one_that_diverges_is_an_error(small, diverging):
 
 def test_proposals_are_told_of_diverged_trials_as_worse_than_the_worst():
     from lambda_search.records import Trial
-    from lambda_search.search.driver import _told
+    from lambda_search.search.driver import _observations
 
     base = Trial(0, 0, None, 1.0, 0.0, "complete", 32, 0.0)
     bad = replace(base, number=1, state="diverged", n=None, gain=None)
     worse, better = replace(base, number=2, gain=-2.0), replace(base, number=3, gain=1.0)
-    assert [one.value for one in _told([base, bad, worse, better])] == [-0.0, 5.0, 2.0, -1.0]
-    assert [one.value for one in _told([base, bad])] == [-0.0, 1.0]
-    assert len(_told([base, replace(base, state="proposed", gain=None)])) == 1
+    assert [one.value for one in _observations([base, bad, worse, better])] == [-0.0, 5.0, 2.0, -1.0]
+    assert [one.value for one in _observations([base, bad])] == [-0.0, 1.0]
+    assert len(_observations([base, replace(base, state="proposed", gain=None)])) == 1
 
 
 def test_a_diverged_trial_is_the_worst_at_its_rung():

@@ -82,6 +82,18 @@ def test_it_opens_and_answers_the_same(old):
     store.close()
 
 
+def test_one_measurement_told_twice_is_one_row(old):
+    """That release confirmed again, on the same images, when a label in the file had changed."""
+    with sqlite3.connect(old) as connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(ls_schedule)")]
+        same = ", ".join(name for name in names if name != "id")
+        told = f"INSERT INTO ls_schedule ({same}) SELECT {same} FROM ls_schedule"
+        connection.execute(f"{told} WHERE entry IS NULL")
+    connection.close()
+    store = Store(str(old))
+    assert len(store.rows(store.study("finished").id)) == 1
+
+
 def test_a_finished_study_of_its_time_is_not_run_again(old):
     store, pool = Store(str(old)), Halting()
     [spec] = parse_specs(store.study("finished").spec)

@@ -13,6 +13,7 @@ from lambda_search.errors import UsageError
 from lambda_search.store import leases
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.queue import Queue
+from lambda_search.store.settings import Elsewhere
 from lambda_search.store.store import Store
 from tests.store.test_store import IDENTITY
 from tests.store.test_store import begin
@@ -57,10 +58,17 @@ def test_the_longest_waiting_comes_first_and_each_once(store, queue):
 
 
 def test_names_and_what_a_driver_cannot_run_narrow_the_choice(queue):
-    ids = {name: queue.submit(name, "x: 1").id for name in "abc"}
+    for name in "abc":
+        queue.submit(name, "x: 1")
     assert queue.claim(["c"]).study.name == "c"
-    assert queue.claim(unable={ids["a"]}).study.name == "b"
-    assert queue.claim(["b", "c"]) is None
+    first = queue.claim()
+    assert first.study.name == "a"
+    queue.end(first.lease, "queued", "unable", "no weights")
+    unable = {(first.study.id, first.queued)}
+    assert queue.claim(unable=unable).study.name == "b"
+    assert queue.claim(["b", "c"]) is None and queue.claim(unable=unable) is None
+    queue.submit("a", "x: 2")
+    assert queue.claim(unable=unable).study.name == "a", "submitted anew, it is looked at again"
 
 
 def test_submitting_again_queues_what_has_ended_and_keeps_its_attempts(store, queue, setting):
@@ -83,7 +91,7 @@ def test_another_setting_or_identity_is_refused_by_name(store, setting):
     with pytest.raises(UsageError, match="was begun with seed 0; this is seed 1") as caught:
         begin(store, setting, identity=replace(IDENTITY, seed=1))
     assert "another name" in caught.value.hint
-    with pytest.raises(UsageError, match="begun with torch 2; this is torch 3"):
+    with pytest.raises(Elsewhere, match="begun with torch 2; this is torch 3"):
         begin(store, setting, identity=replace(IDENTITY, versions={"torch": "3"}))
     known = {"torch": "2", "numpy": "9"}  # which an older release did not keep
     assert begin(store, setting, identity=replace(IDENTITY, versions=known)) is not None
