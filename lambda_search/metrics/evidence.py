@@ -153,7 +153,13 @@ def paired(candidate: Score, baseline: Score, correlation: float) -> Comparison:
 
 
 def correlation(candidate: Features, baseline: Features) -> float:
-    """Pearson correlation per feature over the pairs, averaged over the features that vary."""
+    """Pearson correlation per feature over the pairs, averaged over the features that vary.
+
+    Raises:
+        ValueError: if there are not as many of both.
+    """
+    if len(candidate) != len(baseline):
+        raise ValueError(f"a pair needs one n, not {len(candidate)} and {len(baseline)}")
     a, b = torch.as_tensor(candidate), torch.as_tensor(baseline)
     found = []
     for left, right in zip(torch.split(a, _COLUMNS, 1), torch.split(b, _COLUMNS, 1), strict=True):
