@@ -198,7 +198,7 @@ class _Drive:
             self.sweep()
         if at_end or self._due("write", _WRITE_SECONDS):
             self._write(self.runs if at_end else active)
-        if self.watch is not None:
+        if self.watch is not None and self.runs:
             self.watch([run.tracker.snapshot() for run in self.runs])
 
     def _write(self, runs: Sequence[Run]) -> None:
