@@ -76,7 +76,12 @@ def test_proposals_are_told_of_diverged_trials_as_worse_than_the_worst():
     base = Trial(0, 0, None, 1.0, 0.0, "complete", 32, 0.0)
     bad = replace(base, number=1, state="diverged", n=None, gain=None)
     worse, better = replace(base, number=2, gain=-2.0), replace(base, number=3, gain=1.0)
-    assert [one.value for one in _observations([base, bad, worse, better])] == [-0.0, 5.0, 2.0, -1.0]
+    assert [one.value for one in _observations([base, bad, worse, better])] == [
+        -0.0,
+        5.0,
+        2.0,
+        -1.0,
+    ]
     assert [one.value for one in _observations([base, bad])] == [-0.0, 1.0]
     assert len(_observations([base, replace(base, state="proposed", gain=None)])) == 1
 
