@@ -19,6 +19,7 @@ from typing import TypeVar
 import yaml
 
 from lambda_search.errors import UsageError
+from lambda_search.files import private_folder
 from lambda_search.files import written_whole
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import EXTRACTOR_FILES
@@ -122,8 +123,8 @@ def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
         digest = hashlib.sha256(content).hexdigest()[:16]
         places[name] = folder / f"{digest}-{Path(name).name}"
         if not places[name].is_file() or places[name].read_bytes() != content:
-            folder.mkdir(parents=True, exist_ok=True)
-            with written_whole(places[name]) as stream:
+            private_folder(folder)
+            with written_whole(places[name], private=True) as stream:
                 stream.write(content)
     return places
 
