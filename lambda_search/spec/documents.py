@@ -14,6 +14,8 @@ from lambda_search.errors import UsageError
 
 __all__ = ["LARGEST", "read_yaml"]
 
+_MEND = "Check its indentation, quotes and encoding (UTF-8)."
+
 LARGEST = 256 * 1024
 """Bytes of a file."""
 
@@ -47,19 +49,17 @@ def read_yaml(content: bytes | str, source: str) -> Any:
             return loader.get_single_data()
         finally:
             loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = "" if mark is None else f" in line {mark.line + 1}"
-        what = " ".join(f"{error.problem or error.context}".split())
+    except yaml.YAMLError as error:
+        what = " ".join(f"line {_line(content, error)}: {_problem(error)}".split())
+        kind = "is too much" if isinstance(error, _TooMuch) else "is not YAML"
         raise UsageError(
-            f"{source} cannot be read{line}: {what}.", "Check its indentation and quotes."
+            f"{source} {kind}: {what}.",
+            "Make it smaller." if isinstance(error, _TooMuch) else _MEND,
         ) from error
-    except yaml.YAMLError as error:  # of characters, before there are lines
-        what = " ".join(str(error).split())
-        raise UsageError(
-            f"{source} is not YAML in line {_line(content, error)}: {what}.",
-            "Save it as UTF-8 text, without control characters.",
-        ) from error
+
+
+class _TooMuch(yaml.MarkedYAMLError):
+    """A limit is passed."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -87,14 +87,14 @@ class _Loader(yaml.SafeLoader):
             self._values += 1
             self._depth += 1
             if self._depth > _DEEPEST:
-                raise _wrong(f"it is nested deeper than {_DEEPEST} levels", mark)
+                raise _too_much(f"it is nested deeper than {_DEEPEST} levels", mark)
             node = super().compose_node(parent, index)
             self._depth -= 1
             self._within[id(node)] = self._values - before
         if self._aliases > _ALIASES:
-            raise _wrong(f"there are more than {_ALIASES} aliases", mark)
+            raise _too_much(f"there are more than {_ALIASES} aliases", mark)
         if self._values > _VALUES:
-            raise _wrong(f"there are more than {_VALUES:,} values, aliases followed", mark)
+            raise _too_much(f"there are more than {_VALUES:,} values, aliases followed", mark)
         return node
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
@@ -102,7 +102,7 @@ class _Loader(yaml.SafeLoader):
         if tag not in _TAGS:
             raise _wrong(f"the tag {node.tag} is no plain value's", node.start_mark)
         if tag == "int" and len(node.value) > _LONGEST_INTEGER:
-            raise _wrong(f"a number has more than {_LONGEST_INTEGER} digits", node.start_mark)
+            raise _too_much(f"a number has more than {_LONGEST_INTEGER} digits", node.start_mark)
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, TypeError, KeyError, IndexError) as error:  # such as !!int x
@@ -128,10 +128,23 @@ class _Loader(yaml.SafeLoader):
         return _YAML + ("str" if of_base_60 or tag in ("timestamp", "value") else tag)
 
 
+def _problem(error: yaml.YAMLError) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return str(error)  # of characters, before there are lines
+    problem = error.problem or ""
+    return f"{error.context}, {problem}" if problem.startswith("but") else problem
+
+
 def _line(content: bytes | str, error: yaml.YAMLError) -> int:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return error.problem_mark.line + 1
     before = content[: getattr(error, "position", 0)]
     return 1 + (before.count("\n") if isinstance(before, str) else before.count(b"\n"))
 
 
 def _wrong(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _too_much(problem: str, mark: yaml.Mark) -> _TooMuch:
+    return _TooMuch(problem=problem, problem_mark=mark)
