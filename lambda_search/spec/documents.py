@@ -14,7 +14,7 @@ from lambda_search.errors import UsageError
 
 __all__ = ["LARGEST", "read_yaml"]
 
-_MEND = "Check its indentation, quotes and encoding (UTF-8)."
+_MEND = "Check its indentation and quotes."
 
 LARGEST = 256 * 1024
 """Bytes of a file."""

@@ -4,8 +4,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -97,77 +95,87 @@ def test_files_are_for_their_user_alone(tmp_path, home, monkeypatch):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+def as_another_user(action):
+    """What `action` returns, or the error that it raises, as text; root may write everything."""
+    if os.getuid() != 0:
+        return _told(action)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        os.write(writing, _told(action).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        told = stream.read()
+    os.waitpid(child, 0)
+    return told
+
+
+def _told(action):
+    try:
+        return str(action())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
 @pytest.fixture
 def read_only(setting):
-    """A store that a process of another user may only read, and what runs such a process."""
+    """The path of a store in a folder of its own, and what closes that for writing."""
     folder = Path(tempfile.mkdtemp())  # not below pytest's, which is closed to others
     path = folder / "s.db"
     store = Store(str(path))
     publish(store, setting)
     store.close()
-    path.chmod(0o444)
 
-    def run(code):
+    def close():
+        for one in folder.iterdir():
+            one.chmod(0o444)
         folder.chmod(0o555)
-        others = {"user": 65534, "group": 65534} if os.getuid() == 0 else {}
-        imports = (
-            "from lambda_search.store.lookup import best\n"
-            "from lambda_search.store.queue import Queue\n"
-            "from lambda_search.store.store import Store\n"
-        )
-        environment = os.environ | {"HOME": "/nowhere", "LAMBDA_SEARCH_HOME": "/nowhere/x"}
-        done = subprocess.run(
-            [sys.executable, "-c", imports + code.format(path=repr(str(path)))],
-            capture_output=True,
-            text=True,
-            env=environment,
-            **others,
-        )
-        if "PermissionError" in done.stderr or "ModuleNotFound" in done.stderr:
-            pytest.skip("other users cannot run this Python")
-        return done
 
-    run.path = path
-    yield run
+    yield path, close
     folder.chmod(0o755)
     shutil.rmtree(folder)
 
 
 def test_what_can_only_be_read_answers_and_takes_nothing(read_only):
-    done = read_only(
-        "print(best('m', 4, store={path}).fid, best('adm-cifar10', 20, store={path}).fid)\n"
-        "store = Store({path})\n"
-        "print(store.study('s').state)\n"
-        "try: Queue(store).submit('new', 'name: new')\n"
-        "except Exception as error: print(type(error).__name__, error)\n"
-    )
-    assert done.returncode == 0, done.stderr
-    first, state, refusal, hint = done.stdout.splitlines()
-    assert (first, state) == ("5.0 4.31", "done")
-    assert refusal == f"LambdaSearchError The store sqlite:///{read_only.path} can only be read."
-    assert "Copy it" in hint
-    assert [one.name for one in read_only.path.parent.iterdir()] == ["s.db"]
+    path, close = read_only
+    close()
+
+    def action():
+        store = Store(str(path))
+        found = best("m", 4, store=store).fid, best("adm-cifar10", 20, store=str(path)).fid
+        refused = _told(lambda: Queue(store).submit("new", "name: new"))
+        return f"{found} {store.study('s').state} {refused}"
+
+    told = as_another_user(action)
+    assert told.startswith("(5.0, 4.31) done LambdaSearchError: The store"), told
+    assert f"{path} can only be read" in told and "Copy it" in told
+    assert [one.name for one in path.parent.iterdir()] == ["s.db"]
 
 
 def test_changes_that_cannot_be_seen_are_not_left_out(read_only):
-    path = read_only.path
-    path.chmod(0o600)
+    path, close = read_only
     store = Store(str(path))
     Queue(store).submit("later", "name: later")
     log = path.with_name("s.db-wal").read_bytes()
     store.close()
     path.with_name("s.db-wal").write_bytes(log)
-    os.chmod(path.with_name("s.db-wal"), 0o444)
-    path.chmod(0o444)
-    done = read_only("Store({path})")
-    assert "has changes in s.db-wal" in done.stderr and "Copy both files" in done.stderr
+    close()
+    told = as_another_user(lambda: Store(str(path)))
+    assert "has changes in s.db-wal" in told and "Copy both files" in told
 
 
 def test_an_older_one_that_can_only_be_read_says_so(read_only):
-    with sqlite3.connect(read_only.path) as connection:
+    path, close = read_only
+    with sqlite3.connect(path) as connection:
         connection.execute("UPDATE ls_alembic_version SET version_num = '0002'")
-    done = read_only("Store({path})")
-    assert "can only be read, and holds tables of an older one" in done.stderr
+    connection.close()
+    close()
+    told = as_another_user(lambda: Store(str(path)))
+    assert "can only be read, and holds tables of an older one" in told
 
 
 def test_a_catalogue_that_cannot_be_completed_answers_whole(postgres):
