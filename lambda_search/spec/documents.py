@@ -74,7 +74,7 @@ class _Loader(yaml.SafeLoader):
         """Values below each node that is whole."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         mark = event.start_mark
         before = self._values
         if isinstance(event, yaml.AliasEvent):
@@ -123,7 +123,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        tag: str = super().resolve(kind, value, implicit).removeprefix(_YAML)
+        found: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        tag = found.removeprefix(_YAML)
         of_base_60 = tag in ("int", "float") and ":" in value
         return _YAML + ("str" if of_base_60 or tag in ("timestamp", "value") else tag)
 

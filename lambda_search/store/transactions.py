@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from lambda_search.paths import store_url
 from lambda_search.store.address import shown
-from lambda_search.store.engine import can_only_be_read
 from lambda_search.store.engine import open_engine
 from lambda_search.store.engine import patiently
 from lambda_search.store.engine import still_there
@@ -42,10 +41,9 @@ class Transactions:
         self._patience = patience
         self._engine = open_engine(self.url)
 
-    @property
-    def can_only_be_read(self) -> bool:
-        """Whether nothing can be written, as far as that is known without trying."""
-        return can_only_be_read(self._engine)
+    def check_writable(self) -> None:
+        """Raises LambdaSearchError if nothing can be written, as far as is known without trying."""
+        writing(self._engine)
 
     @property
     def address(self) -> str:

@@ -20,6 +20,7 @@ from lambda_search.store.optuna_view import optuna_storage
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from tests.store.test_store import publish
+from tests.test_spec import study
 
 
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
@@ -154,6 +155,18 @@ def test_what_can_only_be_read_answers_and_takes_nothing(read_only):
     assert told.startswith("(5.0, 4.31) done LambdaSearchError: The store"), told
     assert f"{path} can only be read" in told and "Copy it" in told
     assert [one.name for one in path.parent.iterdir()] == ["s.db"]
+
+
+def test_an_address_may_ask_for_reading_alone(cli, tmp_path):
+    path = tmp_path / "s.db"
+    Store(str(path)).close()
+    address = f"sqlite:///file:{path}?mode=ro&uri=true"
+    assert best("adm-cifar10", 20, store=address).fid == 4.31
+    (tmp_path / "a.yaml").write_text(study())
+    for command in ("submit", "launch"):
+        code, _, err = cli(command, tmp_path / "a.yaml", "--store", address)
+        assert code == 1 and "can only be read" in err and "Copy it" in err
+    assert cli("drive", "--until-empty", "--store", address)[0] == 1
 
 
 def test_changes_that_cannot_be_seen_are_not_left_out(read_only):
