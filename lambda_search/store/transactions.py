@@ -42,7 +42,7 @@ class Transactions:
         self._engine = open_engine(self.url)
 
     def check_writable(self) -> None:
-        """Raises LambdaSearchError if nothing can be written, as far as is known without trying."""
+        """Raises LambdaSearchError if it is known, without trying, that nothing can be written."""
         writing(self._engine)
 
     @property
