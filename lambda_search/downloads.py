@@ -23,6 +23,7 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.files import private_folder
 from lambda_search.files import sha256_of
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
@@ -103,7 +104,7 @@ def obtain(
             f"{_under(download)} and put it at {path}.",
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with FileLock(path.with_name(f"{path.name}.lock")):
             if not _is_there(path, download):  # another process may have been quicker
                 sweep(path)

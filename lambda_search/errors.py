@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "Diverged",
     "Interrupted",
@@ -10,7 +12,15 @@ __all__ = [
     "NoScheduleFound",
     "UsageError",
     "first_line",
+    "without_secrets",
 ]
+
+_SECRET = r"[\w.-]*(?:passw|pwd|secret|token|api_?key|access_?key|credential|signature)[\w.-]*"
+_HIDDEN = (
+    (r"(?i)\b(https?://)[^\s/?#]*@", r"\1***@"),  # a token may stand for the user
+    (r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/?#]*@", r"\1:***@"),
+    (rf"(?i)([?&;\s]{_SECRET}=)('[^']*'|[^\s&;#]+)", r"\1***"),
+)
 
 
 class LambdaSearchError(Exception):
@@ -24,9 +34,9 @@ class LambdaSearchError(Exception):
     exit_code = 1
 
     def __init__(self, cause: str, hint: str = "") -> None:
-        super().__init__(cause, hint)
-        self.cause = cause
-        self.hint = hint
+        self.cause = without_secrets(cause)
+        self.hint = without_secrets(hint)
+        super().__init__(self.cause, self.hint)
 
     def __str__(self) -> str:
         return f"{self.cause}\n{self.hint}" if self.hint else self.cause
@@ -59,5 +69,12 @@ class Interrupted(LambdaSearchError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """What an error says, in one line, without secrets."""
+    return without_secrets(next(iter(str(error).strip().splitlines()), type(error).__name__))
+
+
+def without_secrets(text: str) -> str:
+    """`text` with *** for the passwords and tokens of the addresses in it."""
+    for pattern, instead in _HIDDEN:
+        text = re.sub(pattern, instead, text)
+    return text

@@ -166,8 +166,9 @@ def prepare(studies: Sequence[Written], store: Store) -> Launch:
 
     Raises:
         UsageError: for anything that is wrong with the studies.
-        LambdaSearchError: if there is no room for their features.
+        LambdaSearchError: if there is no room for their features, or the store can only be read.
     """
+    store.check_writable()
     elsewhere = held([one.spec.name for one in studies], store)
     free = [one for one in studies if one.spec.name not in elsewhere]
     plans = resolve_all([located(one.spec, [one.base]) for one in free])

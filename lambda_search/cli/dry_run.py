@@ -35,7 +35,7 @@ def show_studies(specs: Sequence[StudySpec], workers: int | None, as_json: bool)
             if name not in ("cautions", "missing") and value is not None:
                 shown = f"{value:,}" if isinstance(value, int) else str(value)
                 table.add_row(name.replace("_", " "), Text(shown))
-        out.print(f"[bold]{one['study']}[/]")
+        out.print(Text(one["study"], style="bold"))
         out.print(table)
         for caution in one["cautions"]:
             out.print(Text(f"caution  {caution}", style="yellow"))

@@ -38,7 +38,7 @@ def row_panel(found: Row) -> RenderableType:
     title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
     if found.nfe != setting.steps:
         title += f" · {found.nfe} network evaluations"
-    return Panel(Group(facts), title=title, title_align="left", expand=False)
+    return Panel(Group(facts), title=Text(title), title_align="left", expand=False)
 
 
 def _measured(found: Row) -> Iterator[tuple[str, RenderableType]]:

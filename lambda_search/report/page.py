@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -54,10 +55,10 @@ def write_report(store: Store, name: str, path: Path) -> None:
             div_id=slot,
             config={"displayModeBar": False, "responsive": True},
         )
-    for slot, value in values.items():
-        page = page.replace(f"[[{slot}]]", value)
+    # at once: a name may look like a slot
+    page = re.sub(r"\[\[(\w+)\]\]", lambda slot: values[slot[1]], page)
     try:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         raise LambdaSearchError(
             f"{path} cannot be written: {error.strerror}.", "Choose another place with --output."

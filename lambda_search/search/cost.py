@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.files import private_folder
+from lambda_search.machine import cores
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import default_labels
@@ -37,7 +38,7 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
     """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
     needed = sum(plan.most_feature_bytes() for plan in plans) + 64 * 2**20
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise LambdaSearchError(
@@ -119,7 +120,7 @@ def _sampler(plan: Plan) -> str:
 
 
 def _estimate(plan: Plan, evaluations: int, helpful: int, workers: int | None) -> str:
-    count = workers or (torch.cuda.device_count() or os.cpu_count() or 1)
+    count = workers or (torch.cuda.device_count() or cores())
     useful = min(count, helpful)
     rate = _forwards_per_second(plan)
     return (

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 from typing import TypeVar
 
-import yaml
-
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
+from lambda_search.files import private_folder
 from lambda_search.files import written_whole
+from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import EXTRACTOR_FILES
 from lambda_search.spec.models import MeasureSpec
@@ -122,8 +123,8 @@ def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
         digest = hashlib.sha256(content).hexdigest()[:16]
         places[name] = folder / f"{digest}-{Path(name).name}"
         if not places[name].is_file() or places[name].read_bytes() != content:
-            folder.mkdir(parents=True, exist_ok=True)
-            with written_whole(places[name]) as stream:
+            private_folder(folder)
+            with written_whole(places[name], private=True) as stream:
                 stream.write(content)
     return places
 
@@ -138,18 +139,24 @@ def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _mapping(content: bytes, name: str) -> dict[str, Any]:
     """A config file's options; what `models convert` wrote holds them under `config`."""
-    try:
-        text = content.decode()
-        found = json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
-        if not isinstance(found, dict):
-            raise ValueError("it holds no mapping of names to values")
-    except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"The config {name} cannot be read: {str(error).splitlines()[0].rstrip('.')}.",
-            "It must be a JSON or YAML file with the framework's own option names.",
-        ) from error
+    if name.endswith(".json"):
+        try:
+            found = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(name, first_line(error)) from error
+    else:
+        found = read_yaml(content, f"The config {name}")
+    if not isinstance(found, dict):
+        raise _unreadable(name, "it holds no mapping of names to values")
     inner = found.get("config")
     return inner if isinstance(inner, dict) and "framework" in found else found
+
+
+def _unreadable(name: str, why: str) -> UsageError:
+    return UsageError(
+        f"The config {name} cannot be read: {why.rstrip('.')}.",
+        "It must be a JSON or YAML file with the framework's own option names.",
+    )
 
 
 def _content(path: Path) -> bytes:

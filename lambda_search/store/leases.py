@@ -27,6 +27,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.files import private_folder
 from lambda_search.paths import leases_folder
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
@@ -208,7 +209,7 @@ def _locked_token() -> str:
     token = uuid.uuid4().hex
     folder = leases_folder()
     with suppress(OSError, Timeout):
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         lock = _lock_of(token)
         lock.acquire()
         _held[token] = lock

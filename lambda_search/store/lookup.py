@@ -15,11 +15,9 @@ from typing import Any
 
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
-from lambda_search.paths import store_url
 from lambda_search.records import Row
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
-from lambda_search.store.engine import missing_file
 from lambda_search.store.store import Store
 
 __all__ = ["best", "describe", "matches", "preferred", "standing"]
@@ -88,14 +86,13 @@ def matches(
     wanted = setting | {name: value for name, value in asked.items() if value is not None}
     if isinstance(store, Store):
         return _matches(store, model, wanted)
-    missing = missing_file(store_url(store))
-    opened = Store(store if missing is None else "sqlite://")
+    opened = Store.look(store)
     try:
         return _matches(opened, model, wanted)
     except NoScheduleFound as error:
-        if missing is None:
+        if opened.missing is None:
             raise
-        cause = f"There is no store at {missing} yet. {error.cause}"
+        cause = f"There is no store at {opened.missing} yet. {error.cause}"
         raise NoScheduleFound(cause, error.hint) from None
     finally:
         opened.close()

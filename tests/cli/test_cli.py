@@ -225,7 +225,28 @@ def test_doctor_tells_what_is_there(cli):
     assert code == 0
     assert answers["network"]["answer"].startswith("offline")
     assert answers["Inception"]["answer"].startswith("not here; put it at")
-    assert "0 studies" in answers["store"]["answer"]
+    assert "not there yet" in answers["store"]["answer"]
+    Store().close()
+    assert "0 studies" in cli("doctor", "--quick")[1]
+
+
+def test_looking_makes_no_store(cli, tmp_path):
+    address = f"{tmp_path}/new/typo.db"
+    for command in (
+        ["status"],
+        ["status", "tiny"],
+        ["wait", "tiny"],
+        ["stop", "tiny"],
+        ["resume", "tiny"],
+        ["retract", "abcd", "--reason", "x"],
+        ["report", "tiny"],
+        ["best", "tiny", "--steps", 4],
+        ["doctor", "--quick"],
+    ):
+        code, out, err = cli(*command, "--store", address)
+        assert f"{address}" in (out + err).replace("\n", ""), command
+        assert code == 0 or command not in (["status"], ["doctor", "--quick"])
+        assert not (tmp_path / "new").exists(), command
 
 
 def test_looking_up_is_light():

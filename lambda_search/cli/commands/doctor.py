@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
@@ -24,6 +23,9 @@ from lambda_search.downloads import obtain
 from lambda_search.downloads import offline
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.files import private_folder
+from lambda_search.machine import cores
+from lambda_search.machine import cores_present
 from lambda_search.paths import extractors_folder
 from lambda_search.paths import home
 from lambda_search.store.store import Store
@@ -88,7 +90,9 @@ def _device() -> str:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return f"CUDA {torch.version.cuda}: {', '.join(names)}"
-    return f"no GPU; {os.cpu_count()} CPU cores ({torch.backends.cpu.get_cpu_capability()})"
+    allowed, present = cores(), cores_present()
+    counted = f"{allowed}" if allowed == present else f"{allowed} of {present}"
+    return f"no GPU; {counted} CPU cores ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _data_folder() -> str:
@@ -96,7 +100,7 @@ def _data_folder() -> str:
 
     folder = home()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise LambdaSearchError(
@@ -106,7 +110,9 @@ def _data_folder() -> str:
 
 
 def _store(url: str | None) -> str:
-    opened = Store(url)
+    opened = Store.look(url)
+    if opened.missing is not None:
+        return f"{opened.missing}: not there yet; a launch makes it"
     counts = ", ".join(f"{count} {name}" for name, count in opened.counts().items())
     return f"{opened.address}: {counts}"
 
@@ -147,6 +153,6 @@ def _workers(address: str | None) -> str:
 def _table(found: list[dict[str, Any]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for one in found:
-        mark = "[green]✓[/]" if one["ok"] else "[red]✗[/]"
+        mark = Text("✓", "green") if one["ok"] else Text("✗", "red")
         table.add_row(mark, one["check"], Text(one["answer"]), Text(one["next"], "yellow"))
     return table

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
@@ -78,7 +79,7 @@ def show_evidence(evidence: Evidence) -> None:
     table.add_column(justify="right")
     table.add_column(justify="right")
     table.add_column(justify="right")
-    table.add_row("", "[dim]λ[/]", "[dim]λ = 1[/]", "[dim]difference[/]")
+    table.add_row("", *(Text(heading, "dim") for heading in ("λ", "λ = 1", "difference")))
     for name, at_lambda, at_one, gain in _lines(evidence):
         shown = (f"{at_one - at_lambda:.4g}" if gain is None else gain,)
         table.add_row(name, f"{at_lambda:.5g}", f"{at_one:.5g}", *shown)

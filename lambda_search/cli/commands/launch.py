@@ -101,6 +101,7 @@ def drive(
         with ExitStack() as stack:
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
+            opened.check_writable()
             with working("starting workers"):
                 from lambda_search.drive import drive as run_queue
                 from lambda_search.launching import worker_pool
@@ -144,6 +145,7 @@ def run(
             check_names(one.spec for one in several)
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
+            opened.check_writable()
             _refuse_if_all_held([one.spec.name for one in several], opened)
             with working("reading models"):
                 from lambda_search.launching import prepare

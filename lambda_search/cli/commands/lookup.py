@@ -14,7 +14,7 @@ from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.rows import row_panel
 from lambda_search.paths import store_url
-from lambda_search.store.engine import missing_file
+from lambda_search.store.address import missing_file
 from lambda_search.store.lookup import matches
 from lambda_search.store.lookup import preferred
 

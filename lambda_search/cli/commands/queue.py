@@ -15,6 +15,7 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.reading import look
 from lambda_search.cli.rows import row_panel
 from lambda_search.records import Study
 from lambda_search.store.store import Store
@@ -51,7 +52,7 @@ def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
 
 def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Stop a study, or take it out of the queue; nothing that was computed is lost."""
-    stopped = door.stop(study, store)
+    stopped = door.stop(study, look(store))
     words = (
         "stopped"
         if stopped.state == "stopped"
@@ -62,7 +63,7 @@ def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
 
 def resume(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Queue a study again that failed or was stopped; it goes on where it was."""
-    opened = Store(store)
+    opened = look(store)
     again = door.resume(study, opened)
     _tell(again, again.state, as_json)
     if door.nobody_drives(opened):
@@ -71,7 +72,7 @@ def resume(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None
 
 def wait(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Wait until a study ends, and show its row."""
-    opened = Store(store)
+    opened = look(store)
     if door.nobody_drives(opened):
         err.print(door.NOBODY_DRIVES)
     with working(f"waiting for {study}"):
@@ -89,7 +90,7 @@ def retract(
     as_json: AsJson = False,
 ) -> None:
     """Take a row of the lookup table back; it stays in the record, with the reason."""
-    taken_back = door.retract(row, reason, store)
+    taken_back = door.retract(row, reason, look(store))
     if as_json:
         print_json(taken_back.to_json())
     else:

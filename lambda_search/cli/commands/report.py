@@ -9,7 +9,7 @@ import typer
 
 from lambda_search.cli.console import err
 from lambda_search.cli.options import StoreUrl
-from lambda_search.store.store import Store
+from lambda_search.cli.reading import look
 
 __all__ = ["report"]
 
@@ -25,5 +25,5 @@ def report(
     from lambda_search.report.page import write_report
 
     path = output or Path(f"{study}.html")
-    write_report(Store(store), study, path)
+    write_report(look(store), study, path)
     err.print(f"{path} ({path.stat().st_size / 2**20:.1f} MB); open it in a browser")

@@ -20,6 +20,7 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.reading import look
 from lambda_search.records import Study
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
@@ -39,7 +40,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the studies of the store; of one, also who drove it and what happened."""
-    opened = Store(store)
+    opened = look(store)
     if study is not None:
         opened.study(study)  # says at once if there is none
     if as_json:

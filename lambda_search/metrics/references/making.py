@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.files import private_folder
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
 from lambda_search.metrics.exact import ExactSum
@@ -61,7 +62,7 @@ def statistics_of(
     if found is not None:
         return found
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(kept.parent)
         with FileLock(kept.with_suffix(".lock")):
             found = recall(kept, extractor)
             if found is None:
