@@ -33,6 +33,8 @@ def row_panel(found: Row) -> RenderableType:
     )
     for name, words in _published(found) if found.status == "published" else _measured(found):
         facts.add_row(name, words)
+    for caution in found.provenance.cautions:
+        facts.add_row("caution", Text(caution, "yellow"))
     facts.add_row("use it", Text(loading_line(found), style="cyan"))
     facts.add_row("", Text(sampling_line(found), style="cyan"))
     title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"

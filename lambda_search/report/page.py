@@ -79,6 +79,7 @@ def _words(name: str, found: Row) -> dict[str, str]:
             name: f"{here:.4g} (λ = 1: {there:.4g})"
             for name, (here, there) in found.beside.items()
         },
+        **({"cautions": "; ".join(source.cautions)} if source.cautions else {}),
         "versions": ", ".join(f"{k} {v}" for k, v in source.versions.items()),
         "device": source.identity.device,
         "made": f"{found.created:%Y-%m-%d %H:%M} UTC, row {found.id[:12]}",

@@ -217,7 +217,14 @@ class Driver:
         best = outcome.best.schedule
         preview = self._evaluator.name(best, first, n)
         row = as_row(
-            outcome, baseline, compared, self._plan, first, self._evaluator.identity, preview
+            outcome,
+            baseline,
+            compared,
+            self._plan,
+            first,
+            self._evaluator.identity,
+            preview,
+            self._plan.cautions(),
         )
         evaluations = [
             as_evaluation(trial, "confirm", first, result, self._name(trial, first, n))
