@@ -11,6 +11,7 @@ from ray._private import state
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.shell import command
 
 __all__ = ["connect", "gpus_each", "nodes"]
 
@@ -49,7 +50,7 @@ def connect(workers: int | None, address: str | None) -> None:
             f"Ray cannot be reached {where}: {first_line(error)}",
             "Check the address (ray status), and RAY_AUTH_MODE if the cluster uses tokens."
             if address
-            else "See what is missing with: lambda-search doctor",
+            else f"See what is missing with: {command('doctor', '--quick')}",
         ) from error
 
 

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.shell import command
 
 __all__ = ["cannot_start", "missing", "poisonous", "unsendable"]
-
-_DOCTOR = "See what is missing with: lambda-search doctor"
 
 
 def unsendable(reason: str) -> LambdaSearchError:
     """The task cannot travel."""
-    return LambdaSearchError(f"A task cannot be sent: {reason}", _DOCTOR)
+    return LambdaSearchError(f"A task cannot be sent: {reason}", _doctor())
 
 
 def poisonous(lost: int, reason: str) -> LambdaSearchError:
@@ -34,13 +33,17 @@ def missing(
     return LambdaSearchError(
         f"{what} is needed, and none has been there for {seconds:.0f} s; "
         f"there: {there or 'no worker at all'}{_and(troubles)}.",
-        "Launch again when there is one; nothing that was computed is lost." if up else _DOCTOR,
+        "Launch again when there is one; nothing that was computed is lost." if up else _doctor(),
     )
 
 
 def cannot_start(troubles: Sequence[str]) -> LambdaSearchError:
     """No worker comes up, again and again."""
-    return LambdaSearchError(f"No worker can start{_and(troubles)}.", _DOCTOR)
+    return LambdaSearchError(f"No worker can start{_and(troubles)}.", _doctor())
+
+
+def _doctor() -> str:
+    return f"See what is missing with: {command('doctor')}"
 
 
 def _and(troubles: Sequence[str]) -> str:

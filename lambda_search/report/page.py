@@ -15,6 +15,7 @@ from lambda_search.report.figures import cost_figure
 from lambda_search.report.figures import lambda_figure
 from lambda_search.report.figures import plane_figure
 from lambda_search.report.figures import rung_figure
+from lambda_search.shell import command
 from lambda_search.store.store import Store
 
 __all__ = ["write_report"]
@@ -34,7 +35,7 @@ def write_report(store: Store, name: str, path: Path) -> None:
     if not rows:
         raise UsageError(
             f"The study '{name}' has no row yet; it is {study.state}.",
-            f"Wait for it with: lambda-search wait {name}",
+            f"Wait for it with: {command('wait', name)}",
         )
     found = rows[-1]
     trials, evaluations = store.trials(study.id), store.evaluations(study.id)
