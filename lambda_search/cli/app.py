@@ -45,6 +45,8 @@ for command in (
     queue.wait,
     queue.stop,
     queue.resume,
+    queue.rename,
+    queue.remove,
     lookup.best,
     queue.retract,
     evaluate.evaluate,

@@ -16,6 +16,7 @@ from lambda_search.report.figures import cost_figure
 from lambda_search.report.figures import lambda_figure
 from lambda_search.report.figures import plane_figure
 from lambda_search.report.figures import rung_figure
+from lambda_search.shell import command
 from lambda_search.store.store import Store
 
 __all__ = ["write_report"]
@@ -35,7 +36,7 @@ def write_report(store: Store, name: str, path: Path) -> None:
     if not rows:
         raise UsageError(
             f"The study '{name}' has no row yet; it is {study.state}.",
-            f"Wait for it with: lambda-search wait {name}",
+            f"Wait for it with: {command('wait', name)}",
         )
     found = rows[-1]
     trials, evaluations = store.trials(study.id), store.evaluations(study.id)
@@ -80,6 +81,7 @@ def _words(name: str, found: Row) -> dict[str, str]:
             name: f"{here:.4g} (λ = 1: {there:.4g})"
             for name, (here, there) in found.beside.items()
         },
+        **({"cautions": "; ".join(source.cautions)} if source.cautions else {}),
         "versions": ", ".join(f"{k} {v}" for k, v in source.versions.items()),
         "device": source.identity.device,
         "made": f"{found.created:%Y-%m-%d %H:%M} UTC, row {found.id[:12]}",

@@ -59,6 +59,7 @@ def as_row(
     first: int,
     identity: Identity,
     preview: str,
+    cautions: Sequence[str] = (),
 ) -> Row:
     """The entry of the lookup table that a confirmation makes.
 
@@ -70,6 +71,7 @@ def as_row(
         first: index of the first image.
         identity: what the numbers depend on besides the setting.
         preview: name of the pictures kept for people.
+        cautions: what makes the row weaker than its numbers look.
     """
     at_one = baseline.score
     return Row(
@@ -102,6 +104,7 @@ def as_row(
             identity=identity,
             versions=_versions(),
             preview=preview,
+            cautions=tuple(cautions),
         ),
         origin=_origin(),
         created=datetime.now(UTC),

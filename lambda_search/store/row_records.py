@@ -12,6 +12,7 @@ from lambda_search.errors import UsageError
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Row
+from lambda_search.shell import command
 from lambda_search.store import leases
 from lambda_search.store.leases import Lease
 from lambda_search.store.mapping import row_of
@@ -152,6 +153,6 @@ def _row_named(session: Session, id: str) -> ScheduleRow:
     if len(found) != 1:
         raise UsageError(
             f"{'Several rows are' if found else 'No row is'} named {id}.",
-            "Give more digits; `lambda-search best MODEL --all` shows them.",
+            f"Give more digits; rows are shown by: {command('best', 'MODEL', '--all')}",
         )
     return found[0]

@@ -104,7 +104,7 @@ def test_another_setting_under_the_same_name_is_refused_before_sampling(study_te
     store = Store()
     launch(study_text, Halting(), store)
     pool = Halting()
-    with pytest.raises(UsageError, match="of another setting: steps is 4"):
+    with pytest.raises(UsageError, match="of another setting:\n  steps: 4 →"):
         launch(study_text.replace("steps: 4", "steps: 5"), pool, store)
     assert pool.done == []
 

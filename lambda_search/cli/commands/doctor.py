@@ -10,7 +10,6 @@ from typing import Annotated
 from typing import Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from lambda_search.cli.console import out
@@ -47,27 +46,22 @@ def doctor(
             f"{version('lambda-search')} on Python {platform.python_version()}"
         ),
         **{name: _package(name) for name in _PACKAGES},
-        "device": _device,
         "data folder": _data_folder,
         "store": lambda: _store(store),
         "network": _network,
+        "device": _device,  # from here on torch is loaded: what is quick is told first
         "Inception": _inception,
     }
     if not quick:
         checks["workers"] = lambda: _workers(ray_address)
-    found: list[dict[str, Any]] = []
-    with working("checking"):
-        for name, check in checks.items():
-            try:
-                found.append({"check": name, "ok": True, "answer": check(), "next": ""})
-            except LambdaSearchError as error:
-                found.append(
-                    {"check": name, "ok": False, "answer": error.cause, "next": error.hint}
-                )
+    width, found = max(map(len, checks)), []
+    for name, check in checks.items():
+        with working(f"checking {name}"):
+            found.append(_answer(name, check))
+        if not as_json:
+            out.print(_line(found[-1], width))
     if as_json:
         print_json(found)
-    else:
-        out.print(_table(found))
     if not all(one["ok"] for one in found):
         raise typer.Exit(1)
 
@@ -150,9 +144,15 @@ def _workers(address: str | None) -> str:
         return f"{pool.size or 1} came up on {pool.device_kind}"
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for one in found:
-        mark = Text("✓", "green") if one["ok"] else Text("✗", "red")
-        table.add_row(mark, one["check"], Text(one["answer"]), Text(one["next"], "yellow"))
-    return table
+def _answer(name: str, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"check": name, "ok": True, "answer": check(), "next": ""}
+    except LambdaSearchError as error:
+        return {"check": name, "ok": False, "answer": error.cause, "next": error.hint}
+
+
+def _line(one: dict[str, Any], width: int) -> Text:
+    mark = ("✓ ", "green") if one["ok"] else ("✗ ", "red")
+    advice = f"  {one['next']}" if one["next"] else ""
+    name = f"{one['check']:<{width}}  "
+    return Text.assemble(mark, name, one["answer"], (advice, "yellow"))

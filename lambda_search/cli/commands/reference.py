@@ -29,6 +29,7 @@ from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.paths import references_folder
+from lambda_search.shell import command
 
 if TYPE_CHECKING:
     from lambda_search.metrics.references.installed import Kept
@@ -156,7 +157,8 @@ def list_(as_json: AsJson = False) -> None:
     for row, style in zip(rows, ["dim", *(_STYLES[one.state] for one in found)], strict=True):
         padded = (f"{cell:{side}{w}}" for cell, side, w in zip(row, ">><<<<", widths, strict=True))
         out.print(Text("  ".join(padded).rstrip(), style))
-    err.print("\nnext: lambda-search reference make FOLDER --extractor NAME", style="dim")
+    make = command("reference", "make", "FOLDER", "--extractor", "NAME")
+    err.print(Text(f"\nnext: {make}", style="dim"))
 
 
 def _cells(one: Kept) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from lambda_search.files import written_whole
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.registry import extractors
 from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.shell import command
 
 __all__ = [
     "CLEAN_FID_WORDS",
@@ -165,8 +166,8 @@ def check_origin(found: Statistics, path: Path, extractor: Extractor) -> None:
         raise UsageError(
             f"The reference {path} does not say that {extractor.name} made it; files of EDM and "
             "ADM belong to inception-legacy, and those of clean-fid to what their name says.",
-            "If this extractor did make it, say so with: lambda-search reference mark "
-            f"{path} --extractor NAME (as the study names it).",
+            "If this extractor did make it, say so, with its name in the study: "
+            f"{command('reference', 'mark', path, '--extractor', 'NAME')}",
         )
 
 

@@ -18,6 +18,7 @@ from lambda_search.models.pickles.read import PersistentObject
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.pickles.read import state_dict_of
 from lambda_search.models.registry import Config
+from lambda_search.shell import command
 
 __all__ = ["PersistentNetwork", "network_of", "read_network", "tensors_of_denoiser"]
 
@@ -56,7 +57,7 @@ def read_network(path: Path, config: Config = None) -> PersistentNetwork:
     if found is None:
         raise UsageError(
             f"{path.name} holds no network of EDM's or PFGM++'s kind under 'ema'.",
-            "Check the framework: `lambda-search models inspect` says what the file is.",
+            f"See what the file is with: {command('models', 'inspect', path)}",
         )
     return found
 
@@ -80,7 +81,7 @@ def _converted(path: Path, config: Config) -> PersistentNetwork:
     if config is None:
         raise UsageError(
             f"{path.name} does not say what its network is.",
-            "Keep the .json that `lambda-search models convert` wrote beside it.",
+            f"Keep the .json that {command('models', 'convert')} wrote beside it.",
         )
     arguments = read_config(config)
     class_name = arguments.pop("class_name", None)
