@@ -21,6 +21,7 @@ import yaml
 from pydantic import ValidationError
 
 from lambda_search.errors import UsageError
+from lambda_search.spec.blanks import refuse_blanks
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
@@ -96,6 +97,7 @@ def parse_specs(text: str, source: str = "study", base: Path | None = None) -> l
         ) from error
     if not isinstance(document, dict):
         raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
+    refuse_blanks(document, text, source)
     return [_validate(one, source, base) for one in _expand(document, source)]
 
 
