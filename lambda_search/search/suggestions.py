@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lambda_search.errors import UsageError
+from lambda_search.models.base import check_sampler
 from lambda_search.models.recognition import Recognised
 from lambda_search.models.registry import framework_of
 from lambda_search.search.confirm import enough_images
@@ -107,6 +108,8 @@ def _samplings(found: Recognised, asked: Mapping[str, Any]) -> list[Sampling]:
             f"{place} cannot be {problem['input']!r}: {problem['msg'].lower()}.",
             "See its comment in a file that is drafted without it.",
         ) from error
+    if model is None:
+        check_sampler(found.framework, framework_of(found.framework).samplers, name)
     return several if model is None else [model.resolve(sampling) for sampling in several]
 
 

@@ -4,8 +4,7 @@ import json
 import os
 import pty
 import re
-import select
-import time
+import subprocess
 
 import numpy as np
 import pytest
@@ -228,10 +227,8 @@ def test_a_file_is_written_over_when_that_is_asked_for(cli, here):
 
 def test_on_a_terminal_it_asks_for_what_it_cannot_know(here):
     adm = folder_of("ADM/cifar_like/model.pt")
-    answers = {"config (": "adm.json", "reference (": "nowhere", "again reference (": "pictures"}
-    said = in_a_terminal(
-        ["init", str(adm), "--name", "asked", "--extractor", "bundled"], answers, here
-    )
+    answers = [("config (", "adm.json"), ("reference (", "nowhere"), ("reference (", "pictures")]
+    said = in_a_terminal("init", adm, "--name", "asked", "--extractor", "bundled", answers=answers)
     assert "does not say how its network is built" in said
     assert "There is no reference at nowhere" in said
     [spec] = parse_specs((here / "asked.yaml").read_text())
@@ -239,27 +236,30 @@ def test_on_a_terminal_it_asks_for_what_it_cannot_know(here):
     assert spec.metric.reference == "images:pictures"
 
 
-def in_a_terminal(arguments, answers, folder):
+def in_a_terminal(*arguments, answers):
     """What a command says in a terminal; each answer is typed when its question stands there."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execv(CLI, [CLI, *arguments])
-    said, seen, waiting = "", 0, list(answers.items())
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        if not select.select([terminal], [], [], 1)[0]:
-            continue
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        said += part.decode(errors="replace")
-        question = waiting[0][0].removeprefix("again ") if waiting else None
-        if question and question in said[seen:]:
-            seen = len(said)
-            os.write(terminal, f"{waiting.pop(0)[1]}\n".encode())
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        [CLI, *map(str, arguments)], stdin=inside, stdout=inside, stderr=inside
+    )
+    os.close(inside)
+    said = ""
+    for question, answer in (*answers, ("", "")):
+        since = len(said)
+        while not question or question not in said[since:]:
+            part = _read(terminal)
+            said += part
+            if not part:
+                break
+        if question:
+            os.write(terminal, f"{answer}\n".encode())
+    assert process.wait(60) == 0, said
+    os.close(terminal)
     return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).split())
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 4096).decode(errors="replace")
+    except OSError:  # the command has ended
+        return ""
