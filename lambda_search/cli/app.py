@@ -12,6 +12,7 @@ from lambda_search.cli.commands import dashboard
 from lambda_search.cli.commands import demo
 from lambda_search.cli.commands import doctor
 from lambda_search.cli.commands import evaluate
+from lambda_search.cli.commands import init
 from lambda_search.cli.commands import launch
 from lambda_search.cli.commands import lookup
 from lambda_search.cli.commands import models
@@ -38,6 +39,7 @@ app = typer.Typer(
 
 for command in (
     demo.demo,
+    init.init,
     launch.launch,
     queue.submit,
     launch.drive,

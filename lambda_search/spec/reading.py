@@ -24,6 +24,7 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import read_yaml
+from lambda_search.spec.blanks import refuse_blanks
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
@@ -107,6 +108,7 @@ def parse_specs(
     document = read_yaml(text, source)
     if not isinstance(document, dict):
         raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
+    refuse_blanks(document, text, source)
     return [_validate(one, source, base) for one in _expand(document, source)]
 
 

@@ -29,6 +29,7 @@ def test_help_names_every_command_and_the_exit_codes(cli):
     assert code == 0
     for command in (
         "demo",
+        "init",
         "launch",
         "submit",
         "drive",

@@ -37,6 +37,7 @@ from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
 from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
@@ -162,7 +163,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DDIMModel:
     """
     path = find(checkpoint)
     if config is None:
-        raise UsageError(
+        raise ConfigNeeded(
             "A DDIM model needs a config.", "Give the YAML file that it was trained with."
         )
     checked = validated(DDIMConfig, read_config(config), "DDIM")

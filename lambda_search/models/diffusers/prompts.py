@@ -13,6 +13,7 @@ from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import validated
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 
 __all__ = ["TextConfig", "read_text_config"]
 
@@ -48,7 +49,7 @@ def read_text_config(config: Config) -> TextConfig:
         UsageError: if there are no prompts, or the config cannot be read.
     """
     if config is None:
-        raise UsageError("A text-to-image pipeline needs prompts.", _NEXT)
+        raise ConfigNeeded("A text-to-image pipeline needs prompts.", _NEXT, "prompts")
     given = read_config(config)
     if isinstance(given.get("prompts"), str):
         base = Path(config).parent if isinstance(config, str | Path) else None

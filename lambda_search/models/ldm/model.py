@@ -46,6 +46,7 @@ from lambda_search.models.ldm.first_stage import FirstStage
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
@@ -183,6 +184,11 @@ def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
     """
     path = find(checkpoint)
     beside = path.with_name("config.yaml")
+    if config is None and not beside.is_file():
+        raise ConfigNeeded(
+            f"{path} does not say what its network is, and there is no config.yaml beside it.",
+            "Give the YAML that it was trained with as the config.",
+        )
     params = read_params(read_config(beside if config is None else config))
     content = read_checkpoint(path)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
