@@ -18,6 +18,7 @@ from lambda_search.store.mapping import row_of
 from lambda_search.store.mapping import schedule_row
 from lambda_search.store.settings import setting_row
 from lambda_search.store.study_records import add_evaluations
+from lambda_search.store.study_records import add_images
 from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import RetractionRow
@@ -63,7 +64,7 @@ class RowRecords(Transactions):
             session.execute(
                 update(StudyRow).where(StudyRow.id == lease.study_id).values(decisive=decisive)
             )
-            _add_images(session, lease.study_id, row.provenance.preview, images)
+            add_images(session, lease.study_id, row.provenance.preview, images)
             leases.end(session, lease, "done", "done")
             session.flush()
             session.refresh(new)
@@ -128,21 +129,6 @@ class RowRecords(Transactions):
         return self.read(
             lambda session: [Image(one.caption, one.content) for one in session.scalars(query)]
         )
-
-
-def _add_images(session: Session, study_id: int, preview: str, images: Sequence[Image]) -> None:
-    known = set(session.scalars(select(ImageRow.place).where(ImageRow.preview == preview)))
-    session.add_all(
-        ImageRow(
-            study_id=study_id,
-            preview=preview,
-            place=place,
-            caption=image.caption,
-            content=image.content,
-        )
-        for place, image in enumerate(images)
-        if place not in known
-    )
 
 
 def _row_named(session: Session, id: str) -> ScheduleRow:

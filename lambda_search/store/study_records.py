@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from lambda_search.errors import UsageError
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
+from lambda_search.records import Image
 from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.store import leases
@@ -23,13 +24,15 @@ from lambda_search.store.mapping import event_of
 from lambda_search.store.mapping import study_of
 from lambda_search.store.mapping import trial_of
 from lambda_search.store.mapping import trial_row
+from lambda_search.store.settings import insert_once
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
+from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
 from lambda_search.store.transactions import Transactions
 
-__all__ = ["StudyRecords", "add_evaluations"]
+__all__ = ["StudyRecords", "add_evaluations", "add_images"]
 
 
 class StudyRecords(Transactions):
@@ -157,11 +160,22 @@ class StudyRecords(Transactions):
 
 
 def add_evaluations(session: Session, study_id: int, evaluations: Sequence[Evaluation]) -> None:
-    """Adds those that the study does not have yet."""
+    """Adds those that the study does not have yet, with their pictures."""
     if not evaluations:
         return
     known = select(EvaluationRow.fingerprint).where(EvaluationRow.study_id == study_id)
     there = set(session.scalars(known))
-    session.add_all(
-        evaluation_row(study_id, one) for one in evaluations if one.fingerprint not in there
-    )
+    new = [one for one in evaluations if one.fingerprint not in there]
+    session.add_all(evaluation_row(study_id, one) for one in new)
+    for one in new:
+        if one.picture is not None:
+            image = Image(f"trial {one.trial}: its first images", one.picture)
+            add_images(session, study_id, one.fingerprint, [image])
+
+
+def add_images(session: Session, study_id: int, preview: str, images: Sequence[Image]) -> None:
+    """Adds a preview's pictures; another study may have made the same, at the same time."""
+    for place, image in enumerate(images):
+        told = {"caption": image.caption, "content": image.content}
+        named = {"study_id": study_id, "preview": preview, "place": place}
+        insert_once(session, ImageRow, named | told, "preview", "place")
