@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import func
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -80,6 +81,20 @@ class RowRecords(Transactions):
             select(ScheduleRow).where(ScheduleRow.study_id == study_id).order_by(ScheduleRow.id)
         )
         return self.read(lambda session: [row_of(one) for one in session.scalars(query)])
+
+    def latest_rows(self) -> dict[int, Row]:
+        """The last row of every study that has one, by the study's id."""
+        last = select(func.max(ScheduleRow.id)).group_by(ScheduleRow.study_id)
+        query = select(ScheduleRow).where(
+            ScheduleRow.id.in_(last), ScheduleRow.study_id.is_not(None)
+        )
+        return self.read(
+            lambda session: {
+                one.study_id: row_of(one)
+                for one in session.scalars(query)
+                if one.study_id is not None
+            }
+        )
 
     def row(self, id: str) -> Row:
         """The row whose id begins with `id`, retracted ones too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import func
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -25,6 +26,7 @@ from lambda_search.store.mapping import study_of
 from lambda_search.store.mapping import trial_of
 from lambda_search.store.mapping import trial_row
 from lambda_search.store.settings import insert_once
+from lambda_search.store.tables import AttemptRow
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
 from lambda_search.store.tables import ImageRow
@@ -157,6 +159,24 @@ class StudyRecords(Transactions):
             .order_by(EventRow.id)
         )
         return self.read(lambda session: [event_of(one, name) for one in session.scalars(query)])
+
+    def warnings(self) -> dict[int, list[str]]:
+        """What studies were warned of in their last attempts, oldest first, by the study's id."""
+        last = (
+            select(AttemptRow.study_id, func.max(AttemptRow.began).label("began"))
+            .group_by(AttemptRow.study_id)
+            .subquery()
+        )
+        query = (
+            select(EventRow.study_id, EventRow.text)
+            .join(last, last.c.study_id == EventRow.study_id)
+            .where(EventRow.kind == "warning", EventRow.at >= last.c.began)
+            .order_by(EventRow.id)
+        )
+        found: dict[int, list[str]] = {}
+        for study_id, text in self.read(lambda session: session.execute(query).all()):
+            found.setdefault(study_id, []).append(text)
+        return found
 
 
 def add_evaluations(session: Session, study_id: int, evaluations: Sequence[Evaluation]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 from typing import Annotated
 from wsgiref.simple_server import WSGIRequestHandler
 
@@ -14,11 +12,6 @@ from lambda_search.cli.console import err
 from lambda_search.cli.options import StoreUrl
 from lambda_search.errors import UsageError
 from lambda_search.store.store import Store
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
-    from _typeshed.wsgi import WSGIApplication
-    from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = ["dashboard"]
 
@@ -31,11 +24,9 @@ def dashboard(
     """Watch the trials in Optuna's dashboard, which can only read. It has no password."""
     from wsgiref.simple_server import make_server
 
-    from optuna_dashboard import wsgi
+    from lambda_search.store.optuna_view.dashboard import dashboard_app
 
-    from lambda_search.store.optuna_view import optuna_storage
-
-    view = optuna_storage(Store(store))
+    app = dashboard_app(Store(store))
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,7 +37,7 @@ def dashboard(
             ) from error
     err.print(f"Optuna's dashboard: http://{host}:{port}/   (Ctrl-C ends it)")
     err.print("Its values are FID(λ) − FID(1), bias-corrected: lower is better.")
-    with make_server(host, port, _read_only(wsgi(view)), handler_class=_Quiet) as server:
+    with make_server(host, port, app, handler_class=_Quiet) as server:
         server.serve_forever()
 
 
@@ -55,15 +46,3 @@ class _Quiet(WSGIRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def _read_only(app: WSGIApplication) -> WSGIApplication:
-    """`app`, which is asked nothing but to read."""
-
-    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            return app(environ, start_response)
-        start_response("405 Method Not Allowed", [("Allow", "GET, HEAD")])
-        return [b"Studies can only be read here; change them with lambda-search."]
-
-    return guarded
