@@ -20,7 +20,7 @@ def lease(store, setting):
     return fill(store, setting)
 
 
-@pytest.fixture(params=["sqlite:///{}/copy.db", "{}/copy.db", "{}/copy.log"])
+@pytest.fixture(params=["sqlite:///{}/copy.db", "{}/a % copy?.db", "{}/copy.log"])
 def target(request, tmp_path):
     return request.param.format(tmp_path)
 
@@ -135,11 +135,21 @@ def test_no_store_of_ours_is_a_target(store, lease, tmp_path):
 
 @pytest.mark.parametrize(
     "address",
-    ["nonsense://", "postgresql://me:secret@127.0.0.1:1/x", "notes.txt", "nowhere/copy.log", "."],
+    [
+        "nonsense://",
+        "sqlite://",
+        "postgresql://me:secret@127.0.0.1:1/x",
+        "postgresql://me:secret@127.0.0.1:port/x",
+        "notes.txt",
+        "damaged.log",
+        "nowhere/copy.log",
+        ".",
+    ],
 )
 def test_an_unusable_target_is_one_clear_error(store, lease, tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("dear diary\n")
+    (tmp_path / "damaged.log").write_text('{"op_code":0,\n{"op_code":0,\n')
     with pytest.raises(LambdaSearchError) as caught:
         copy_studies(store, ["s"], address)
     assert "sqlite:///" in caught.value.hint and "secret" not in str(caught.value)

@@ -4,6 +4,7 @@ import io
 import json
 import time
 import warnings
+from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 
@@ -23,6 +24,7 @@ from tests.store.optuna_study import go_on
 from tests.store.optuna_study import scored
 from tests.store.test_store import begin
 from tests.store.test_store import row
+from tests.store.test_store import trial
 
 
 @pytest.fixture
@@ -142,6 +144,19 @@ def test_the_time_in_which_nobody_drove_a_study_is_no_trials(view, store, lease,
     assert trials[1].datetime_start < taken - timedelta(seconds=0.05)
 
 
+def test_who_is_stopped_at_the_first_rung_is_pruned_before_anybody_is_at_the_next(
+    view, store, setting
+):
+    lease = begin(store, setting, "t", spec=STUDY)
+    proposed = [trial(0), trial(1)]
+    store.propose(lease, proposed)
+    scores = [replace(scored(number, 32, 0.0, "t"), picture=None) for number in (0, 1)]
+    ended = replace(proposed[1], state="stopped", n=32, gain=0.0, fid=5.0)
+    store.close_rung(lease, scores, [ended])
+    states = [one.state.name for one in optuna.load_study(study_name="t", storage=view).trials]
+    assert states == ["RUNNING", "PRUNED"]
+
+
 def test_only_trials_on_most_images_are_complete(view, store, lease):
     """The rungs were changed: 64 was the last, and 128 is now; trial 0 was scored there too."""
     go_on(store, lease)
@@ -224,13 +239,13 @@ def test_the_dashboard_shows_what_is_there(view, store, ask):
     assert states == ["Complete", "Complete", "Pruned", "Fail", "Running"]
     assert shown["has_intermediate_values"] and "can only be read" in shown["note"]["body"]
     assert {one["name"] for one in shown["intersection_search_space"]} == {"mean", "slope"}
-    for trial in shown["trials"][:3]:
-        [picture] = trial["artifacts"]
-        place = f"/artifacts/{trial['study_id']}/{trial['trial_id']}/{picture['artifact_id']}"
+    for one in shown["trials"][:3]:
+        [picture] = one["artifacts"]
+        place = f"/artifacts/{one['study_id']}/{one['trial_id']}/{picture['artifact_id']}"
         status, headers, body = ask("GET", place)
         assert (status, headers["Content-Type"]) == (200, "image/png")
-        assert body == f"PNG {trial['number']}".encode()
-    assert not any(trial["artifacts"] for trial in shown["trials"][3:])
+        assert body == f"PNG {one['number']}".encode()
+    assert not any(one["artifacts"] for one in shown["trials"][3:])
 
 
 @pytest.mark.parametrize(

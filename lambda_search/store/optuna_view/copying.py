@@ -23,6 +23,7 @@ from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
@@ -75,11 +76,11 @@ def copy_studies(
         for name, origin in origins.items()
     ]
     target = open_target(to)
-    with _in_words(to):
+    with _in_words():
         there = {study.study_name: study for study in target.get_all_studies()}
         for source in sources:
             if source.name in there:
-                _check_ours(source, target, there[source.name], to)
+                _check_ours(source, target, there[source.name])
         if artifacts is not None:
             _copy_pictures(store, sources, artifacts)
         return [_copy(source, target, there.get(source.name)) for source in sources]
@@ -136,7 +137,7 @@ def _copy(source: _Source, target: BaseStorage, there: FrozenStudy | None) -> Co
     return Copied(source.name, len(source.trials), outcome)
 
 
-def _check_ours(source: _Source, target: BaseStorage, there: FrozenStudy, to: str) -> None:
+def _check_ours(source: _Source, target: BaseStorage, there: FrozenStudy) -> None:
     """Raises UsageError unless the study in the target is a copy of `source`, left as it was."""
     mark = there.system_attrs.get(_MARK)
     hint = "Name another storage with --to, or remove that study with Optuna's own tools."
@@ -203,13 +204,13 @@ def _told(trial: FrozenTrial) -> list[Any]:
 
 
 @contextmanager
-def _in_words(to: str) -> Iterator[None]:
+def _in_words() -> Iterator[None]:
     """Says what a storage that fails says."""
     try:
         yield
     except LambdaSearchError:
         raise
-    except (OptunaError, OSError, RuntimeError) as error:
+    except (OptunaError, SQLAlchemyError, OSError, RuntimeError) as error:
         raise LambdaSearchError(
             f"The Optuna storage cannot be written: {first_line(error)}.",
             "Mend that and export again; a copy that is not whole is written anew.",

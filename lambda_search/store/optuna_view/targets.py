@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
@@ -9,10 +10,13 @@ from optuna.storages import BaseStorage
 from optuna.storages import JournalStorage
 from optuna.storages import RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import URL
 from sqlalchemy import create_engine
 from sqlalchemy import inspect
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.exc import SQLAlchemyError
 
 from lambda_search.errors import LambdaSearchError
@@ -20,7 +24,6 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.paths import store_url
 from lambda_search.store.engine import VERSION_TABLE
-from lambda_search.store.engine import missing_file
 
 __all__ = ["open_target"]
 
@@ -43,36 +46,54 @@ def open_target(to: str) -> BaseStorage:
         UsageError: if `to` is no address, or that of a store of lambda_search.
         LambdaSearchError: if it cannot be opened.
     """
-    if "://" in to or _is_sqlite(Path(to).expanduser()):
-        return _database(store_url(to))
-    return _journal(Path(to).expanduser())
+    path = Path(to).expanduser()
+    if "://" in to:
+        return _database(lambda: make_url(store_url(to)))
+    if _is_sqlite(path):
+        return _database(lambda: URL.create("sqlite", database=str(path.absolute())))
+    return _journal(path)
 
 
-def _database(url: str) -> BaseStorage:
+def _database(address: Callable[[], URL]) -> BaseStorage:
+    shown = "the address"
     try:
-        parsed = make_url(url)
-        shown = parsed.render_as_string(hide_password=True)
-        if missing_file(url) is None:
-            engine = create_engine(parsed)
-            try:
-                is_ours = inspect(engine).has_table(VERSION_TABLE)
-            finally:
-                engine.dispose()
-            if is_ours:
-                raise UsageError(
-                    f"{shown} is a store of lambda_search; no table of Optuna's goes into it.",
-                    f"Give the copy a place of its own. {_FORMS}",
-                )
-        return RDBStorage(url)
-    except (ArgumentError, ImportError, ValueError) as error:
+        url = address()
+        is_file = url.get_backend_name() == "sqlite"
+        if is_file and url.database in (None, "", ":memory:"):
+            raise ValueError("what lies in memory is gone at the end")
+        if is_file:
+            url = url.set(database=str(Path(str(url.database)).expanduser()))
+        shown = url.render_as_string(hide_password=True)
+        if not is_file or Path(str(url.database)).exists():
+            _check_no_store(url, shown)
+        return RDBStorage(url.render_as_string(hide_password=False))
+    except (ArgumentError, ImportError, NoSuchModuleError, ValueError) as error:
         raise UsageError(
-            f"The address of the Optuna storage cannot be used: {first_line(error)}.", _FORMS
+            f"The address of the Optuna storage cannot be used: {_said(error)}.", _FORMS
         ) from error
     except (SQLAlchemyError, StorageInternalError, RuntimeError, OSError) as error:
-        cause = first_line(error.__cause__ or error)
         raise LambdaSearchError(
-            f"The Optuna storage {shown} cannot be opened: {cause.rstrip('.')}.", _FORMS
+            f"The Optuna storage {shown} cannot be opened: {_said(error)}.", _FORMS
         ) from error
+
+
+def _check_no_store(url: URL, shown: str) -> None:
+    engine = create_engine(url)
+    try:
+        is_ours = inspect(engine).has_table(VERSION_TABLE)
+    finally:
+        engine.dispose()
+    if is_ours:
+        raise UsageError(
+            f"{shown} is a store of lambda_search; no table of Optuna's goes into it.",
+            f"Give the copy a place of its own. {_FORMS}",
+        )
+
+
+def _said(error: Exception) -> str:
+    """The reason alone: SQLAlchemy's own words around it may show a password."""
+    reason = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return first_line(reason).rstrip(".")
 
 
 def _journal(path: Path) -> BaseStorage:
@@ -85,9 +106,10 @@ def _journal(path: Path) -> BaseStorage:
                 f"{path} is a file of another kind, not a journal of Optuna's.", _FORMS
             )
         return JournalStorage(JournalFileBackend(str(path)))
-    except OSError as error:
+    except (OSError, ValueError, KeyError) as error:  # the last two: it is damaged
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise LambdaSearchError(
-            f"The journal file {path} cannot be opened: {error.strerror}.", _FORMS
+            f"The journal file {path} cannot be opened: {reason}.", _FORMS
         ) from error
 
 

@@ -106,15 +106,17 @@ class StudyTrials:
         )
 
     def _state(self, trial: Trial, last: Evaluation | None, most: int) -> TrialState:
-        """COMPLETE are those on most images, which alone can be compared: rungs may have changed.
+        """COMPLETE are those at the last rung, on as many images as any: these can be compared.
 
-        One that ended on fewer was stopped early, whatever was the last rung of its time.
+        Rungs may have changed: what ended at a last rung of fewer images counts as stopped early,
+        and what was stopped early may have been scored at the last rung later.
         """
         if trial.is_open:
             return TrialState.RUNNING if self.driven else TrialState.WAITING
         if trial.state == "diverged" or last is None:
             return TrialState.FAIL
-        return TrialState.COMPLETE if last.n == most else TrialState.PRUNED
+        went_on = trial.state == "complete" or last.n > (trial.n or 0)
+        return TrialState.COMPLETE if went_on and last.n == most else TrialState.PRUNED
 
     def _begin(self, trial: Trial) -> datetime | None:
         """When it was asked for, or when the driver that went on with it took the study over."""
