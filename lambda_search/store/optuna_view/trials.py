@@ -82,7 +82,7 @@ class StudyTrials:
     def _frozen(
         self,
         trial: Trial,
-        by_rung: Mapping[int, Evaluation],
+        by_rung: dict[int, Evaluation],
         confirmed: Evaluation | None,
         most: int,
         distributions: dict[str, BaseDistribution],
