@@ -12,6 +12,7 @@ from lambda_search.cli.commands import dashboard
 from lambda_search.cli.commands import demo
 from lambda_search.cli.commands import doctor
 from lambda_search.cli.commands import evaluate
+from lambda_search.cli.commands import export
 from lambda_search.cli.commands import init
 from lambda_search.cli.commands import launch
 from lambda_search.cli.commands import lookup
@@ -53,6 +54,7 @@ for command in (
     queue.retract,
     evaluate.evaluate,
     report.report,
+    export.export,
     dashboard.dashboard,
     doctor.doctor,
 ):

@@ -112,6 +112,8 @@ class Evaluation:
         gain_standard_error: of `gain`, paired.
         correlation: of the paired features.
         fingerprint: names the features behind it.
+        picture: a PNG of its first images, if they were sampled for it. The store keeps it among
+            its images, under the fingerprint, and does not hand it back here.
     """
 
     trial: int
@@ -126,6 +128,7 @@ class Evaluation:
     gain_standard_error: float
     correlation: float
     fingerprint: str
+    picture: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

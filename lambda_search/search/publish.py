@@ -48,6 +48,7 @@ def as_evaluation(trial: Trial, phase: Phase, first: int, result: Result, name: 
         gain_standard_error=against.standard_error,
         correlation=against.correlation,
         fingerprint=name,
+        picture=result.picture,
     )
 
 

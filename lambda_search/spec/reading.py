@@ -22,9 +22,9 @@ from pydantic import ValidationError
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.spec.blanks import refuse_blanks
 from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import read_yaml
-from lambda_search.spec.blanks import refuse_blanks
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 

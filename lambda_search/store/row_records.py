@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import func
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from lambda_search.store.mapping import row_of
 from lambda_search.store.mapping import schedule_row
 from lambda_search.store.settings import setting_row
 from lambda_search.store.study_records import add_evaluations
+from lambda_search.store.study_records import add_images
 from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import RetractionRow
@@ -64,7 +66,7 @@ class RowRecords(Transactions):
             session.execute(
                 update(StudyRow).where(StudyRow.id == lease.study_id).values(decisive=decisive)
             )
-            _add_images(session, lease.study_id, row.provenance.preview, images)
+            add_images(session, lease.study_id, row.provenance.preview, images)
             leases.end(session, lease, "done", "done")
             session.flush()
             session.refresh(new)
@@ -80,6 +82,20 @@ class RowRecords(Transactions):
             select(ScheduleRow).where(ScheduleRow.study_id == study_id).order_by(ScheduleRow.id)
         )
         return self.read(lambda session: [row_of(one) for one in session.scalars(query)])
+
+    def latest_rows(self) -> dict[int, Row]:
+        """The last row of every study that has one, by the study's id."""
+        last = select(func.max(ScheduleRow.id)).group_by(ScheduleRow.study_id)
+        query = select(ScheduleRow).where(
+            ScheduleRow.id.in_(last), ScheduleRow.study_id.is_not(None)
+        )
+        return self.read(
+            lambda session: {
+                one.study_id: row_of(one)
+                for one in session.scalars(query)
+                if one.study_id is not None
+            }
+        )
 
     def row(self, id: str) -> Row:
         """The row whose id begins with `id`, retracted ones too.
@@ -129,21 +145,6 @@ class RowRecords(Transactions):
         return self.read(
             lambda session: [Image(one.caption, one.content) for one in session.scalars(query)]
         )
-
-
-def _add_images(session: Session, study_id: int, preview: str, images: Sequence[Image]) -> None:
-    known = set(session.scalars(select(ImageRow.place).where(ImageRow.preview == preview)))
-    session.add_all(
-        ImageRow(
-            study_id=study_id,
-            preview=preview,
-            place=place,
-            caption=image.caption,
-            content=image.content,
-        )
-        for place, image in enumerate(images)
-        if place not in known
-    )
 
 
 def _row_named(session: Session, id: str) -> ScheduleRow:

@@ -41,6 +41,7 @@ def test_help_names_every_command_and_the_exit_codes(cli):
         "retract",
         "evaluate",
         "report",
+        "export",
         "dashboard",
     ):
         assert command in out
