@@ -1,0 +1,59 @@
+"""What all figures share: two templates, a few colours that both can show, and the frame."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+__all__ = ["BASELINE", "BEST", "GREY", "LINE", "THEMES", "styled"]
+
+BEST, LINE, GREY, BASELINE = "#ea580c", "#3b82f6", "#8492a6", "#64748b"
+"""The winner, other lines, what stays behind, and λ = 1: all 3:1 or more on white and on slate."""
+
+_HEIGHT = 420
+
+_WORSE, _BETTER = ["#7f1d1d", "#dc2626", "#fca5a5"], ["#93c5fd", "#2563eb", "#1e3a8a"]
+
+
+def _template(text: str, grid: str, line: str, middle: str) -> go.layout.Template:
+    axis = {"gridcolor": grid, "linecolor": line, "zeroline": False, "ticks": "outside"}
+    colours = [*_WORSE, middle, *_BETTER]
+    scale = [[place / (len(colours) - 1), colour] for place, colour in enumerate(colours)]
+    return go.layout.Template(
+        layout={
+            "font": {"family": "system-ui, sans-serif", "size": 13, "color": text},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "xaxis": axis | {"tickcolor": line},
+            "yaxis": axis | {"tickcolor": line},
+            "colorscale": {"diverging": scale, "sequential": [[0, middle], [1, LINE]]},
+            "hoverlabel": {"font": {"size": 13}},
+        }
+    )
+
+
+THEMES = {
+    "light": _template("#334155", "#e2e8f0", "#94a3b8", "#f8fafc"),
+    "dark": _template("#cbd5e1", "#334155", "#64748b", "#1e293b"),
+}
+"""Templates by name. Blue is better than λ = 1 and red is worse, in both."""
+
+
+def styled(figure: go.Figure, x: str, y: str, height: int = _HEIGHT) -> go.Figure:
+    """`figure` in the light template, with titles of its axes and its legend below them."""
+    figure.update_layout(
+        template=THEMES["light"],
+        height=height,
+        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        legend={
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+            "xanchor": "left",
+            "itemsizing": "constant",
+        },
+    )
+    figure.update_xaxes(title={"text": x, "standoff": 8}, automargin=True)
+    figure.update_yaxes(title={"text": y, "standoff": 8}, automargin=True)
+    return figure
