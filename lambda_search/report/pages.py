@@ -20,6 +20,7 @@ from jinja2 import StrictUndefined
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
+from lambda_search.records import Candidate
 from lambda_search.records import Row
 from lambda_search.records import Trial
 from lambda_search.report import figures
@@ -29,8 +30,10 @@ from lambda_search.report.findings import Findings
 from lambda_search.report.words import cautions_of
 from lambda_search.report.words import duration
 from lambda_search.report.words import provenance_of
+from lambda_search.report.words import signed
 from lambda_search.report.words import summary_of
 from lambda_search.report.words import verdict_of
+from lambda_search.schedule import LambdaSchedule
 
 __all__ = ["PLOTLY_FILE", "several_page", "study_page"]
 
@@ -65,7 +68,7 @@ def study_page(findings: Findings, single: bool = False) -> str:
         summary=summary_of(findings, whole),
         surface=findings.surface,
         trials=_trial_table(findings),
-        candidates=() if findings.row is None else findings.row.provenance.candidates,
+        candidates=_candidates(findings.row),
         spent=[*spent, whole] if spent else [],
         provenance=[] if findings.row is None else provenance_of(findings.row),
         images=[
@@ -106,12 +109,16 @@ def several_page(
 
 
 def _page(template: str, drawn: Mapping[str, go.Figure], single: bool, **told: Any) -> str:
-    return _environment().get_template(template).render(
-        told,
-        figures={name: figure.to_plotly_json() for name, figure in drawn.items()},
-        themes={name: one.layout.to_plotly_json() for name, one in figures.THEMES.items()},
-        plotly=get_plotlyjs() if single and drawn else None,
-        plotly_file=PLOTLY_FILE,
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            told,
+            figures={name: figure.to_plotly_json() for name, figure in drawn.items()},
+            themes={name: one.to_plotly_json() for name, one in figures.THEMES.items()},
+            plotly=get_plotlyjs() if single and drawn else None,
+            plotly_file=PLOTLY_FILE,
+        )
     )
 
 
@@ -125,12 +132,21 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     made.policies["json.dumps_function"] = _dumps
-    made.filters |= {"duration": duration, "cautions": cautions_of}
+    made.filters |= {
+        "cautions": cautions_of,
+        "duration": duration,
+        "rate": _rate,
+        "signed": signed,
+    }
     return made
 
 
 def _dumps(value: Any, **options: Any) -> str:
     return json.dumps(value, cls=PlotlyJSONEncoder, separators=(",", ":"), **options)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _study_figures(findings: Findings) -> dict[str, go.Figure]:
@@ -157,6 +173,12 @@ def _lambdas(row: Row | None, findings: Findings) -> tuple[float, ...]:
         return row.lambdas
     best = findings.winner
     return () if best is None or findings.steps is None else best.schedule.values(findings.steps)
+
+
+def _candidates(row: Row | None) -> list[tuple[Candidate, LambdaSchedule]]:
+    """What was confirmed against λ = 1, with the schedules."""
+    told = () if row is None else row.provenance.candidates
+    return [(one, LambdaSchedule(one.b, one.k)) for one in told]
 
 
 def _trial_table(findings: Findings) -> list[tuple[Trial, float | None, str]]:

@@ -120,7 +120,9 @@ def fit_surface(
 
     known = np.array([(1.0, 0.0), *(places[one.trial] for one in used)]) - (1.0, 0.0)
     reach = np.abs(known).max(0)
-    scale = np.array([mean[1] - mean[0] or reach[0] or 1.0, slope[1] - slope[0] or reach[1] or 1.0])
+    scale = np.array(
+        [mean[1] - mean[0] or reach[0] or 1.0, slope[1] - slope[0] or reach[1] or 1.0]
+    )
     process = _fitted(
         known / scale,
         np.concatenate([[0.0], y]),

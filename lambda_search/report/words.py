@@ -13,7 +13,15 @@ from lambda_search.records import sampling_line
 from lambda_search.report.effort import Effort
 from lambda_search.report.findings import Findings
 
-__all__ = ["Line", "cautions_of", "duration", "provenance_of", "summary_of", "verdict_of"]
+__all__ = [
+    "Line",
+    "cautions_of",
+    "duration",
+    "provenance_of",
+    "signed",
+    "summary_of",
+    "verdict_of",
+]
 
 
 @dataclass(frozen=True)
@@ -60,24 +68,15 @@ def summary_of(findings: Findings, spent: Effort) -> list[Line]:
         findings: of the study.
         spent: all of its phases together.
     """
-    row = findings.row
+    row, status = findings.row, Line("status", ": ".join(verdict_of(findings)))
     lines = [Line("searched", _searched(findings))]
-    if row is not None:
-        lines += _proven(row)
-    lines += [Line("status", ": ".join(verdict_of(findings)))]
+    lines += [status] if row is None else [*_proposed(row), status, *_proven(row)]
     if row is None or findings.study.state != "done":
         lines += _so_far(findings)
-    if row is not None:
-        cautions = cautions_of(row)
-        lines.append(
-            Line("cautions", "" if cautions else "none were noted", several=cautions),
-        )
-        lines.append(Line("measured", _when_and_where(row)))
-    lines.append(Line("time and cost", _cost(spent)))
-    return lines
+    return [*lines, Line("time and cost", _cost(spent))]
 
 
-def _proven(row: Row) -> Iterator[Line]:
+def _proposed(row: Row) -> Iterator[Line]:
     """What a row says, and the lines that use it."""
     low, high = row.lambdas[0], row.lambdas[-1]
     yield Line(
@@ -89,29 +88,31 @@ def _proven(row: Row) -> Iterator[Line]:
         gain = row.gain_interval
         yield Line(
             "gain" if gain.low > 0 else "best found",
-            f"{row.gain:.3f}, between {gain.low:.3f} and {gain.high:.3f} at {gain.level:.1%} "
-            f"({row.relative_gain:.1%} of the FID at λ = 1; paired, bias-corrected)",
+            f"{signed(row.gain, '.3f')}, between {signed(gain.low, '.3f')} and "
+            f"{signed(gain.high, '.3f')} at {100 * gain.level:.4g} % "
+            f"({signed(100 * row.relative_gain, '.1f')} % of the FID at λ = 1; paired, "
+            "bias-corrected)",
         )
+    setting = row.setting
+    yield Line(
+        "in Python", code=("import lambda_search as ls", loading_line(row), sampling_line(row))
+    )
+    words = ["lambda-search", "best", setting.model, "--steps", str(setting.steps)]
+    yield Line("in the shell", code=(shlex.join([*words, "--sampler", setting.sampler]),))
+
+
+def _proven(row: Row) -> Iterator[Line]:
+    """What it stands on."""
+    cautions = cautions_of(row)
+    yield Line("cautions", "" if cautions else "none were noted", several=cautions)
+    yield Line("images", _images(row))
     yield Line("FID at λ", f"{_with_interval(row.fid, row.fid_interval)} on {row.n:,} images")
     yield Line(
         "FID at λ = 1",
         f"{_with_interval(row.baseline_fid, row.baseline_interval)}, the baseline: the same "
         "indices and the same noise",
     )
-    yield Line("images", _images(row))
-    yield Line(
-        "in Python", code=("import lambda_search as ls", loading_line(row), sampling_line(row))
-    )
-    setting = row.setting
-    yield Line(
-        "in the shell",
-        code=(
-            shlex.join(
-                ["lambda-search", "best", setting.model]
-                + ["--steps", str(setting.steps), "--sampler", setting.sampler]
-            ),
-        ),
-    )
+    yield Line("measured", _when_and_where(row))
 
 
 def _so_far(findings: Findings) -> Iterator[Line]:
@@ -123,7 +124,7 @@ def _so_far(findings: Findings) -> Iterator[Line]:
     if findings.row is None and best is not None and best.gain is not None:
         yield Line(
             "best so far",
-            f"λ(i) = {best.schedule}, gain {best.gain:.3f} on {best.n:,} images of the search; "
+            f"λ(i) = {best.schedule}, gain {signed(best.gain, '.3f')} on {best.n:,} images of the search; "
             "not confirmed, and the best of several looks better than it is",
         )
     command = {"failed": "resume", "stopped": "resume", "running": "wait", "queued": "drive"}
@@ -141,10 +142,15 @@ def _searched(findings: Findings) -> str:
     if findings.sampler and findings.steps:
         what.append(f"{findings.sampler}, {findings.steps} steps")
     if ranges is not None:
-        (low, high), (flat, steep) = ranges
-        what.append(f"mean of λ {low:g} to {high:g}, slope k {flat:.3g} to {steep:.3g}")
+        mean, slope = ranges
+        what.append(f"mean of λ {_extent(mean)}, slope k {_extent(slope)}")
     what.append(f"{len(findings.trials)} trials")
     return "; ".join(what)
+
+
+def _extent(limits: tuple[float, float]) -> str:
+    low, high = (signed(end, ".4g") for end in limits)
+    return f"{low} to {high}" if low != high else f"fixed at {low}"
 
 
 def _images(row: Row) -> str:
@@ -219,6 +225,11 @@ def duration(seconds: float) -> str:
         if large:
             return words.format(large, small)
     return f"{left} s"
+
+
+def signed(value: float, form: str) -> str:
+    """A number that may be negative, with a minus sign and not a hyphen."""
+    return format(value, form).replace("-", "−")
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

@@ -87,14 +87,12 @@ def simulate(
     alive = sorted(several, key=lambda one: -scored[0][one.number].gain)[: trials // 2]
     scored[1] = {one.number: _scored(one, 300, steps, noise) for one in [several[0], *alive]}
     ended = [_ended(one, scored[1].get(one.number) or scored[0][one.number]) for one in several]
-    store.close_rung(
-        claim.lease, [e for many in scored.values() for e in many.values()], ended
-    )
+    store.close_rung(claim.lease, [e for many in scored.values() for e in many.values()], ended)
     for one in ended:
         events.say("trial", f"trial {one.number}  λ = {one.schedule}")
     if until == "search":
         return claim
-    best = max(ended, key=lambda one: (one.n, one.gain))
+    best = max(ended[1:], key=lambda one: (one.n, one.gain))
     events.say("phase", f"confirming trial {best.number} and λ = 1 on 2,000 images")
     proven = [_scored(one, 2000, steps, noise, "confirm") for one in (ended[0], best)]
     row = _row(best, proven, setting, name, words, identity)

@@ -66,7 +66,9 @@ def test_no_legend_covers_a_point(pages, look):
 def test_tables_are_sorted_by_a_click_and_stand_without_javascript(pages, look):
     page = look(pages / "a-10.html")
     table = page.locator("table.sortable").last
-    gains = "(table) => [...table.tBodies[0].rows].map((row) => Number(row.cells[6].dataset.value))"
+    gains = (
+        "(table) => [...table.tBodies[0].rows].map((row) => Number(row.cells[6].dataset.value))"
+    )
     before = table.evaluate(gains)
     table.locator("button", has_text="gain").click()
     assert table.evaluate(gains) == sorted(before)

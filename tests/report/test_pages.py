@@ -6,6 +6,7 @@ from datetime import UTC
 from datetime import datetime
 from html.parser import HTMLParser
 
+import plotly.graph_objects as go
 import pytest
 
 from lambda_search import studies
@@ -15,6 +16,7 @@ from lambda_search.records import Event
 from lambda_search.report.effort import efforts
 from lambda_search.report.effort import seconds_by_phase
 from lambda_search.report.effort import total
+from lambda_search.report.pages import _page
 from lambda_search.report.writing import write_report
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
@@ -50,6 +52,10 @@ def report(store, tmp_path, *names, **options):
     return Words(path.read_text())
 
 
+def _gain(value):
+    return f"{value:.3f}".replace("-", "−")
+
+
 @pytest.fixture
 def store():
     return Store()
@@ -60,7 +66,7 @@ def test_the_first_lines_say_what_was_found_and_how_to_use_it(store, tmp_path):
     page = report(store, tmp_path, "valley")
     for piece in (
         f"λ(i) = {row.schedule}",
-        "mean of λ 0.99 to 1.06, slope k -0.009 to 0.005",
+        "mean of λ 0.99 to 1.06, slope k −0.009 to 0.005",
         f"{row.gain:.3f}, between {row.gain_interval.low:.3f} and {row.gain_interval.high:.3f}",
         f"{row.fid:.3f} ±",
         f"{row.baseline_fid:.3f} ±",
@@ -84,7 +90,7 @@ def test_all_trials_stand_in_a_table_and_figures_have_words(store, tmp_path):
     study, _, _ = simulate(store)
     page = report(store, tmp_path, "valley")
     for trial in store.trials(study.id):
-        assert str(trial.schedule) in page.text and f"{trial.gain:.3f}" in page.text
+        assert str(trial.schedule) in page.text and _gain(trial.gain) in page.text
     drawn = [told for tag, told in page.tags if "data-figure" in told]
     assert [one["data-figure"] for one in drawn] == ["plane", "error", "lambdas", "rungs", "cost"]
     assert all(one["role"] == "img" and len(one["aria-label"]) > 40 for one in drawn)
@@ -125,11 +131,7 @@ def test_what_comes_from_elsewhere_is_only_text(store, tmp_path):
 
 
 def test_hostile_words_in_a_figure_stay_in_its_json():
-    from lambda_search.report.pages import _page
-
-    import plotly.graph_objects as go
-
-    drawn = go.Figure(layout={"title": HOSTILE, "height": 9})
+    drawn = go.Figure(layout={"title": HOSTILE, "height": 90})
     page = _page("several.html", {"lambdas": drawn}, False, title="t", several=[], links={})
     [told] = re.findall(r'id="figures">(.*?)</script>', page, re.DOTALL)
     assert json.loads(told)["lambdas"]["layout"]["title"]["text"] == HOSTILE

@@ -20,9 +20,7 @@ def study(name="valley", **options):
 
 
 def truth(surface, steps=10):
-    return np.array(
-        [[AT_ONE - fid(m, s, steps) for m in surface.means] for s in surface.slopes]
-    )
+    return np.array([[AT_ONE - fid(m, s, steps) for m in surface.means] for s in surface.slopes])
 
 
 @pytest.mark.parametrize("seed", range(3))

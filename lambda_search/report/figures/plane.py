@@ -21,11 +21,11 @@ __all__ = ["error_figure", "plane_figure"]
 
 Range = tuple[float, float]
 
-_MEAN, _SLOPE = "mean of λ over the steps", "slope k, a step"
+_MEAN, _SLOPE = "mean of λ over the steps", "slope k per step"
 _ROOM = 0.06
 """Around the ranges, so that their edges and the points on them are seen."""
 
-_LEVELS = 12
+_LEVELS, _LABELS = 12, 4
 _BAND = "rgba(59,130,246,.2)"
 _HOVER = (
     "trial %{customdata[0]}<br>λ = %{customdata[1]}<br>gain %{customdata[2]:.3f} on "
@@ -60,7 +60,7 @@ def plane_figure(
         _fill(figure, surface, surface.gain, -reach, reach, bar)
     for name, symbol, chosen in (
         ("stopped early", "circle", [t for t in scored if t.state == "stopped" and t.number]),
-        ("to the last rung", "diamond", [t for t in scored if t.state != "stopped" and t.number]),
+        ("last rung", "diamond", [t for t in scored if t.state != "stopped" and t.number]),
     ):
         figure.add_scatter(
             **_at(chosen),
@@ -75,31 +75,25 @@ def plane_figure(
                 **_scale("c", -reach, reach),
                 "colorbar": bar,
                 "showscale": surface is None and name == "stopped early",
-                "line": {"width": 1.5, "color": "#0f172a"},
+                "line": {"width": 1.5},
             },
         )
     lost = [t for t in trials if t.state == "diverged"]
     if lost:
-        _mark(figure, lost, "diverged", "x-thin", "#b91c1c", 9)
+        _mark(figure, lost, "diverged", "x-thin", "#dc2626", 9)
     waiting = [t for t in trials if t.is_open]
     if waiting:
         _mark(figure, waiting, "not scored yet", "circle-open", GREY, 9)
-    _mark(figure, [t for t in trials if t.number == 0], "λ = 1", "cross-thin", "#0f172a", 17)
-    _mark(figure, [t for t in scored if t.number == winner], "winner", "star", BEST, 19)
+    _mark(figure, [t for t in trials if t.number == 0], "λ = 1", "cross-thin", None, 17)
+    _mark(figure, [t for t in scored if t.number == winner], "best trial", "star", BEST, 19)
     if surface is not None:
         _outline(figure, surface)
-    figure.add_shape(
-        type="rect",
-        x0=mean[0],
-        x1=mean[1],
-        y0=slope[0],
-        y1=slope[1],
-        line={"color": GREY, "width": 1.5, "dash": "dot"},
-    )
     return _framed(figure, trials, mean, slope)
 
 
-def error_figure(surface: Surface, trials: Sequence[Trial], mean: Range, slope: Range) -> go.Figure:
+def error_figure(
+    surface: Surface, trials: Sequence[Trial], mean: Range, slope: Range
+) -> go.Figure:
     """The standard error of the fitted gain; points show where trials are."""
     figure = go.Figure()
     high = float(np.quantile(surface.error, 0.95)) or 1.0
@@ -118,7 +112,7 @@ _BAR: dict[str, Any] = {
     "thickness": 10,
     "len": 1.0,
     "outlinewidth": 0,
-    "nticks": 7,
+    "ypad": 4,
 }
 
 
@@ -142,13 +136,13 @@ def _line_figure(
             fillcolor=_BAND,
             line={"width": 0},
             hoverinfo="skip",
-            name="95 % of the fit",
+            name="95 % band",
         )
         figure.add_scatter(x=x, y=y, mode="lines", line={"color": LINE}, name="fitted gain")
     for name, symbol, colour, size, chosen in (
         ("trials", "circle", LINE, 10, [t for t in scored if t.number not in (0, winner)]),
-        ("λ = 1", "cross-thin", GREY, 17, [t for t in scored if t.number == 0]),
-        ("winner", "star", BEST, 17, [t for t in scored if t.number == winner]),
+        ("λ = 1", "cross-thin", None, 17, [t for t in scored if t.number == 0]),
+        ("best trial", "star", BEST, 17, [t for t in scored if t.number == winner]),
     ):
         figure.add_scatter(
             x=[t.mean if along_mean else t.slope for t in chosen],
@@ -157,7 +151,12 @@ def _line_figure(
             name=name,
             customdata=_told(chosen),
             hovertemplate=_HOVER,
-            marker={"symbol": symbol, "size": size, "color": colour, "line": _edge(symbol, colour)},
+            marker={
+                "symbol": symbol,
+                "size": size,
+                "color": colour,
+                "line": _edge(symbol, colour),
+            },
         )
     for end in mean if along_mean else slope:
         figure.add_vline(x=end, line={"color": GREY, "width": 1.5, "dash": "dot"})
@@ -173,14 +172,15 @@ def _fill(
     bar: dict[str, Any],
 ) -> None:
     """Filled contours of `values` between `low` and `high`."""
+    step = _step(high - low, _LEVELS)
     figure.add_contour(
         x=surface.means,
         y=surface.slopes,
         z=values.astype(np.float32),
         customdata=np.stack([surface.gain, surface.error], axis=2).astype(np.float32),
-        contours={"start": low, "end": high, "size": _step(high - low)},
+        contours={"start": step * math.ceil(low / step), "end": high, "size": step},
         **_scale("z", low, high),
-        colorbar=bar,
+        colorbar=bar | {"tick0": 0, "dtick": _step(high - low, _LABELS)},
         line={"width": 0.5, "color": "rgba(100,116,139,.6)"},
         hovertemplate="mean %{x:.5g}, slope %{y:.3g}<br>fitted gain %{customdata[0]:.3f} ± "
         "%{customdata[1]:.3f}<extra></extra>",
@@ -204,12 +204,20 @@ def _outline(figure: go.Figure, surface: Surface) -> None:
         showscale=False,
         showlegend=True,
         hoverinfo="skip",
-        name="where the best may lie (95 %)",
+        name="95 % region",
     )
 
 
 def _framed(figure: go.Figure, trials: Sequence[Trial], mean: Range, slope: Range) -> go.Figure:
-    """Axes that show the ranges, and every trial outside them."""
+    """Axes that show the ranges, with a dotted frame, and every trial outside them."""
+    figure.add_shape(
+        type="rect",
+        x0=mean[0],
+        x1=mean[1],
+        y0=slope[0],
+        y1=slope[1],
+        line={"color": GREY, "width": 1.5, "dash": "dot"},
+    )
     styled(figure, _MEAN, _SLOPE, height=500)
     figure.update_xaxes(range=_span([*mean, *(t.mean for t in trials)]), showgrid=False)
     figure.update_yaxes(range=_span([*slope, *(t.slope for t in trials)]), showgrid=False)
@@ -228,15 +236,20 @@ def _reach(gains: Sequence[float], surface: Surface | None) -> float:
     return max(1.25 * best, min(middling, 3 * best if best > 0 else middling)) or 1.0
 
 
-def _step(width: float) -> float:
-    """A round step that divides `width` into about `_LEVELS`."""
-    rough = width / _LEVELS
+def _step(width: float, count: int) -> float:
+    """A round step that divides `width` into about `count`."""
+    rough = width / count
     power = 10.0 ** math.floor(math.log10(rough))
     return float(min((1, 2, 5, 10), key=lambda factor: abs(factor * power - rough)) * power)
 
 
 def _mark(
-    figure: go.Figure, trials: Sequence[Trial], name: str, symbol: str, colour: str, size: int
+    figure: go.Figure,
+    trials: Sequence[Trial],
+    name: str,
+    symbol: str,
+    colour: str | None,
+    size: int,
 ) -> None:
     figure.add_scatter(
         **_at(trials),
@@ -248,8 +261,11 @@ def _mark(
     )
 
 
-def _edge(symbol: str, colour: str) -> dict[str, Any]:
-    return {"width": 3, "color": colour} if "thin" in symbol else {"width": 1.5, "color": "white"}
+def _edge(symbol: str, colour: str | None) -> dict[str, Any]:
+    """A symbol's outline; thin ones consist of it, in the text's colour unless they have one."""
+    if "thin" not in symbol:
+        return {"width": 1.5, "color": "white"}
+    return {"width": 3} | ({} if colour is None else {"color": colour})
 
 
 def _at(trials: Sequence[Trial]) -> dict[str, list[float]]:

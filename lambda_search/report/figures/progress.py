@@ -19,6 +19,9 @@ __all__ = ["cost_figure", "rung_figure"]
 
 _MOST_TICKS = 8
 
+_DEPTH = 1.5
+"""How far losses are shown, in largest gains; worse trials lie below the frame."""
+
 
 def rung_figure(evaluations: Sequence[Evaluation], winner: int | None) -> go.Figure:
     """Gain by number of images, with paired 95 % intervals; thin lines are the other trials."""
@@ -40,7 +43,7 @@ def rung_figure(evaluations: Sequence[Evaluation], winner: int | None) -> go.Fig
                 "width": 4 if chosen else 0,
             },
             mode="lines+markers",
-            name=f"trial {number}, the winner" if chosen else "other trials",
+            name=f"trial {number}" if chosen else "other trials",
             legendgroup="winner" if chosen else "others",
             showlegend=chosen or place == 0,
             text=[f"trial {number}"] * len(mine),
@@ -55,19 +58,16 @@ def rung_figure(evaluations: Sequence[Evaluation], winner: int | None) -> go.Fig
             y=[e.gain for e in confirmed],
             error_y={"array": [_half_width(e) for e in confirmed], "width": 4},
             mode="markers",
-            name="confirmation, on images of its own",
+            name="confirmation",
             text=[f"trial {e.trial}" for e in confirmed],
             hovertemplate="%{text}: gain %{y:.3f} on %{x:,} images<extra></extra>",
             marker={"symbol": "square", "size": 10, "color": LINE},
         )
-    figure.add_hline(y=0, line={"color": BASELINE, "dash": "dot"})
-    figure.add_annotation(
-        x=0, xref="paper", y=0, yanchor="bottom", xanchor="left", text="λ = 1", showarrow=False
-    )
+    _at_one(figure, [e.gain for e in (*searched, *confirmed)])
     counts = sorted({e.n for e in (*searched, *confirmed)})
     if len(counts) <= _MOST_TICKS:
         figure.update_xaxes(tickvals=counts, ticktext=[f"{n:,}" for n in counts])
-    figure.update_xaxes(type="log", showgrid=False)
+    figure.update_xaxes(type="log")
     return styled(figure, "images", "gain: FID(1) − FID(λ)")
 
 
@@ -105,9 +105,21 @@ def cost_figure(trials: Sequence[Trial]) -> go.Figure:
         mode="lines",
         line={"shape": "hv", "color": LINE, "width": 2.5},
         hovertemplate="best so far %{y:.3f} after %{x:,} images<extra></extra>",
-        name="the best at the last rung so far",
+        name="best so far",
     )
+    _at_one(figure, each)
     return styled(figure, "images spent on trials", "gain: FID(1) − FID(λ)")
+
+
+def _at_one(figure: go.Figure, gains: Sequence[float]) -> None:
+    """A line where λ = 1 is, and a frame in which what is near or above it can be told apart."""
+    figure.add_hline(y=0, line={"color": BASELINE, "dash": "dot"})
+    figure.add_annotation(
+        x=1, xref="paper", y=0, yanchor="top", xanchor="right", text="λ = 1", showarrow=False
+    )
+    best, worst = max(gains, default=0.0), min(gains, default=0.0)
+    if best > 0 and worst < -_DEPTH * best:
+        figure.update_yaxes(autorangeoptions={"clipmin": -_DEPTH * best})
 
 
 def _half_width(evaluation: Evaluation) -> float:

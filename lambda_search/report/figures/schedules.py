@@ -19,7 +19,8 @@ __all__ = ["fid_figure", "lambda_figure", "lambdas_figure"]
 _DOTS = 60
 """Steps are marked one by one up to here."""
 
-_HUES = "Portland"
+_HUES = ["rgb(14,165,233)", "rgb(139,92,246)", "rgb(234,88,12)"]
+"""From few steps to many; all can be told from white and from slate."""
 
 
 def lambda_figure(lambdas: Sequence[float]) -> go.Figure:

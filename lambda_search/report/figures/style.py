@@ -11,13 +11,14 @@ BEST, LINE, GREY, BASELINE = "#ea580c", "#3b82f6", "#8492a6", "#64748b"
 
 _HEIGHT = 420
 
-_WORSE, _BETTER = ["#7f1d1d", "#dc2626", "#fca5a5"], ["#93c5fd", "#2563eb", "#1e3a8a"]
+_DAY = ["#ef8a8a", "#f9bcbc", "#fde3e3", "#f8fafc", "#cfe3fd", "#78aef8", "#1d5fd8"]
+_NIGHT = ["#8f3a3a", "#66303a", "#3d2733", "#1a2336", "#20407a", "#2f6fd6", "#8ec0ff"]
+"""From worse than λ = 1 by way of equal to better."""
 
 
-def _template(text: str, grid: str, line: str, middle: str) -> go.layout.Template:
+def _template(text: str, grid: str, line: str, colours: list[str]) -> go.layout.Template:
     axis = {"gridcolor": grid, "linecolor": line, "zeroline": False, "ticks": "outside"}
-    colours = [*_WORSE, middle, *_BETTER]
-    scale = [[place / (len(colours) - 1), colour] for place, colour in enumerate(colours)]
+    middle = len(colours) // 2
     return go.layout.Template(
         layout={
             "font": {"family": "system-ui, sans-serif", "size": 13, "color": text},
@@ -25,17 +26,23 @@ def _template(text: str, grid: str, line: str, middle: str) -> go.layout.Templat
             "plot_bgcolor": "rgba(0,0,0,0)",
             "xaxis": axis | {"tickcolor": line},
             "yaxis": axis | {"tickcolor": line},
-            "colorscale": {"diverging": scale, "sequential": [[0, middle], [1, LINE]]},
+            "colorscale": {"diverging": _scale(colours), "sequential": _scale(colours[middle:])},
             "hoverlabel": {"font": {"size": 13}},
-        }
+        },
+        data={"scatter": [{"marker": {"line": {"color": text}}}]},
     )
 
 
+def _scale(colours: list[str]) -> list[list[float | str]]:
+    return [[place / (len(colours) - 1), colour] for place, colour in enumerate(colours)]
+
+
 THEMES = {
-    "light": _template("#334155", "#e2e8f0", "#94a3b8", "#f8fafc"),
-    "dark": _template("#cbd5e1", "#334155", "#64748b", "#1e293b"),
+    "light": _template("#334155", "#e2e8f0", "#94a3b8", _DAY),
+    "dark": _template("#cbd5e1", "#334155", "#64748b", _NIGHT),
 }
-"""Templates by name. Blue is better than λ = 1 and red is worse, in both."""
+"""Templates by name. Blue is better than λ = 1 and red is worse, in both; marks without a colour
+of their own have the text's."""
 
 
 def styled(figure: go.Figure, x: str, y: str, height: int = _HEIGHT) -> go.Figure:
@@ -49,6 +56,7 @@ def styled(figure: go.Figure, x: str, y: str, height: int = _HEIGHT) -> go.Figur
             "yref": "container",
             "y": 0,
             "yanchor": "bottom",
+            "xref": "container",
             "x": 0,
             "xanchor": "left",
             "itemsizing": "constant",

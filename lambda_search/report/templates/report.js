@@ -41,7 +41,7 @@
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const themes = JSON.parse(document.getElementById("themes").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const theme = () => ({ layout: themes[dark.matches ? "dark" : "light"] });
+  const theme = () => themes[dark.matches ? "dark" : "light"];
   for (const place of places) {
     const { data, layout } = figures[place.dataset.figure];
     place.replaceChildren();
@@ -49,6 +49,6 @@
   }
   const dress = (change) => places.forEach((place) => window.Plotly.relayout(place, change));
   dark.addEventListener("change", () => dress({ template: theme() }));
-  window.addEventListener("beforeprint", () => dress({ template: { layout: themes.light }, width: 680 }));
+  window.addEventListener("beforeprint", () => dress({ template: themes.light, width: 680 }));
   window.addEventListener("afterprint", () => dress({ template: theme(), width: null, autosize: true }));
 })();
