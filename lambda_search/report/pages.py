@@ -103,6 +103,7 @@ def several_page(
         drawn,
         single,
         title=title,
+        what=" and ".join(sorted({f"{one.model} · {one.sampler}" for one in several})),
         several=[(one, *verdict_of(one)) for one in several],
         links=links or {},
     )

@@ -176,7 +176,7 @@ def _fitted(points: Array, y: Array, errors: Array) -> _Process:
     found: list[tuple[float, _Process]] = []
     for size, length in product(_SIZES, _LENGTHS):
         covariance = _covariance(points, points, size, length) + np.diag(errors**2)
-        factor = np.linalg.cholesky(covariance)
+        factor: Array = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
         white = np.linalg.solve(factor, y)
         likelihood = -0.5 * float(white @ white) - float(np.log(np.diag(factor)).sum())
         found.append((likelihood, _Process(points, size, length, factor, y)))

@@ -89,8 +89,8 @@ def _proposed(row: Row) -> Iterator[Line]:
         yield Line(
             "gain" if gain.low > 0 else "best found",
             f"{signed(row.gain, '.3f')}, between {signed(gain.low, '.3f')} and "
-            f"{signed(gain.high, '.3f')} at {100 * gain.level:.4g} % "
-            f"({signed(100 * row.relative_gain, '.1f')} % of the FID at λ = 1; paired, "
+            f"{signed(gain.high, '.3f')} at {100 * gain.level:.4g}\u00a0% "
+            f"({signed(100 * row.relative_gain, '.1f')}\u00a0% of the FID at λ = 1; paired, "
             "bias-corrected)",
         )
     setting = row.setting
@@ -124,8 +124,8 @@ def _so_far(findings: Findings) -> Iterator[Line]:
     if findings.row is None and best is not None and best.gain is not None:
         yield Line(
             "best so far",
-            f"λ(i) = {best.schedule}, gain {signed(best.gain, '.3f')} on {best.n:,} images of the search; "
-            "not confirmed, and the best of several looks better than it is",
+            f"λ(i) = {best.schedule}, gain {signed(best.gain, '.3f')} on {best.n:,} images of the "
+            "search; not confirmed, and the best of several looks better than it is",
         )
     command = {"failed": "resume", "stopped": "resume", "running": "wait", "queued": "drive"}
     if study.state in command:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -95,7 +94,9 @@ def _is_of(name: str, file: str) -> bool:
 def _common(several: Sequence[Findings]) -> str:
     """What several studies are called together: how their names begin."""
     names = [one.name for one in several]
-    start = os.path.commonprefix(names)
+    start = names[0]
+    while not all(name.startswith(start) for name in names):
+        start = start[:-1]
     title = start.rstrip("-._0123456789") or start.rstrip("-._") or "studies"
     return f"{title}-studies" if title in names else title
 

@@ -1,4 +1,4 @@
-"""Studies of a simulated valley, written into a store as their driver would: no model is needed."""
+"""Studies of a simulated valley, written into a store as their driver would, without a model."""
 
 import random
 import struct

@@ -49,18 +49,16 @@ def test_a_phone_needs_no_sideways_scroll(pages, look, name):
 
 
 def test_no_legend_covers_a_point(pages, look):
-    overlap = """() => [...document.querySelectorAll("[data-figure]")].map((figure) => {
-        const legend = figure.querySelector(".legend"), plot = figure.querySelector(".plotbg, .bglayer");
-        const area = figure.querySelector(".cartesianlayer .plot").closest(".xy").getBoundingClientRect();
-        const frame = figure._fullLayout._size, box = figure.getBoundingClientRect();
-        if (!legend) return 0;
-        return legend.getBoundingClientRect().top - (box.top + frame.t + frame.h);
+    below = """() => [...document.querySelectorAll("[data-figure]")].map((figure) => {
+        const legend = figure.querySelector(".legend"), plot = figure._fullLayout._size;
+        const top = figure.getBoundingClientRect().top;
+        return legend ? legend.getBoundingClientRect().top - top - plot.t - plot.h : 0;
     })"""
     for width in (390, 1280):
         page = look(pages / "a-10.html", width=width)
         drawn(page, *FIGURES)
         page.wait_for_timeout(300)
-        assert min(page.evaluate(overlap)) >= 0
+        assert min(page.evaluate(below)) >= 0
 
 
 def test_tables_are_sorted_by_a_click_and_stand_without_javascript(pages, look):

@@ -35,7 +35,7 @@ def lambda_figure(lambdas: Sequence[float]) -> go.Figure:
         hovertemplate="step %{x}: λ = %{y:.6g}<extra></extra>",
         name="λ(i)",
     )
-    _at_one(figure)
+    _at_one(figure, at_left=abs(lambdas[0] - 1) > abs(lambdas[-1] - 1))
     figure.update_layout(showlegend=False)
     return styled(figure, "step i (0: least noisy, sampled last)", "λ(i)")
 
@@ -97,10 +97,17 @@ def fid_figure(rows: Sequence[Row]) -> go.Figure:
     return styled(figure, "steps", "FID")
 
 
-def _at_one(figure: go.Figure) -> None:
+def _at_one(figure: go.Figure, at_left: bool = False) -> None:
+    """A line at λ = 1, labelled at one end."""
     figure.add_hline(y=1, line={"color": BASELINE, "dash": "dot"})
     figure.add_annotation(
-        x=1, xref="paper", y=1, yanchor="bottom", xanchor="right", text="λ = 1", showarrow=False
+        x=0 if at_left else 1,
+        xref="paper",
+        y=1,
+        yanchor="bottom",
+        xanchor="left" if at_left else "right",
+        text="λ = 1",
+        showarrow=False,
     )
 
 
