@@ -139,9 +139,9 @@ def test_submitting_loads_neither_torch_nor_ray_nor_optuna(study_file):
 
 def test_the_report_is_one_file_without_links(cli, finished, tmp_path):
     path = tmp_path / "r.html"
-    assert cli("report", "tiny", "-o", path)[0] == 0
+    assert cli("report", "tiny", "--single", "-o", path)[0] == 0
     page = path.read_text()
-    assert "[[" not in page.split("<script")[0]
+    assert "{{" not in page.split("<script")[0]
     assert page.count("<figure><img alt=") == 2
     for tag in ('<script src="', '<link rel="stylesheet" href="http', '<img src="http'):
         assert tag not in page

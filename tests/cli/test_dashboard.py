@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lambda_search.cli.commands.dashboard import _from_here
+from lambda_search.cli.own_names import under_own_names
 
 
 def answer(host="127.0.0.1", **headers):
@@ -14,7 +14,7 @@ def answer(host="127.0.0.1", **headers):
         start_response("200 OK", [])
         return [b""]
 
-    guarded = _from_here(app, host)
+    guarded = under_own_names(app, host)
     list(guarded({"REQUEST_METHOD": "GET", **headers}, lambda status, _: told.append(status)))
     return told[0][:3]
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from lambda_search.cli.rows import row_panel
 from lambda_search.records import Row
 from lambda_search.records import Trial
-from lambda_search.report.page import write_report
+from lambda_search.report.writing import write_report
 from lambda_search.search.edges import left_open
 from lambda_search.search.proposals import Observation
 from lambda_search.search.proposals import propose
@@ -118,5 +118,5 @@ def test_it_is_said_by_terminal_row_and_report(study_text, tmp_path):
     console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
     console.print(row_panel(row))
     assert "widen search.mean" in " ".join(console.export_text().replace("│", "").split())
-    write_report(store, "tiny", tmp_path / "report.html")
+    write_report(store, ["tiny"], tmp_path / "report.html")
     assert "widen search.mean" in (tmp_path / "report.html").read_text()
