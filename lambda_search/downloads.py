@@ -21,6 +21,7 @@ from urllib.error import HTTPError
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import private_folder
@@ -87,6 +88,7 @@ def obtain(
             is thrown away. For files without a published checksum.
 
     Raises:
+        NotFetched: if it is not there, and it is `fetch` alone that forbids to fetch it.
         MissingFile: if it is not there and may not be fetched, or cannot be.
         UsageError: if a file of that name is there with another content.
         LambdaSearchError: if `folder` cannot be written to.
@@ -98,7 +100,7 @@ def obtain(
         return path
     if not fetch or offline():
         why = " and the network may not be asked" if offline() else ""
-        raise MissingFile(
+        raise (MissingFile if offline() else NotFetched)(
             f"{_capital(download.what)} are not on this machine{why}.",
             f"{'Fetch' if offline() else 'A launch fetches them; or fetch'} {download.url}"
             f"{_under(download)} and put it at {path}.",

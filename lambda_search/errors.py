@@ -10,6 +10,7 @@ __all__ = [
     "LambdaSearchError",
     "MissingFile",
     "NoScheduleFound",
+    "NotFetched",
     "UsageError",
     "first_line",
     "without_secrets",
@@ -54,6 +55,10 @@ class UsageError(LambdaSearchError):
 
 class MissingFile(UsageError):
     """A file that is asked for is not on this machine; with it, the same would work."""
+
+
+class NotFetched(MissingFile):
+    """A file that is not on this machine, and that is fetched where that is allowed."""
 
 
 class NoScheduleFound(LambdaSearchError, LookupError):

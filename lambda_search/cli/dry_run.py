@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -42,8 +44,15 @@ def show_studies(specs: Sequence[StudySpec], workers: int | None, as_json: bool)
         for item in one["missing"]:  # below the table, which would cut addresses
             out.print(Text(f"missing  {item['cause']} {item['hint']}", style="yellow"))
         out.print()
-    short = [one["study"] for one in described if one["missing"]]
-    if short:
-        err.print(
-            f"{len(short)} of {len(described)} studies cannot be launched on this machine yet"
-        )
+    for fetched, outcome in (
+        (False, "cannot be launched on this machine yet"),
+        (True, "can be launched, which fetches what is missing"),
+    ):
+        count = sum(_waits(one["missing"], fetched) for one in described)
+        if count:
+            err.print(f"{count} of {len(described)} studies {outcome}")
+
+
+def _waits(missing: Sequence[Mapping[str, Any]], fetched: bool) -> bool:
+    """Whether something is missing that a launch does not fetch, or else only what it does."""
+    return bool(missing) and all(item["fetched"] for item in missing) == fetched

@@ -85,6 +85,8 @@ class Driver:
         """
         for caution in self._plan.cautions():
             self._events.say("warning", caution)
+        for line in self._plan.read:
+            self._events.say("phase", line)
         self._evaluator.prepare()
         self._tracker.stage = "search"
         self._search()

@@ -158,8 +158,9 @@ def test_dry_run_resolves_everything_and_computes_nothing(cli, study_file):
     assert plan["trials"] == 7
     assert plan["network_evaluations"] == plan["images"] * 4
     assert Store().studies() == []
-    first, second = plan["cautions"]
+    first, second, third = plan["cautions"]
     assert "below 128 images" in first and "no gain can be confirmed" in second
+    assert "the model makes images of 8 × 8 pixels" in third and "28 × 28" in third
     out = " ".join(cli("launch", study_file, "--dry-run")[1].split())
     assert f"caution {first}" in out and f"caution {second}" in out
 

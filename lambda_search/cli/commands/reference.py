@@ -73,6 +73,7 @@ def make(
 ) -> None:
     """Compute the statistics of images; the same command goes on where it stopped."""
     from lambda_search.metrics.extractors.registry import load_extractor
+    from lambda_search.metrics.references.doubts import doubts
     from lambda_search.metrics.references.load import IMAGES
     from lambda_search.metrics.references.load import load_reference
     from lambda_search.metrics.references.statistics import write_statistics
@@ -87,6 +88,9 @@ def make(
     with working("reading images"):
         chosen = load_extractor(extractor, device_of(device))
         found = load_reference(name, chosen, cache=references_folder())
+    err.print(Text(found.told))
+    for caution in doubts(found, None):
+        err.print(Text(f"caution  {caution}", style="yellow"))
     try:
         with _Bar() as bar:
             statistics = found.load(bar)
@@ -108,6 +112,8 @@ def make(
         "extractor": _extractor_anywhere(extractor),
         "extractor_fingerprint": chosen.fingerprint,
         "fingerprint": found.fingerprint if to is None else statistics.fingerprint,
+        "read": found.told,
+        "cautions": list(doubts(found, None)),
     }
     if as_json:
         print_json(shown)

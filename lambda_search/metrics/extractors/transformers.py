@@ -17,16 +17,19 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from lambda_search.downloads import NotOnHub
+from lambda_search.downloads import offline
 from lambda_search.downloads import snapshot
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
+from lambda_search.metrics.extractors.base import Known
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.base import Weights
 from lambda_search.metrics.preprocessing import Preprocessing
 
-__all__ = ["clip_vit_b32", "dinov2", "from_folder"]
+__all__ = ["PUBLISHED", "clip_vit_b32", "dinov2", "from_folder"]
 
 _CONFIG, _WEIGHTS, _PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 _PICKLE = "pytorch_model.bin"  # read with weights_only
@@ -68,6 +71,11 @@ _DINOV2 = _Hub(
     _WEIGHTS,
     "399fba97a95f22c36834418bc69373364a99af3a1153da1c0fb31db567c92e23",
 )
+PUBLISHED = {
+    "clip-vit-b32": Known("clip-vit-b32", "", 512, "clean_clip_vit_b_32"),
+    "dinov2": Known("dinov2", "", 1024),
+}
+"""What is known of these without their weights."""
 
 
 def clip_vit_b32(device: torch.device, weights: Weights) -> NetworkExtractor:
@@ -116,13 +124,14 @@ def _fetch(hub: _Hub, fetch: bool) -> Path:
     """The hub's copy of a model, from its cache where it is there; the hub's library locks it.
 
     Raises:
+        NotFetched: if it is not there, and it is `fetch` alone that forbids to fetch it.
         MissingFile: if it is not there, and cannot or may not be fetched.
         UsageError: if its weights are not those that are published.
     """
     try:
         folder = snapshot(hub.name, [_CONFIG, hub.weights], hub.revision, fetch)
     except NotOnHub as error:
-        raise MissingFile(
+        raise (MissingFile if fetch or offline() else NotFetched)(
             f"The weights {hub.name} are not on this machine: {error.reason.rstrip('.')}.",
             "A launch with the network fetches them; or copy the folder here and name the "
             f"extractor NAME:FOLDER (https://huggingface.co/{hub.name}/tree/{hub.revision}).",
