@@ -12,6 +12,8 @@ __all__ = [
     "first_line",
 ]
 
+_LONGEST_LINE = 400
+
 
 class LambdaSearchError(Exception):
     """Something failed; nothing that was computed is lost.
@@ -59,5 +61,5 @@ class Interrupted(LambdaSearchError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """What an error says, in one line; some libraries repeat a whole file in it."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST_LINE]
