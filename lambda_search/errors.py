@@ -22,6 +22,7 @@ _HIDDEN = (
     (r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/?#]*@", r"\1:***@"),
     (rf"(?i)([?&;\s]{_SECRET}=)('[^']*'|[^\s&;#]+)", r"\1***"),
 )
+_LONGEST_LINE = 400
 
 
 class LambdaSearchError(Exception):
@@ -74,8 +75,9 @@ class Interrupted(LambdaSearchError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line, without secrets."""
-    return without_secrets(next(iter(str(error).strip().splitlines()), type(error).__name__))
+    """What an error says, in one line, cut where a library repeats a whole file, without secrets."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return without_secrets(line)[:_LONGEST_LINE]
 
 
 def without_secrets(text: str) -> str:

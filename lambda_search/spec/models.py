@@ -41,7 +41,7 @@ Measured = TypeVar("Measured", bound="MeasureSpec")
 CONFIRM_FROM = 10**6
 """Sample indices from here on are for confirmation only."""
 
-CONFIG_PATHS = ("checkpoint", "vae", "prompts")
+CONFIG_PATHS = ("checkpoint", "vae", "prompts", "config")
 """Entries of a framework's config that name files."""
 
 EXTRACTOR_FILES = (".pt", ".ts")

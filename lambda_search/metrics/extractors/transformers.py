@@ -16,14 +16,14 @@ from torch import Tensor
 from torch import nn
 from torch.nn.functional import interpolate
 
-from lambda_search.downloads import NotOnHub
 from lambda_search.downloads import offline
-from lambda_search.downloads import snapshot
 from lambda_search.errors import MissingFile
 from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
+from lambda_search.hub import NotOnHub
+from lambda_search.hub import snapshot
 from lambda_search.metrics.extractors.base import Known
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.base import Weights
