@@ -75,7 +75,7 @@ class Interrupted(LambdaSearchError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line, cut where a library repeats a whole file, without secrets."""
+    """What an error says, in one line without secrets; some libraries repeat a whole file."""
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return without_secrets(line)[:_LONGEST_LINE]
 

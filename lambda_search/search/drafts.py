@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lambda_search.errors import UsageError
-from lambda_search.metrics.extractors.registry import extractors
-from lambda_search.metrics.references.load import CLEAN_FID
 from lambda_search.models.recognition import Recognised
 from lambda_search.search.cost import outlines
 from lambda_search.search.measuring import Measured
 from lambda_search.search.missing import Missing
-from lambda_search.search.missing import missing_metric
+from lambda_search.search.missing import look_at
 from lambda_search.search.suggestions import suggested
 from lambda_search.spec import StudySpec
 from lambda_search.spec import located
@@ -69,7 +68,7 @@ def drafted(
     if folder.resolve() != Path.cwd():
         choices = rebased(choices, Path.cwd())
     empty = tuple(blanks(nested(choices)))
-    cautions, fetched = _checked(specs, measured, empty)
+    cautions, fetched = _checked(specs, empty)
     names = tuple(spec.name for spec in specs)
     return Draft(study_file(choices, heading), names, empty, cautions, fetched)
 
@@ -96,28 +95,23 @@ def _specs(text: str, folder: Path) -> list[StudySpec]:
 
 
 def _checked(
-    specs: list[StudySpec], measured: Measured, empty: tuple[str, ...]
+    specs: list[StudySpec], empty: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Cautions, and what will be fetched."""
     if empty:
         known = "metric.reference" not in empty
-        missing = missing_metric(specs[0].metric) if known else []
-        return (), tuple(_fetched(missing, measured))
+        return (), tuple(_fetched(look_at(specs[0].metric).missing)) if known else ()
     cautions: dict[str, None] = {}
     fetched: dict[str, None] = {}
     for plan, missing in outlines(specs):
         cautions.update(dict.fromkeys(plan.cautions()))
-        fetched.update(dict.fromkeys(_fetched(missing, measured)))
+        fetched.update(dict.fromkeys(_fetched(missing)))
     return tuple(cautions), tuple(fetched)
 
 
-def _fetched(missing: list[Missing], measured: Measured) -> Iterator[str]:
+def _fetched(missing: Sequence[Missing]) -> Iterator[str]:
     """What is missing and will be fetched; raises UsageError for what will not."""
-    fetchable = {
-        "extractor": measured.extractor in extractors(),
-        "reference": measured.reference.startswith(CLEAN_FID),
-    }
     for item in missing:
-        if not fetchable.get(item.what):
+        if not item.fetched:
             raise UsageError(item.cause, item.hint)
         yield f"{item.cause} {item.hint}".strip()

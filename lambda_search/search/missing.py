@@ -9,6 +9,7 @@ import torch
 
 from lambda_search.errors import MissingFile
 from lambda_search.errors import NotFetched
+from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.base import Described
 from lambda_search.metrics.extractors.registry import known_extractor
 from lambda_search.metrics.extractors.registry import load_extractor
@@ -48,7 +49,7 @@ class Missing:
     fetched: bool = False
 
     @classmethod
-    def of(cls, what: str, error: MissingFile) -> Missing:
+    def of(cls, what: str, error: UsageError) -> Missing:
         """What an error says."""
         return cls(what, error.cause, error.hint, isinstance(error, NotFetched))
 

@@ -42,7 +42,11 @@ def from_file(path: Path, device: torch.device, run: bool = True) -> NetworkExtr
         UsageError: if either file cannot be read, or the module does something else.
     """
     preprocessing = _beside(path.with_suffix(".json"))
-    module = load_module(path, device) if run else check_module(path)
+    module = None
+    if run:
+        module = load_module(path, device)
+    else:
+        check_module(path)
     width = 0 if module is None else width_of(module, preprocessing, path, device)
     return NetworkExtractor(path.name, module, preprocessing, sha256_of(path), width, device)
 

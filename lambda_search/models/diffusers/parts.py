@@ -49,7 +49,7 @@ def parts_of(index: Mapping[str, Any], folder: Path) -> dict[str, str]:
         raise _own_code(folder, "_class_name", kind)
     known: _Parts = _FROM_NOISE
     if unet in _FROM_TEXT["unet"]:
-        if kind not in _TEXT_PIPELINES:
+        if kind is None or kind not in _TEXT_PIPELINES:
             raise UsageError(
                 f"{folder} cannot be sampled: it is a {kind}.",
                 f"Known with a {unet}: {', '.join(_TEXT_PIPELINES)}.",

@@ -90,16 +90,16 @@ def renamed(
     """
     given, told = dict(state), dict(config)
     if part == "unet":
-        found = library.convert_ldm_unet_checkpoint(given, told)
+        found = library.convert_ldm_unet_checkpoint(given, told)  # type: ignore[no-untyped-call]
     elif part == "vae":
-        found = library.convert_ldm_vae_checkpoint(given, told)
+        found = library.convert_ldm_vae_checkpoint(given, told)  # type: ignore[no-untyped-call]
     elif part == "text_encoder" and not any(name.startswith(_OPEN_CLIP) for name in given):
-        found = library.convert_ldm_clip_checkpoint(given)
+        found = library.convert_ldm_clip_checkpoint(given)  # type: ignore[no-untyped-call]
     else:
         # all that the function looks at in a network
         network = SimpleNamespace(config=SimpleNamespace(hidden_size=told.get("hidden_size")))
         prefix = _OPEN_CLIP if part == "text_encoder" else _OPEN_CLIP_XL
-        found = library.convert_open_clip_checkpoint(network, given, prefix=prefix)
+        found = library.convert_open_clip_checkpoint(network, given, prefix=prefix)  # type: ignore[no-untyped-call]
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -105,7 +105,7 @@ def load_single_file(path: Path, text: TextConfig, device: torch.device) -> Text
     for part, kind in parts.items():
         check_part(folder, part, kind)
     networks = {
-        part: _network(part, parts[part], folder, state, str(path), partial(renamed, part))
+        part: _network(part, parts[part], folder, dict(state), str(path), partial(renamed, part))
         for part in networks_of(parts)
     }
     return _assembled(folder, index, parts, networks, sha256_of(path), text, device)
@@ -136,7 +136,7 @@ def _network(
     part: str,
     kind: str,
     folder: Path,
-    state: Mapping[str, Tensor],
+    state: dict[str, Tensor],
     source: str,
     rename: Callable[..., dict[str, Tensor]] | None = None,
 ) -> Any:
