@@ -168,6 +168,12 @@ def test_only_trials_on_most_images_are_complete(view, store, lease):
     assert study.trials[1].value == -0.5 and study.trials[1].user_attrs["n"] == 64
 
 
+def test_a_study_whose_file_cannot_be_read_is_shown_all_the_same(view, store, setting):
+    store.propose(begin(store, setting, "strange", spec="name: strange"), [trial(0)])
+    assert [one.study_name for one in view.get_all_studies()] == ["s", "strange"]
+    assert len(optuna.load_study(study_name="strange", storage=view).trials) == 1
+
+
 def test_a_study_says_what_came_of_it(view, store, lease, setting):
     Events("s", [store.say]).say("warning", "few | images *here*")
     published = store.publish(lease, row(setting))

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from lambda_search.records import Evaluation
 from lambda_search.records import Study
 from lambda_search.records import Trial
-from lambda_search.spec import parse_specs
+from lambda_search.store.optuna_view.words import spec_of
 
 __all__ = ["StudyTrials", "study_of_trial", "trial_id"]
 
@@ -131,13 +131,12 @@ class StudyTrials:
 
         Optuna's plots leave out what has another distribution in every trial.
         """
-        [spec] = parse_specs(self.study.spec)
-        means = [*spec.search.mean, 1.0, *(trial.mean for trial in self.trials)]
-        slopes = [
-            *spec.slope_range(self.study.steps),
-            0.0,
-            *(trial.slope for trial in self.trials),
-        ]
+        means = [1.0, *(trial.mean for trial in self.trials)]
+        slopes = [0.0, *(trial.slope for trial in self.trials)]
+        spec = spec_of(self.study)
+        if spec is not None:
+            means += spec.search.mean
+            slopes += spec.slope_range(self.study.steps)
         return {
             "mean": FloatDistribution(min(means), max(means)),
             "slope": FloatDistribution(min(slopes), max(slopes)),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from lambda_search.errors import UsageError
 from lambda_search.records import Interval
 from lambda_search.records import Row
 from lambda_search.records import Study
@@ -18,7 +19,7 @@ from lambda_search.setting import Setting
 from lambda_search.spec import StudySpec
 from lambda_search.spec import parse_specs
 
-__all__ = ["METRIC_NAME", "system_attributes", "user_attributes"]
+__all__ = ["METRIC_NAME", "spec_of", "system_attributes", "user_attributes"]
 
 METRIC_NAME = "FID(λ) − FID(1), bias-corrected"
 
@@ -26,6 +27,15 @@ _CODE_CHARACTERS = 88
 
 _NOTE_CHARACTERS = 2045
 """The dashboard keeps a note in pieces of at most so many."""
+
+
+def spec_of(study: Study) -> StudySpec | None:
+    """A study's file; None if another release wrote it and this one cannot read it."""
+    try:
+        [spec] = parse_specs(study.spec)
+    except UsageError:
+        return None
+    return spec
 
 
 def user_attributes(study: Study, row: Row | None) -> dict[str, Any]:
@@ -72,8 +82,7 @@ def system_attributes(study: Study, row: Row | None, cautions: Sequence[str]) ->
 
 def _note(study: Study, row: Row | None, cautions: Iterable[str]) -> str:
     """Markdown."""
-    [spec] = parse_specs(study.spec)
-    parts = [_outcome(study, row), _table(_facts(study, spec, row))]
+    parts = [_outcome(study, row), _table(_facts(study, row))]
     if row is not None and row.retraction is None:
         parts += [
             "#### Use it",
@@ -117,19 +126,23 @@ def _outcome(study: Study, row: Row | None) -> str:
     return f"λ(i) = **{row.schedule}** ({row.status}: {_plain(row.verdict)}).{again}"
 
 
-def _facts(study: Study, spec: StudySpec, row: Row | None) -> dict[str, str]:
-    told = {"model": f"{spec.model.name or spec.name} ({spec.model.framework})"}
-    setting = study.setting
+def _facts(study: Study, row: Row | None) -> dict[str, str]:
+    spec, setting = spec_of(study), study.setting
+    told = {}
+    if setting is None and spec is not None:
+        told = {"model": f"{spec.model.name or spec.name} ({spec.model.framework})"}
     if setting is not None:
         told = {
             "model": f"{setting.model} ({setting.framework}), weights {setting.weights[:12]}",
             "setting": _sampling(setting),
             "metric": f"{setting.metric}, {setting.extractor} against {setting.reference}",
         }
-    (low, high), (left, right) = spec.search.mean, spec.slope_range(study.steps)
-    told["search"] = (
-        f"mean {low:g} to {high:g}, slope {left:.4g} to {right:.4g}, {spec.search.trials} trials"
-    )
+    if spec is not None:
+        (low, high), (left, right) = spec.search.mean, spec.slope_range(study.steps)
+        told["search"] = (
+            f"mean {low:g} to {high:g}, slope {left:.4g} to {right:.4g}, "
+            f"{spec.search.trials} trials"
+        )
     if row is not None:
         told["baseline"] = f"λ = 1: FID {_about(row.baseline_fid, row.baseline_interval)}"
         told["at λ"] = f"FID {_about(row.fid, row.fid_interval)} on {row.n:,} images"
