@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -126,6 +127,26 @@ def test_images_of_another_size_than_the_file_is_made_for_are_refused(tmp_path):
         extractor(images(3, 3, 8, 8))
 
 
+def test_an_image_too_long_for_the_crop_is_refused(tmp_path):
+    path = save(nn.Flatten(), tmp_path / "c.pt", size=[4, 4], fit="crop", resize=224)
+    extractor = load_extractor(path, CPU)
+    with pytest.raises(UsageError, match="1 × 2000000 would be 224 × 448000000 before"):
+        extractor(images(1, 3, 2_000_000, 1))
+
+
+def test_a_program_that_must_not_run_is_described(tmp_path):
+    path = save(Stubborn(), tmp_path / "mine.pt", size=[17, 2])
+    found, loaded = load_extractor(path, CPU, run=False), load_extractor(path, CPU)
+    assert (found.name, found.fingerprint, found.dim) == ("mine.pt", loaded.fingerprint, 0)
+
+
+def test_pipes_and_devices_are_no_programs(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "zero.pt").symlink_to("/dev/zero")
+    for name in ("pipe.pt", "zero.pt"):
+        assert "it is no file" in refused(tmp_path / name)[0]
+
+
 @pytest.mark.parametrize("ending", [".pt", ".ts"])
 def test_a_file_in_the_working_folder_is_found_by_its_ending(tmp_path, monkeypatch, ending):
     save(nn.Flatten(), tmp_path / f"mine{ending}", size=[4, 4])
@@ -180,6 +201,10 @@ def test_the_sidecar_may_ask_for_a_crop(tmp_path):
         ('{"channels": 2}', "channels: Input should be 1 or 3"),
         ('{"size": 32}', "size: Input should be a valid tuple"),
         ('{"size": [32]}', "size.1: Field required"),
+        ('{"size": [20000, 20000]}', "size.0: Input should be less than or equal to 4096"),
+        ('{"size": [4096, 4096]}', "size: Value error, it has more than 4,194,304 pixels"),
+        ('{"size": [8, 8], "resize": 20000}', "resize: Input should be less than or equal"),
+        ("[" * 100_000, "recursion"),
         ('{"filter": "lanczos"}', "filter: Input should be"),
         ('{"mean": [NaN]}', "mean.0: Input should be a finite number"),
         ('{"mean": [1, 2]}', "mean: Value error, it has one value, or one for each channel"),

@@ -527,7 +527,7 @@ def test_an_extractor_of_another_width_is_refused(tmp_path, toy):
 
 def test_images_go_through_the_bundled_extractor(tmp_path):
     extractor = load_extractor("bundled", torch.device("cpu"))
-    pixels = pictures(70)
+    pixels = pictures(130)
     found = of(save(tmp_path / "real", pixels), extractor)
     features = extractor(torch.from_numpy(pixels).permute(0, 3, 1, 2)).double().numpy()
     assert np.allclose(found.mean, features.mean(0), rtol=1e-4, atol=1e-5)

@@ -64,7 +64,8 @@ def shape_of(name: str, content: bytes) -> Shape:
         ValueError, OSError: if it cannot be read; Pillow raises others too.
     """
     if _is_array(name):
-        return _array(content).shape
+        h, w, c = _array(content).shape
+        return h, w, c
     with _opened(content) as image:
         return image.height, image.width, 1 if image.mode in _GREY else 3
 

@@ -125,7 +125,7 @@ def _held(archive: ZipFile, most: int) -> Statistics:
         raise ValueError(f"it holds {shown}, and no {' or '.join(sorted(missing))}")
 
     def numbers(name: str, kind: type[np.floating[Any]]) -> NDArray[Any]:
-        return np.asarray(read_array(archive, name, "iuf", most), kind)
+        return np.array(read_array(archive, name, "iuf", most), kind)  # writable, for torch
 
     def single(name: str, letters: str) -> Any:
         return read_array(archive, name, letters, most).item() if name in held else None
@@ -149,14 +149,16 @@ def _shape(archive: ZipFile, held: Collection[str]) -> Shape | None:
         return h, w, c
     if "arr_0" in held:
         with archive.open("arr_0.npy") as stream:
-            _, h, w, c = read_header(stream).shape
-        return h, w, c
+            _, *shape = read_header(stream).shape or (0,)
+        return (shape[0], shape[1], shape[2]) if len(shape) == 3 else None
     return None
 
 
 def _check_gaussian(mean: NDArray[np.float64], cov: NDArray[np.float64]) -> None:
     """Raises LambdaSearchError unless they are the moments of something."""
     found = FrechetReference(mean, cov)
+    if not found.dim:
+        raise LambdaSearchError("Its moments are empty.")
     slack = _SLACK * float(found.cov.trace() + _SLACK * found.mean.square().sum())
     slack += np.finfo(float).tiny
     raised = found.cov + slack * torch.eye(found.dim, dtype=torch.float64)
