@@ -5,18 +5,20 @@ Checkpoints are data: nothing in one is ever executed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 from torch import nn
 
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
+from lambda_search.models.data import read_data
+from lambda_search.models.states import printable
 from lambda_search.spec import CONFIG_PATHS
 
 __all__ = [
@@ -29,7 +31,8 @@ __all__ = [
 ]
 
 BUNDLED = "bundled:"
-_SHOWN = 5
+_SHOWN, _LONGEST = 4, 200
+_REPEATED = 1 << 24
 _CHECK = "Check the path; relative paths start at the study file's folder."
 
 
@@ -71,7 +74,8 @@ def find(checkpoint: str) -> Path:
     if path is None:
         raise MissingFile(f"There is no checkpoint at {checkpoint}.", _CHECK)
     if not path.is_file():
-        raise UsageError(f"This is a folder, not a file: {checkpoint}.", _CHECK)
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise UsageError(f"This is {kind}, not a file: {checkpoint}.", _CHECK)
     return path
 
 
@@ -87,18 +91,15 @@ def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     try:
         if path is None:
             raise FileNotFoundError("there is no such file")
-        text = path.read_text()
-        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        if not isinstance(found, dict):
-            raise ValueError("it holds no mapping of names to values")
-        if isinstance(found.get("config"), dict) and "framework" in found:
-            return _absolute(found["config"], path.parent)  # as `models convert` writes it
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        cause = str(error).splitlines()[0].rstrip(".")
+        found = read_data(path)
+    except (OSError, ValueError) as error:
+        cause = printable(first_line(error), _LONGEST).rstrip(".")
         raise UsageError(
             f"The config {config} cannot be read: {cause}.",
             "It must be a JSON or YAML file with the framework's own option names.",
         ) from error
+    if isinstance(found.get("config"), dict) and "framework" in found:
+        found = found["config"]  # as `models convert` writes it
     return _absolute(found, path.parent)
 
 
@@ -126,21 +127,45 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
         UsageError: with the first names that are missing, left over, or of another shape.
     """
     wanted = network.state_dict()
-    differences = [f"{name} is missing" for name in wanted if name not in state]
-    differences += [f"{name} is left over" for name in state if name not in wanted]
-    differences += [
+    missing = [f"{name} is missing" for name in wanted if name not in state]
+    over = [f"{name} is left over" for name in state if name not in wanted]
+    other = [
         f"{name} is {_shape(state[name])} and should be {_shape(wanted[name])}"
         for name in wanted
         if name in state and state[name].shape != wanted[name].shape
     ]
+    differences = [_few(kind) for kind in (missing, over, other) if kind]
     if differences:
-        more = len(differences) - _SHOWN
-        listed = "; ".join(differences[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         raise UsageError(
-            f"The weights in {source} do not fit the configuration: {listed}.",
+            f"The weights in {source} do not fit the configuration: {'; '.join(differences)}.",
             "Check the model's config, or the framework.",
         )
+    used = [state[name] for name in wanted]
+    _check_stored(used, source)
     network.load_state_dict({name: state[name].float() for name in wanted}, assign=True)
+
+
+def _check_stored(tensors: Sequence[Tensor], source: str) -> None:
+    """Raises UsageError if the tensors would take far more memory than the file has numbers.
+
+    Several names may share their numbers, and a view may repeat them.
+    """
+    held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    asked = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if asked > 2 * sum(held.values()) + _REPEATED:
+        raise UsageError(
+            f"The weights in {source} repeat the same numbers over and over.",
+            "Save the network's state dict anew with torch.save.",
+        )
+    if any(tensor.is_complex() for tensor in tensors):
+        raise UsageError(f"The weights in {source} are complex numbers.", "Take real ones.")
+
+
+def _few(said: Sequence[str]) -> str:
+    """The first of what is said of names from a file, and how much more there is."""
+    more = len(said) - _SHOWN
+    shown = "; ".join(printable(one, _LONGEST) for one in said[:_SHOWN])
+    return shown + (f"; and {more} more" if more > 0 else "")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -13,14 +13,17 @@ from typing import TypeVar
 from pydantic import BaseModel
 from pydantic import ConfigDict
 from pydantic import ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
+from lambda_search.models.contents import HEAD
+from lambda_search.models.contents import is_safetensors
 from lambda_search.models.pickles.read import read_pickle
+from lambda_search.models.states import printable
 
-__all__ = ["Section", "read_checkpoint", "refuse_misspelt", "tensors", "validated"]
+__all__ = ["Section", "read_checkpoint", "read_safetensors", "refuse_misspelt", "validated"]
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -52,8 +55,8 @@ def validated(kind: type[C], config: Mapping[str, Any], framework: str) -> C:
         return kind.model_validate(config)
     except ValidationError as error:
         problem = error.errors()[0]
-        name = ".".join(str(part) for part in problem["loc"])
-        said = problem["msg"].removeprefix("Value error, ")
+        name = printable(".".join(str(part) for part in problem["loc"]))
+        said = printable(problem["msg"].removeprefix("Value error, "), 300)
         raise UsageError(
             f"The {framework} config: {name + ': ' if name else ''}{said}.",
             "Give the config that the checkpoint was trained with.",
@@ -61,30 +64,36 @@ def validated(kind: type[C], config: Mapping[str, Any], framework: str) -> C:
 
 
 def read_checkpoint(path: Path) -> Any:
-    """What the file holds: tensors by name (`.safetensors`), or the content of a pickle.
+    """What the file holds, whatever its suffix: tensors by name, or the content of a pickle.
 
     Raises:
         UsageError: if it cannot be read.
     """
-    if path.suffix != ".safetensors":
-        return read_pickle(path)
+    return read_safetensors(path) if holds_safetensors(path) else read_pickle(path)
+
+
+def holds_safetensors(path: Path) -> bool:
+    """Whether that is the file's format, by its content; False where it cannot be opened."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(
-            f"{path} cannot be read: {error}.", "It may be truncated; copy it again."
-        ) from error
+        with path.open("rb") as stream:
+            return is_safetensors(stream.read(HEAD))
+    except OSError:
+        return False
 
 
-def tensors(content: Any, source: str) -> dict[str, Tensor]:
-    """`content` as a state dict.
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name.
 
     Raises:
-        UsageError: if it is none.
+        UsageError: if it cannot be read.
     """
-    if isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values()):
-        return {str(name): value for name, value in content.items()}
-    raise UsageError(
-        f"{source} is no checkpoint of this framework: it holds no state dict.",
-        "Check the path and the framework.",
-    )
+    try:
+        return load_file(path)
+    except MemoryError as error:
+        cause = f"There is not enough memory to read {path}."
+        raise UsageError(cause, "Free some, or use a machine with more.") from error
+    except Exception as error:  # damage shows as whatever the library happens to raise
+        said = printable(first_line(error)).rstrip(".")
+        raise UsageError(
+            f"{path} cannot be read: {said}.", "It may be truncated; download or copy it again."
+        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.data import read_data
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
@@ -24,6 +26,9 @@ from lambda_search.models.registry import converted_config
 from lambda_search.models.registry import framework_of
 from lambda_search.models.registry import frameworks
 from lambda_search.models.registry import load_model
+from lambda_search.models.states import refuse_foreign
+from lambda_search.models.states import state_of
+from lambda_search.models.states import summary
 
 __all__ = ["Description", "convert", "inspect", "recognise"]
 
@@ -174,6 +179,8 @@ def _recognised(checkpoint: str) -> tuple[Path, str, Framework, Any]:
         found = framework.weights(content)
         if found is not None and all(isinstance(value, Tensor) for value in found.values()):
             return path, name, framework, content
+    if isinstance(content, Mapping):
+        refuse_foreign(state_of(content, ("state_dict", "ema", "model")) or {}, path.name)
     raise UsageError(
         f"{path.name} is no checkpoint of a known framework: {_summary(content)}.",
         f"Known: {', '.join(frameworks())}.",
@@ -184,7 +191,10 @@ def converted_name(path: Path) -> str | None:
     """The framework that `convert` noted beside a `.safetensors`."""
     if path.suffix != ".safetensors" or not path.with_suffix(".json").is_file():
         return None
-    name = json.loads(path.with_suffix(".json").read_text()).get("framework")
+    try:
+        name = read_data(path.with_suffix(".json")).get("framework")
+    except (OSError, ValueError):
+        return None  # something else of that name
     return name if name in frameworks() else None
 
 
@@ -216,8 +226,4 @@ def _conditioning(model: Model) -> str:
 def _summary(content: Any) -> str:
     if isinstance(content, Path):
         return "the folder has no model_index.json that could be read"
-    if isinstance(content, dict):
-        names = [str(name) for name in content][:4]
-        what = "tensors" if all(isinstance(v, Tensor) for v in content.values()) else "entries"
-        return f"it holds the {what} {', '.join(names)} …"
-    return f"it holds a {type(content).__name__}"
+    return summary(content)

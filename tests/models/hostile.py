@@ -234,6 +234,51 @@ def bombs():
         )
 
 
+def repeated():
+    """(name, bytes) of files that have one thing done again and again."""
+    deep = b")" + b"\x85" * 150_000
+    yield "deep tuples among the older format's names", old(b"N", b"]" + deep + b"a")
+    many = b"(" + b"N" * 100_000 + b"t\x94"
+    empty = name("numpy.core.multiarray", "_reconstruct") + b"\x94"
+    yield "a long call", raw(b"(" + many + empty + b"h\1h\0R0" * 50_000 + b"l")
+    array = reduce("numpy.core.multiarray", "_reconstruct", name("numpy", "ndarray"), (0,), "b")
+    record = name("argparse", "Namespace") + b")\x81"
+    yield "a long state", raw(many + b"0" + record + b"h\0b" * 60_000)
+    yield "an array's long state", raw(many + b"0" + array + b"h\0b" * 60_000)
+    spelled = value("torch.nn.modules." + "x" * 200_000) + b"\x94" + value("Linear") + b"\x94"
+    yield "a long name", raw(b"(" + spelled + b"h\0h\1\x93" * 40_000 + b"l", 4)
+    huge = value(1 << (8 * 400_000)) + b"\x94"
+    floats = name("torch", "FloatStorage")
+    kept = b"(" + value("storage") + floats + huge + value("cpu") + value(0) + b"Nt\x94"
+    yield "a huge storage's name", old(b"(" + kept + b"h\1Q" * 100_000 + b"l")
+    yield "sets", raw(b"\x8f" * 20_000_000, 4)
+    classes = name("numpy", "dtype") + value("c16") + b"\x85R\x94"
+    scalar = name("numpy.core.multiarray", "scalar") + b"\x94"
+    keys = b"".join(
+        b"h\1h\0C\x10" + struct.pack("<dd", 1000003.0 * n, -float(n)) + b"\x86RN"
+        for n in range(25_000)
+    )
+    yield "complex keys of one hash", raw(classes + b"0" + scalar + b"0}(" + keys + b"u", 4)
+    keys = b"".join(value((n, colliding(n))) + b"N" for n in range(20_000))
+    yield "tuples of one hash", raw(b"}(" + keys + b"u", 4)
+    modulus = sys.hash_info.modulus
+    puts = b"".join(b"p" + str(n * modulus + 7).encode() + b"\n" for n in range(30_000))
+    yield "memos of one hash", raw(b"N" + puts)
+    nested = b"(" + b"\x8f" * 50_000 + b"1" + storage(floats, "0", 1, b"N")
+    inner = old(nested, ["0"], struct.pack("<q", 1) + bytes(4))
+    load = name("torch.storage", "_load_from_bytes") + b"\x94B"
+    load += struct.pack("<I", len(inner)) + inner + b"\x85\x94"
+    yield "pickles in bytes", raw(b"(" + load + b"h\0h\1R0" * 20_000 + b"l")
+
+
+def colliding(first):
+    """A second part with which tuples of two whole numbers have one hash, or nearly so."""
+    two, five, turn = 14029467366897019727, 2870177450012600261, (1 << 64) - 1
+    lane = (five + first * two) & turn
+    lane = (((lane << 31) | (lane >> 33)) * 11400714785074694791) & turn
+    return (-lane * pow(two, -1, 1 << 64) & turn) % sys.hash_info.modulus
+
+
 def verdict(path):
     """How a file is taken: "read", the words of a UsageError, or ERROR and what came instead."""
     try:
@@ -254,7 +299,7 @@ def main(folder):
 
     faulthandler.enable()
     torch.set_num_threads(1)
-    for case, data in (*damaged(220, seed=1), *bombs()):
+    for case, data in (*damaged(220, seed=1), *bombs(), *repeated()):
         path = Path(folder) / "file"
         path.write_bytes(data)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10

@@ -15,6 +15,7 @@ from lambda_search.models.adm.model import load
 from lambda_search.models.guidance import class_score
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.pickles.read import read_pickle
+from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
 from tests.asking import asked
@@ -404,3 +405,59 @@ def test_files_of_both_kinds_hold_the_same(tmp_path, golden):
 def test_a_guided_model_is_named_by_both_files(small):
     assert small(guided=True).sha256 != small().sha256
     assert small(guided=True).definition != small().definition
+
+
+IMPROVED = {
+    "image_size": 32,
+    "num_channels": 128,
+    "num_res_blocks": 3,
+    "learn_sigma": True,
+    "dropout": 0.3,
+    "diffusion_steps": 4000,
+    "noise_schedule": "cosine",
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "first"),
+    (
+        ({}, 999.75),
+        ({"use_kl": True, "sigma_small": False, "predict_xstart": False}, 999.75),
+        ({"rescale_timesteps": False}, 3999),
+        ({"rescale_timesteps": True}, 999.75),
+        ({"num_head_channels": 64}, 3999),
+        ({"resblock_updown": True}, 3999),
+        ({"num_head_channels": 64, "rescale_timesteps": True}, 999.75),
+        ({"diffusion_steps": 1000}, 999),
+    ),
+)
+def test_networks_of_improved_diffusion_are_told_what_its_scripts_tell_them(more, first):
+    """Its scripts rescale timesteps to 1000 by default; those that came from it do not."""
+    flags, _ = read_flags({**IMPROVED, **more})
+    schedule = DiscreteSchedule.of(
+        flags.noise_schedule, flags.diffusion_steps, flags.rescale_timesteps
+    )
+    assert schedule.grid("10", 10).timesteps[-1] == first
+
+
+def test_a_thousand_steps_are_one_definition_whether_rescaled_or_not():
+    assert not read_flags({**IMPROVED, "diffusion_steps": 1000})[0].rescale_timesteps
+
+
+@pytest.mark.parametrize("more", ({}, {"in_channels": 1}, {"in_channels": 1, "out_channels": 2}))
+def test_grey_models_are_read(more, tmp_path):
+    state = dict(read_pickle(DATA / "model.pt"))
+    state["input_blocks.0.0.weight"] = state["input_blocks.0.0.weight"][:, :1].clone()
+    for name in ("out.2.weight", "out.2.bias"):
+        state[name] = state[name][[0, 3]].clone()
+    torch.save(state, tmp_path / "grey.pt")
+    model = load(str(tmp_path / "grey.pt"), {**FLAGS, **more}, torch.device("cpu"))
+    assert model.shape == (1, 16, 16)
+    assert sample(model, "ddim", 2, LambdaSchedule(1.0), range(2)).shape == (2, 1, 16, 16)
+
+
+def test_channels_that_do_not_belong_together_are_named(tmp_path):
+    said = refused(lambda: load(PATH, {**FLAGS, "out_channels": 3}, torch.device("cpu")))
+    assert "out_channels is 3" in said and "need 6" in said
+    said = refused(lambda: load(PATH, {**FLAGS, "in_channels": 1}, torch.device("cpu")))
+    assert "should be 64×1×3×3" in said or "×1×3×3" in said

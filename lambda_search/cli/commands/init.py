@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from lambda_search.cli.options import AsJson
 from lambda_search.cli.questions import Questions
 from lambda_search.errors import UsageError
 from lambda_search.files import written_whole
+from lambda_search.shell import command
 from lambda_search.spec.blanks import lines_of_blanks
 from lambda_search.spec.fields import FIELDS
 
@@ -206,7 +206,7 @@ def _check_target(target: Path, force: bool) -> None:
 
 def _tell(target: Path, draft: Draft, as_json: bool) -> None:
     """What was written, what is to be filled in, and the next command."""
-    command = f"lambda-search launch {shlex.quote(str(target))}"
+    launch = command("launch", target)
     if as_json:
         print_json(
             {
@@ -215,7 +215,7 @@ def _tell(target: Path, draft: Draft, as_json: bool) -> None:
                 "fill_in": draft.blanks,
                 "cautions": draft.cautions,
                 "fetched": draft.fetched,
-                "next": [f"{command} --dry-run", command],
+                "next": [f"{launch} --dry-run", launch],
             }
         )
         return
@@ -226,4 +226,4 @@ def _tell(target: Path, draft: Draft, as_json: bool) -> None:
         err.print(Text(f"a launch fetches it: {item}"))
     for place, number in zip(draft.blanks, lines_of_blanks(draft.text), strict=True):
         err.print(Text(f"fill in: {place}, line {number}", style="yellow"))
-    err.print(Text(f"next: {command} --dry-run\nthen: {command}"))
+    err.print(Text(f"next: {launch} --dry-run\nthen: {launch}"))

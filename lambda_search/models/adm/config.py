@@ -22,6 +22,11 @@ from lambda_search.errors import UsageError
 from lambda_search.models.adm.presets import PRESETS
 from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import validated
+from lambda_search.models.sizes import Channels
+from lambda_search.models.sizes import Classes
+from lambda_search.models.sizes import Pixels
+from lambda_search.models.sizes import Timesteps
+from lambda_search.models.sizes import check_parts
 from lambda_search.setting import FrozenModel
 
 __all__ = ["ADMFlags", "classifier_arguments", "read_flags"]
@@ -55,8 +60,19 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
-_Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)]
-_Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_listed)]
+_Sizes = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=64), BeforeValidator(_listed)
+]
+_Factors = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1024)], ...],
+    Field(max_length=12),
+    BeforeValidator(_listed),
+]
+_GUIDED = frozenset(
+    "channel_mult num_head_channels resblock_updown use_fp16 use_new_attention_order "
+    "classifier input_pertub eps_scaler preset".split()
+)
+"""Flags that guided-diffusion and what came from it have, and improved-diffusion does not."""
 
 
 class ADMFlags(FrozenModel):
@@ -66,13 +82,19 @@ class ADMFlags(FrozenModel):
         attention_resolutions: heights of the maps that attention works on.
         channel_mult: by image_size if empty.
         num_classes: with class_cond, 1000 unless given (a constant in the scripts).
+        rescale_timesteps: whether the network is told timesteps out of 1000, whatever
+            diffusion_steps is. improved-diffusion's scripts do so by default, guided-diffusion's
+            do not; where the flag is not given, `read_flags` tells them apart.
+        in_channels: of the images; those of the weights unless given.
         timestep_respacing: the default step grid, a respacing word or empty.
         sigma_small: the fixed variance of networks without learn_sigma: small, else large.
         clip_denoised, classifier_scale: the defaults of the options clip and classifier_scale.
     """
 
-    image_size: int = Field(default=64, ge=1)
-    num_channels: int = Field(default=128, ge=1)
+    image_size: Pixels = 64
+    in_channels: Channels | None = None
+    out_channels: Channels | None = None
+    num_channels: Channels = 128
     num_res_blocks: int = Field(default=2, ge=1)
     num_heads: int = 4
     num_heads_upsample: int = -1
@@ -80,12 +102,12 @@ class ADMFlags(FrozenModel):
     attention_resolutions: _Sizes = (16, 8)
     channel_mult: _Factors = ()
     class_cond: bool = False
-    num_classes: int | None = Field(default=None, ge=1)
+    num_classes: Classes | None = None
     use_scale_shift_norm: bool = True
     resblock_updown: bool = False
     use_new_attention_order: bool = False
     learn_sigma: bool = False
-    diffusion_steps: int = Field(default=1000, ge=2)
+    diffusion_steps: Timesteps = 1000
     noise_schedule: Literal["linear", "cosine"] = "linear"
     timestep_respacing: Annotated[str, BeforeValidator(str)] = ""
     predict_xstart: bool = False
@@ -96,7 +118,8 @@ class ADMFlags(FrozenModel):
 
     @model_validator(mode="after")
     def _halves_evenly(self) -> Self:
-        _multipliers(self.image_size, self.channel_mult)
+        levels = _multipliers(self.image_size, self.channel_mult)
+        check_parts(len(levels), self.num_res_blocks)
         return self
 
     @property
@@ -111,11 +134,22 @@ class ADMFlags(FrozenModel):
         names_steps = word.removeprefix("ddim") in ("", str(steps))
         return (word or None) if "," in word or names_steps else None
 
-    def network(self) -> dict[str, Any]:
-        """The arguments of `UNet`."""
+    def network(self, channels: int = 3) -> dict[str, Any]:
+        """The arguments of `UNet` for images of `channels`.
+
+        Raises:
+            UsageError: for out_channels that do not belong to them.
+        """
+        outputs = channels * (1 + self.learn_sigma)
+        if self.out_channels not in (None, outputs):
+            raise UsageError(
+                f"The ADM config: out_channels is {self.out_channels}, where images of {channels} "
+                f"channels need {outputs}.",
+                "Check in_channels, out_channels and learn_sigma.",
+            )
         return {
-            "in_channels": 3,
-            "out_channels": 6 if self.learn_sigma else 3,
+            "in_channels": channels,
+            "out_channels": outputs,
             "model_channels": self.num_channels,
             "num_res_blocks": self.num_res_blocks,
             "attention_resolutions": _downsampling(self.image_size, self.attention_resolutions),
@@ -133,8 +167,8 @@ class ADMFlags(FrozenModel):
 class _ClassifierFlags(FrozenModel):
     """The scripts' flags of the noisy classifier."""
 
-    image_size: int
-    classifier_width: int = Field(default=128, ge=1)
+    image_size: Pixels
+    classifier_width: Channels = 128
     classifier_depth: int = Field(default=2, ge=1)
     classifier_attention_resolutions: _Sizes = (32, 16, 8)
     classifier_use_scale_shift_norm: bool = True
@@ -143,7 +177,7 @@ class _ClassifierFlags(FrozenModel):
 
     @model_validator(mode="after")
     def _halves_evenly(self) -> Self:
-        _multipliers(self.image_size, ())
+        check_parts(len(_multipliers(self.image_size, ())), self.classifier_depth)
         return self
 
     def network(self, classes: int) -> dict[str, Any]:
@@ -169,12 +203,12 @@ class _ClassifierArguments(FrozenModel):
     The constructor has none for the first five; they are the scripts'.
     """
 
-    image_size: int
-    out_channels: int = Field(ge=1)
-    model_channels: int = Field(default=128, ge=1)
+    image_size: Pixels
+    out_channels: Classes
+    model_channels: Channels = 128
     num_res_blocks: int = Field(default=2, ge=1)
     attention_resolutions: _Sizes
-    in_channels: Literal[3] = 3
+    in_channels: Channels = 3
     channel_mult: _Factors = (1, 2, 4, 8)
     conv_resample: bool = True
     num_heads: int = 1
@@ -186,7 +220,7 @@ class _ClassifierArguments(FrozenModel):
 
     @model_validator(mode="after")
     def _halves_evenly(self) -> Self:
-        _multipliers(self.image_size, self.channel_mult)
+        check_parts(len(_multipliers(self.image_size, self.channel_mult)), self.num_res_blocks)
         return self
 
 
@@ -195,6 +229,9 @@ _CLASSIFIER_FLAGS = {"classifier_use_fp16", *_ClassifierFlags.model_fields} - {"
 
 def read_flags(given: Mapping[str, Any]) -> tuple[ADMFlags, Mapping[str, Any] | None]:
     """The flags in a config, on top of its `preset` if it names one.
+
+    Flags of which improved-diffusion has all are taken for its own: timesteps are rescaled unless
+    they say otherwise (which changes nothing where there are 1000).
 
     Returns:
         The flags, and the config's `classifier` with the `classifier_*` flags beside it, or None.
@@ -218,6 +255,9 @@ def read_flags(given: Mapping[str, Any]) -> tuple[ADMFlags, Mapping[str, Any] | 
     refuse_misspelt(named, known, "ADM has no flag")
     asked = {name: named[name] for name in ADMFlags.model_fields if name in named}
     flags = validated(ADMFlags, {**PRESETS.get(preset or "", {}), **asked}, "ADM")
+    told = given.keys() & (_GUIDED | _CLASSIFIER_FLAGS | {"rescale_timesteps"})
+    if not told and flags.diffusion_steps != 1000:
+        flags = flags.model_copy(update={"rescale_timesteps": True})
     return flags, None if classifier is None else {**beside, **classifier}
 
 

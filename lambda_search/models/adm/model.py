@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch import nn
 
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
@@ -28,7 +27,6 @@ from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.guidance import class_score
 from lambda_search.models.inputs import read_checkpoint
-from lambda_search.models.inputs import tensors
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
@@ -37,11 +35,17 @@ from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import RespacedModel
 from lambda_search.models.respacing import respacing_word
+from lambda_search.models.sizes import MOST_CHANNELS
+from lambda_search.models.sizes import built
+from lambda_search.models.states import state_of
+from lambda_search.models.states import tensors
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "ADMModel", "load"]
+
+_FIRST = "input_blocks.0.0.weight"
 
 
 class ADMModel(RespacedModel):
@@ -73,7 +77,7 @@ class ADMModel(RespacedModel):
             "adm",
             sha256,
             definition,
-            (3, flags.image_size, flags.image_size),
+            (network.in_channels, flags.image_size, flags.image_size),
             device,
             classes=classes,
         )
@@ -125,13 +129,15 @@ def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:
         UsageError: for a config or a checkpoint that is missing, broken, or does not match.
     """
     path = find(checkpoint)
+    state = tensors(read_checkpoint(path), str(path))
     if config is None:
         raise ConfigNeeded(
             "An ADM checkpoint does not say how its network is built.",
             f"Give a config: the flags of its scripts, or preset: {', '.join(PRESETS)}.",
         )
     flags, guide = read_flags(read_config(config))
-    told, files = flags.network(), [path]
+    channels = flags.in_channels or _channels(state)
+    told, files = flags.network(channels), [path]
     classes: int | None = told["num_classes"]
     guide_told = None
     if guide is not None:
@@ -144,12 +150,15 @@ def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:
                 "Set num_classes, or take the classifier of the same data set.",
             )
         classes = known
-    with torch.device("meta"):
-        network = UNet(**told)
-        classifier = None if guide_told is None else Encoder(**guide_told)
-    _fill(network, path)
-    if classifier is not None:
-        _fill(classifier, files[1])
+        if channels != 3:
+            guide_told.setdefault("in_channels", channels)
+    network = built(lambda: UNet(**told), "ADM")
+    load_weights(network, state, str(path))
+    classifier = None
+    if guide_told is not None:
+        arguments, file = guide_told, files[1]
+        classifier = built(lambda: Encoder(**arguments), "ADM classifier's")
+        load_weights(classifier, tensors(read_checkpoint(file), str(file)), str(file))
     diffusion = flags.model_dump(
         include={"diffusion_steps", "noise_schedule", "predict_xstart", "rescale_timesteps"}
     )
@@ -157,8 +166,10 @@ def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:
     return ADMModel(network, flags, sha256_of(*files), definition, device, classes, classifier)
 
 
-def _fill(network: nn.Module, file: Path) -> None:
-    load_weights(network, tensors(read_checkpoint(file), str(file)), str(file))
+def _channels(state: Mapping[str, Tensor]) -> int:
+    """Of the images, by the first convolution; 3 where the weights are of another network."""
+    first = state.get(_FIRST)
+    return min(int(first.shape[1]), MOST_CHANNELS) if first is not None and first.ndim == 4 else 3
 
 
 def _classifier_file(guide: Mapping[str, Any], beside: Path) -> Path:
@@ -173,8 +184,9 @@ def _classifier_file(guide: Mapping[str, Any], beside: Path) -> Path:
 
 
 def _weights(content: Any) -> Mapping[str, Tensor] | None:
-    marks = ("input_blocks.0.0.weight", "output_blocks.0.0.in_layers.0.weight")
-    return content if isinstance(content, Mapping) and all(m in content for m in marks) else None
+    state = state_of(content)
+    marks = (_FIRST, "output_blocks.0.0.in_layers.0.weight")
+    return state if state is not None and all(mark in state for mark in marks) else None
 
 
 FRAMEWORK = Framework(

@@ -33,12 +33,20 @@ from lambda_search.models.ddim.grid import retained_timesteps
 from lambda_search.models.ddim.network import DDIMNetwork
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
-from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
 from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
+from lambda_search.models.sizes import Channels
+from lambda_search.models.sizes import Multipliers
+from lambda_search.models.sizes import Pixels
+from lambda_search.models.sizes import Resolutions
+from lambda_search.models.sizes import Timesteps
+from lambda_search.models.sizes import built
+from lambda_search.models.sizes import check_parts
+from lambda_search.models.states import state_of
+from lambda_search.models.states import tensors
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
@@ -56,18 +64,18 @@ _LAWS: Mapping[str, Law] = {
 
 
 class _Data(Section):
-    image_size: int = Field(ge=1)
+    image_size: Pixels
     rescaled: bool = True
     logit_transform: bool = False
 
 
 class _Network(Section):
-    in_channels: int = Field(ge=1)
-    out_ch: int = Field(ge=1)
-    ch: int = Field(ge=32, multiple_of=32)
-    ch_mult: tuple[int, ...] = Field(min_length=1)
+    in_channels: Channels
+    out_ch: Channels
+    ch: Channels = Field(multiple_of=32)
+    ch_mult: Multipliers
     num_res_blocks: int = Field(ge=1)
-    attn_resolutions: tuple[int, ...]
+    attn_resolutions: Resolutions
     resamp_with_conv: bool = True
     ema: bool = True
 
@@ -76,7 +84,7 @@ class _Diffusion(Section):
     beta_schedule: Literal["linear", "quad", "const", "jsd", "sigmoid"]
     beta_start: float = Field(ge=0, lt=1)
     beta_end: float = Field(gt=0, lt=1)
-    num_diffusion_timesteps: int = Field(ge=2)
+    num_diffusion_timesteps: Timesteps
 
 
 class DDIMConfig(Section):
@@ -88,6 +96,7 @@ class DDIMConfig(Section):
 
     @model_validator(mode="after")
     def _halves_evenly(self) -> Self:
+        check_parts(len(self.model.ch_mult), self.model.num_res_blocks)
         most = 2 ** (len(self.model.ch_mult) - 1)
         if self.data.image_size % most:
             raise ValueError(f"data.image_size must be a multiple of {most}, by model.ch_mult")
@@ -168,10 +177,8 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DDIMModel:
         )
     checked = validated(DDIMConfig, read_config(config), "DDIM")
     state = _state(read_checkpoint(path), checked.model.ema, str(path))
-    with torch.device("meta"):
-        network = DDIMNetwork(
-            resolution=checked.data.image_size, **checked.model.model_dump(exclude={"ema"})
-        )
+    told = checked.model.model_dump(exclude={"ema"})
+    network = built(lambda: DDIMNetwork(resolution=checked.data.image_size, **told), "DDIM")
     load_weights(network, state, str(path))
     return DDIMModel(network, checked, sha256_of(path), device)
 
@@ -181,17 +188,15 @@ def _state(content: Any, ema: bool, source: str) -> dict[str, Tensor]:
         if ema and len(content) < 5:
             raise UsageError(f"{source} holds no EMA weights.", "Set model.ema to false.")
         content = content[-1] if ema else content[0]
-    return {name.removeprefix("module."): v for name, v in tensors(content, source).items()}
+    return tensors(content, source)
 
 
 def _weights(content: Any) -> Mapping[str, Tensor] | None:
     state = content[-1] if isinstance(content, list | tuple) and len(content) == 5 else content
     if isinstance(content, list | tuple) and 0 < len(content) < 5:
         state = content[0]  # trained without moving averages
-    if not isinstance(state, Mapping):
-        return None
-    named = {str(name).removeprefix("module."): value for name, value in state.items()}
-    return named if "temb.dense.0.weight" in named else None
+    named = state_of(state)
+    return named if named is not None and "temb.dense.0.weight" in named else None
 
 
 FRAMEWORK = Framework(

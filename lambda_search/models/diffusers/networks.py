@@ -26,7 +26,7 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.inputs import read_checkpoint
-from lambda_search.models.inputs import tensors
+from lambda_search.models.states import state_dict
 
 __all__ = ["read_network", "read_pretrained", "read_state", "read_text_encoder"]
 
@@ -52,7 +52,7 @@ def read_state(files: Iterable[Path], source: str) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in files:
         try:
-            held = tensors(read_checkpoint(file), str(file))
+            held = state_dict(read_checkpoint(file), str(file))
         except UsageError as error:
             cause = f"The weights in {source} cannot be read: {error.cause}"
             raise UsageError(cause, error.hint) from error

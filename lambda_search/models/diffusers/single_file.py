@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.models.inputs import read_checkpoint
-from lambda_search.models.inputs import tensors
+from lambda_search.models.states import state_of
 
 __all__ = ["kind_of", "read_single_file", "renamed", "single_file_weights", "usual_pipeline"]
 
@@ -35,10 +35,10 @@ _MOST_BLOCKS = 1000
 
 def single_file_weights(content: Any) -> Mapping[str, Tensor] | None:
     """The tensors that sampling needs; None for what is no such file."""
-    held = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(held, Mapping) or _marked(held) is None:
+    held = state_of(content, ("state_dict",))
+    if held is None or _marked(held) is None:
         return None
-    return {str(name): held[name] for name in held if str(name).startswith(_SAMPLED)}
+    return {name: value for name, value in held.items() if name.startswith(_SAMPLED)}
 
 
 def read_single_file(path: Path) -> Mapping[str, Tensor]:
@@ -59,7 +59,7 @@ def read_single_file(path: Path) -> Mapping[str, Tensor]:
             f"{path} cannot be read: its network would have {len(blocks):,} blocks.",
             "Fetch or copy it again.",
         )
-    return tensors(found, str(path))
+    return found
 
 
 def kind_of(state: Mapping[str, Tensor]) -> str:

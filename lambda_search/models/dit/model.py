@@ -32,7 +32,6 @@ from lambda_search.models.guidance import guided
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import refuse_misspelt
-from lambda_search.models.inputs import tensors
 from lambda_search.models.inputs import validated
 from lambda_search.models.options import filled
 from lambda_search.models.pickles.read import InertObject
@@ -42,6 +41,14 @@ from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import RespacedModel
 from lambda_search.models.respacing import respacing_word
+from lambda_search.models.sizes import Channels
+from lambda_search.models.sizes import Classes
+from lambda_search.models.sizes import Pixels
+from lambda_search.models.sizes import Timesteps
+from lambda_search.models.sizes import built
+from lambda_search.models.sizes import check_parts
+from lambda_search.models.states import state_of
+from lambda_search.models.states import tensors
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
@@ -53,6 +60,9 @@ _GUIDED = 3
 _SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
 """Width, blocks and heads (arXiv:2212.09748, tab. 1)."""
 _SCALE_FACTOR = 0.18215
+_MOST_POSITIONS = 1 << 24
+"""Numbers of the position embedding, which is computed where a file leaves it out."""
+_AVERAGED = ("ema",)
 
 
 class DiTConfig(Section):
@@ -65,35 +75,35 @@ class DiTConfig(Section):
         vae: a folder or hub name of a diffusers AutoencoderKL, for decoding.
     """
 
-    input_size: int = Field(ge=1)
-    patch_size: int = Field(ge=1)
-    hidden_size: int = Field(ge=4, multiple_of=4)
+    input_size: Pixels
+    patch_size: Pixels
+    hidden_size: Channels = Field(multiple_of=4)
     depth: int = Field(ge=1)
     num_heads: int = Field(ge=1)
-    in_channels: int = Field(default=4, ge=1)
-    mlp_ratio: float = Field(default=4.0, gt=0)
+    in_channels: Channels = 4
+    mlp_ratio: float = Field(default=4.0, gt=0, le=1024)
     class_dropout_prob: float = Field(default=0.1, ge=0, le=1)
-    num_classes: int = Field(default=1000, ge=1)
+    num_classes: Classes = 1000
     learn_sigma: bool = True
     noise_schedule: Literal["linear", "squaredcos_cap_v2"] = "linear"
-    diffusion_steps: int = Field(default=1000, ge=2)
+    diffusion_steps: Timesteps = 1000
     clip_denoised: bool = False
     vae: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _sizes_by_name(cls, given: dict[str, Any]) -> dict[str, Any]:
-        given = dict(given)
+        given = {name: value for name, value in given.items() if isinstance(name, str)}
         name, pixels = given.pop("model", None), given.pop("image_size", None)
         sizes: dict[str, int] = {}
         if name is not None:
-            known = re.fullmatch(r"DiT-(S|B|L|XL)/([248])", str(name))
+            known = re.fullmatch(r"DiT-(S|B|L|XL)/([248])", name) if type(name) is str else None
             if known is None:
                 raise ValueError("model must be DiT-S, -B, -L or -XL with /2, /4 or /8")
             names = ("hidden_size", "depth", "num_heads")
             sizes = dict(zip(names, _SIZES[known[1]], strict=True)) | {"patch_size": int(known[2])}
         if pixels is not None:
-            if not isinstance(pixels, int) or pixels % 8:
+            if type(pixels) is not int or pixels % 8:
                 raise ValueError("image_size must be a multiple of 8")
             sizes["input_size"] = pixels // 8
         return sizes | given
@@ -102,6 +112,12 @@ class DiTConfig(Section):
     def _divides_evenly(self) -> Self:
         if self.input_size % self.patch_size or self.hidden_size % self.num_heads:
             raise ValueError("patch_size must divide input_size, and num_heads hidden_size")
+        check_parts(1, self.depth)
+        tokens = (self.input_size // self.patch_size) ** 2
+        if tokens * self.hidden_size > _MOST_POSITIONS:
+            raise ValueError(
+                f"{tokens:,} tokens of {self.hidden_size:,} are more than any DiT has"
+            )
         return self
 
 
@@ -197,10 +213,9 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
     """
     path = find(checkpoint)
     content = read_checkpoint(path)
-    trained = isinstance(content, Mapping) and isinstance(content.get("ema"), Mapping)
-    state = tensors(content["ema"] if trained else content, str(path))
+    state = tensors(content, str(path), _AVERAGED)
     if config is None:
-        given = _named_by(content.get("args")) if trained else {}
+        given = _config(content)
         if not given:
             raise ConfigNeeded(
                 f"{path} does not say which DiT it is.",
@@ -211,8 +226,8 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
     known = {*DiTConfig.model_fields, "model", "image_size"}
     refuse_misspelt(given, known, "The DiT config: there is no argument")
     checked = validated(DiTConfig, given, "DiT")
-    with torch.device("meta"):
-        network = DiTNetwork(
+    network = built(
+        lambda: DiTNetwork(
             input_size=checked.input_size,
             patch_size=checked.patch_size,
             in_channels=checked.in_channels,
@@ -222,7 +237,9 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
             num_heads=checked.num_heads,
             mlp_ratio=checked.mlp_ratio,
             labels=checked.num_classes + (checked.class_dropout_prob > 0),
-        )
+        ),
+        "DiT",
+    )
     # fixed, so that some files leave it out
     side = checked.input_size // checked.patch_size
     state.setdefault("pos_embed", sin_cos_positions(checked.hidden_size, side))
@@ -241,10 +258,8 @@ def _named_by(args: Any) -> dict[str, Any]:
 
 
 def _weights(content: Any) -> Mapping[str, Tensor] | None:
-    state = content
-    if isinstance(content, Mapping) and isinstance(content.get("ema"), Mapping):
-        state = content["ema"]
-    return state if isinstance(state, Mapping) and "x_embedder.proj.weight" in state else None
+    state = state_of(content, _AVERAGED)
+    return state if state is not None and "x_embedder.proj.weight" in state else None
 
 
 def _config(content: Any) -> dict[str, Any] | None:

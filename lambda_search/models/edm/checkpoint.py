@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.models.checkpoints import read_config
+from lambda_search.models.data import plain
+from lambda_search.models.inputs import holds_safetensors
+from lambda_search.models.inputs import read_safetensors
+from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.pickles.read import PersistentObject
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.pickles.read import state_dict_of
 from lambda_search.models.registry import Config
+from lambda_search.models.states import state_of
+from lambda_search.models.states import summary
+from lambda_search.models.states import tensors
+from lambda_search.models.states import unwrapped
 from lambda_search.shell import command
 
 __all__ = ["PersistentNetwork", "network_of", "read_network", "tensors_of_denoiser"]
+
+_MOST_WRAPPERS = 8
 
 
 @dataclass(frozen=True)
@@ -49,14 +56,19 @@ def read_network(path: Path, config: Config = None) -> PersistentNetwork:
     Raises:
         UsageError: if the file cannot be read, or holds no such network.
     """
-    if path.suffix == ".safetensors":
+    if holds_safetensors(path):
         return _converted(path, config)
-    if config is not None:
+    content = read_pickle(path)
+    found = network_of(content)
+    if found is not None and config is not None:
         raise UsageError("This file knows its own network.", "Leave model.config out.")
-    found = network_of(read_pickle(path))
     if found is None:
+        told = tensors_of_denoiser(content)
+        if told is not None:
+            return _described(path, config, told)
         raise UsageError(
-            f"{path.name} holds no network of EDM's or PFGM++'s kind under 'ema'.",
+            f"{path.name} holds no network of EDM's or PFGM++'s kind under 'ema': "
+            f"{summary(content)}.",
             f"See what the file is with: {command('models', 'inspect', path)}",
         )
     return found
@@ -64,20 +76,42 @@ def read_network(path: Path, config: Config = None) -> PersistentNetwork:
 
 def network_of(content: Any) -> PersistentNetwork | None:
     """The averaged network (`ema`) in what a pickle holds, or None."""
-    network = content.get("ema") if isinstance(content, Mapping) else content
+    network = _unwrapped(content.get("ema") if isinstance(content, Mapping) else content)
     if not isinstance(network, PersistentObject):
         return None
-    arguments = {name: _plain(value) for name, value in network.arguments.items()}
-    return PersistentNetwork(network.class_name, arguments, state_dict_of(network))
+    try:
+        arguments = plain(network.arguments)
+    except ValueError as error:
+        raise UsageError(
+            f"The network's recorded arguments are no plain values: {error}.",
+            "Take the file from the model's authors.",
+        ) from error
+    state = {unwrapped(name): value for name, value in state_dict_of(network).items()}
+    return PersistentNetwork(network.class_name, arguments, state)
+
+
+def _unwrapped(network: Any) -> Any:
+    """The network that DistributedDataParallel and torch.compile have wrapped."""
+    for _ in range(_MOST_WRAPPERS):
+        state = network.state if isinstance(network, InertObject) else None
+        parts = state.get("_modules") if isinstance(state, dict) else None
+        if isinstance(network, PersistentObject) or not isinstance(parts, dict):
+            return network
+        network = next((parts[name] for name in ("module", "_orig_mod") if name in parts), None)
+    return None
 
 
 def tensors_of_denoiser(content: Any) -> Mapping[str, Tensor] | None:
     """A converted file's tensors, or None if they are no denoiser's."""
-    own = isinstance(content, Mapping) and "model.map_layer0.weight" in content
-    return content if own else None
+    state = state_of(content, ("ema",))
+    return state if state is not None and "model.map_layer0.weight" in state else None
 
 
 def _converted(path: Path, config: Config) -> PersistentNetwork:
+    return _described(path, config, tensors(read_safetensors(path), str(path)))
+
+
+def _described(path: Path, config: Config, state: Mapping[str, Tensor]) -> PersistentNetwork:
     if config is None:
         raise UsageError(
             f"{path.name} does not say what its network is.",
@@ -89,18 +123,4 @@ def _converted(path: Path, config: Config) -> PersistentNetwork:
         raise UsageError(
             "The config names no class_name.", "Use the .json that was written with the weights."
         )
-    try:
-        return PersistentNetwork(class_name, arguments, load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise UsageError(
-            f"{path.name} cannot be read: {error}.", "Convert or copy it again."
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    """Numbers and lists as JSON has them."""
-    if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    return PersistentNetwork(class_name, arguments, dict(state))

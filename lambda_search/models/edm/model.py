@@ -12,8 +12,11 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from typing import Self
 
 import torch
+from pydantic import Field
+from pydantic import model_validator
 from torch import Tensor
 from torch import nn
 from torch.nn.functional import one_hot
@@ -24,6 +27,7 @@ from lambda_search.diffusion.ode import MOST_CHURN
 from lambda_search.diffusion.ode import Churn
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
@@ -40,9 +44,20 @@ from lambda_search.models.edm.preconditioning import Preconditioned
 from lambda_search.models.edm.preconditioning import Preconditioning
 from lambda_search.models.edm.preconditioning import Ve
 from lambda_search.models.edm.preconditioning import Vp
+from lambda_search.models.inputs import Section
+from lambda_search.models.inputs import validated
 from lambda_search.models.options import refuse_options
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
+from lambda_search.models.sizes import MOST_CHANNELS
+from lambda_search.models.sizes import MOST_CLASSES
+from lambda_search.models.sizes import MOST_TIMESTEPS
+from lambda_search.models.sizes import Channels
+from lambda_search.models.sizes import Multipliers
+from lambda_search.models.sizes import Pixels
+from lambda_search.models.sizes import Resolutions
+from lambda_search.models.sizes import check_parts
+from lambda_search.models.states import printable
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
@@ -65,6 +80,30 @@ _PRECONDITIONINGS: dict[str, tuple[type[Any], str]] = {
     "iDDPMPrecond": (Iddpm, "DhariwalUNet"),
 }
 _TRAINING_ONLY = {"use_fp16", "dropout", "label_dropout", "pfgmpp", "D"}
+
+
+class _Sizes(Section):
+    """The arguments that decide how much is built, within bounds; the classes check the rest."""
+
+    img_resolution: Pixels
+    img_channels: Channels
+    label_dim: int = Field(default=0, ge=0, le=MOST_CLASSES)
+    augment_dim: int = Field(default=0, ge=0, le=MOST_CHANNELS)
+    model_channels: Channels = 128
+    channel_mult: Multipliers = (1, 2, 2, 2)
+    channel_mult_emb: int = Field(default=4, ge=1, le=1024)
+    channel_mult_noise: int = Field(default=1, ge=1, le=1024)
+    num_blocks: int = Field(default=4, ge=0)
+    attn_resolutions: Resolutions = ()
+    resample_filter: tuple[float, ...] = Field(default=(1, 1), max_length=64)
+    sigma_min: float = Field(default=0.0, ge=0, strict=True)
+    sigma_max: float = Field(default=math.inf, gt=0, strict=True, allow_inf_nan=True)
+    M: int = Field(default=1000, ge=1, le=MOST_TIMESTEPS)
+
+    @model_validator(mode="after")
+    def _is_small(self) -> Self:
+        check_parts(len(self.channel_mult), self.num_blocks)
+        return self
 
 
 class EdmModel(Model):
@@ -185,27 +224,40 @@ def build(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
     short = class_name.rpartition(".")[2]
     if short not in _PRECONDITIONINGS:
         raise UsageError(
-            f"The network class '{short}' is not known.", f"Known: {', '.join(_PRECONDITIONINGS)}."
+            f"The network class '{printable(short)}' is not known.",
+            f"Known: {', '.join(_PRECONDITIONINGS)}.",
         )
     preconditioning, usual = _PRECONDITIONINGS[short]
     rest = {name: value for name, value in arguments.items() if name not in _TRAINING_ONLY}
     kind = rest.pop("model_type", usual)
-    if kind not in _NETWORKS:
+    if not isinstance(kind, str) or kind not in _NETWORKS:
         raise UsageError(
-            f"The network type '{kind}' is not known.", f"Known: {', '.join(_NETWORKS)}."
+            f"The network type '{printable(str(kind))}' is not known.",
+            f"Known: {', '.join(_NETWORKS)}.",
         )
+    sizes = validated(_Sizes, rest, short)
     own = {name: rest.pop(name) for name in _names(preconditioning) if name in rest}
+    rest.pop("img_channels")
+    outputs = sizes.img_channels * (2 if preconditioning is Iddpm else 1)
+    network = partial(_NETWORKS[kind], in_channels=sizes.img_channels, out_channels=outputs)
     try:
-        channels = rest.pop("img_channels")
-        network = partial(_NETWORKS[kind], in_channels=channels)
-        outputs = 2 * channels if preconditioning is Iddpm else channels
         level: Preconditioning = preconditioning(**own)
-        return Preconditioned(network(out_channels=outputs, **rest), level, channels)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UsageError(
+            f"The arguments do not fit {short}: {_said(error)}.",
+            f"It takes {', '.join(_names(preconditioning))}.",
+        ) from error
+    try:
+        return Preconditioned(network(**rest), level, sizes.img_channels)
     except (TypeError, KeyError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UsageError(
-            f"The network's arguments do not fit {kind}: {str(error).rpartition('() ')[2]}.",
+            f"The network's arguments do not fit {kind}: {_said(error)}.",
             f"It takes {', '.join(_names(_NETWORKS[kind]))}.",
         ) from error
+
+
+def _said(error: Exception) -> str:
+    return printable(first_line(error).rpartition("() ")[2])
 
 
 def _names(made: type[nn.Module] | type[Any]) -> list[str]:

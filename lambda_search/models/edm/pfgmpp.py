@@ -48,7 +48,13 @@ class PfgmppModel(EdmModel):
         device: torch.device,
     ) -> None:
         super().__init__(network, definition, sha256, device, "pfgmpp")
-        self.augmented = int(definition.get("D", DEFAULT_D))
+        told = definition.get("D", DEFAULT_D)
+        if not isinstance(told, int | float) or not 1 <= told < math.inf:
+            raise UsageError(
+                "The network's augmented dimensions D are no positive number.",
+                "Take the file from the model's authors.",
+            )
+        self.augmented = int(told)
 
     def prior(self, seed: int, indices: Sequence[int]) -> Tensor:
         dimensions = math.prod(self.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -32,7 +33,7 @@ def unet_state(
 ) -> dict[str, Tensor]:
     """The U-Net's tensors under its own names: the moving averages where the YAML uses them."""
     raw = _under(UNET, state)
-    averages = _under(_EMA, state)
+    averages = _averages(state)
     if not averages or not config.use_ema:
         return raw
     # training stores an average under its parameter's name without dots
@@ -45,7 +46,7 @@ def sampling_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kept = {"scale_factor", "alphas_cumprod"}
     parts = (UNET, _FIRST_STAGE, "cond_stage_model.")
     own = {name: value for name, value in state.items() if name in kept or name.startswith(parts)}
-    averages = _under(_EMA, state)
+    averages = _averages(state)
     named = {name.removeprefix(UNET).replace(".", ""): name for name in own}
     return own | {named[name]: value for name, value in averages.items() if name in named}
 
@@ -69,7 +70,8 @@ def alpha_bar(config: LDMConfig, state: Mapping[str, Tensor]) -> list[float]:
         UsageError: if it does not.
     """
     told = config.alpha_bar()
-    held = state.get("alphas_cumprod", told).to(told)
+    held = state.get("alphas_cumprod", told)
+    held = held.to(told) if held.is_floating_point() else held.new_empty(0).to(told)
     # as near as a table in half precision can be
     if held.shape != told.shape or not torch.allclose(held, told, rtol=1e-2, atol=1e-6):
         raise UsageError(
@@ -88,7 +90,14 @@ def scale_factor(config: LDMConfig, state: Mapping[str, Tensor]) -> float:
         UsageError: if neither is there.
     """
     if "scale_factor" in state:
-        return float(state["scale_factor"])
+        held = state["scale_factor"]
+        scale = float(held) if held.numel() == 1 and not held.is_complex() else 0.0
+        if not 0 < scale < math.inf:
+            raise UsageError(
+                "The checkpoint's scale_factor is not one positive number.",
+                "Download or copy it again.",
+            )
+        return scale
     if config.scale_by_std and config.scale_factor is None:
         raise UsageError(
             "Training measured the latents' scale (scale_by_std), but the checkpoint does not "
@@ -96,6 +105,12 @@ def scale_factor(config: LDMConfig, state: Mapping[str, Tensor]) -> float:
             "Set model.params.scale_factor in the config.",
         )
     return 1.0 if config.scale_factor is None else config.scale_factor
+
+
+def _averages(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The U-Net's moving averages; a wrapper that was in a name has lost its dot with the rest."""
+    found = _under(_EMA, state)
+    return {name.removeprefix("_orig_mod"): tensor for name, tensor in found.items()}
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,15 @@ from lambda_search.diffusion.betas import betas
 from lambda_search.errors import UsageError
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import validated
+from lambda_search.models.sizes import MOST_CLASSES
+from lambda_search.models.sizes import MOST_TIMESTEPS
+from lambda_search.models.sizes import Channels
+from lambda_search.models.sizes import Classes
+from lambda_search.models.sizes import Multipliers
+from lambda_search.models.sizes import Pixels
+from lambda_search.models.sizes import Resolutions
+from lambda_search.models.sizes import check_parts
+from lambda_search.models.states import printable
 
 __all__ = ["ClassCondition", "FirstStageConfig", "LDMConfig", "read_params"]
 
@@ -39,12 +48,12 @@ _ELSEWHERE = "Run models with text, image or layout conditions through the diffu
 class UNetParams(Section):
     """The U-Net's arguments; those that sampling does not need are ignored."""
 
-    in_channels: int = Field(ge=1)
-    out_channels: int = Field(ge=1)
-    model_channels: int = Field(ge=32, multiple_of=32)
+    in_channels: Channels
+    out_channels: Channels
+    model_channels: Channels = Field(multiple_of=32)
     num_res_blocks: int = Field(ge=1)
-    attention_resolutions: tuple[int, ...]
-    channel_mult: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
+    attention_resolutions: Resolutions
+    channel_mult: Multipliers = (1, 2, 4, 8)
     conv_resample: bool = True
     num_heads: int = -1
     num_head_channels: int = -1
@@ -53,9 +62,14 @@ class UNetParams(Section):
     resblock_updown: bool = False
     use_new_attention_order: bool = False
     use_spatial_transformer: bool = False
-    transformer_depth: int = 1
-    context_dim: int | None = None
+    transformer_depth: int = Field(default=1, ge=1)
+    context_dim: Channels | None = None
     legacy: bool = True
+
+    @model_validator(mode="after")
+    def _is_small(self) -> Self:
+        check_parts(len(self.channel_mult), self.num_res_blocks, self.transformer_depth)
+        return self
 
 
 class _Impossible(Section):
@@ -82,23 +96,28 @@ class UNetConfig(Section):
 class DecoderConfig(Section):
     """The decoder's arguments; those of the encoder and of the training are ignored."""
 
-    ch: int = Field(ge=32, multiple_of=32)
-    out_ch: int = Field(ge=1)
+    ch: Channels = Field(multiple_of=32)
+    out_ch: Channels
     num_res_blocks: int = Field(ge=0)
-    attn_resolutions: tuple[int, ...]
-    resolution: int = Field(ge=1)
-    z_channels: int = Field(ge=1)
-    ch_mult: tuple[int, ...] = Field(default=(1, 2, 4, 8), min_length=1)
+    attn_resolutions: Resolutions
+    resolution: int = Field(ge=1, le=1 << 16)
+    z_channels: Channels
+    ch_mult: Multipliers = (1, 2, 4, 8)
     resamp_with_conv: bool = True
     attn_type: Literal["vanilla", "none"] = "vanilla"
     tanh_out: bool = False
+
+    @model_validator(mode="after")
+    def _is_small(self) -> Self:
+        check_parts(len(self.ch_mult), self.num_res_blocks + 1)
+        return self
 
 
 class FirstStageParams(Section):
     """The first stage's arguments that decoding needs."""
 
-    embed_dim: int | None = Field(default=None, ge=1)
-    n_embed: int | None = Field(default=None, ge=1)
+    embed_dim: Channels | None = None
+    n_embed: Classes | None = None
     ddconfig: DecoderConfig | None = None
 
 
@@ -133,8 +152,8 @@ class FirstStageConfig(Section):
 class ClassParams(Section):
     """The class embedding's arguments; without n_classes it has ImageNet's 1000."""
 
-    embed_dim: int = Field(ge=1)
-    n_classes: int | None = Field(default=None, ge=2)
+    embed_dim: Channels
+    n_classes: int | None = Field(default=None, ge=2, le=MOST_CLASSES)
 
 
 class ClassCondition(Section):
@@ -166,12 +185,12 @@ class ClassCondition(Section):
 class LDMConfig(Section):
     """`model.params`, with the authors' defaults."""
 
-    image_size: int = Field(ge=1)
-    channels: int = Field(ge=1)
+    image_size: Pixels
+    channels: Channels
     unet_config: UNetConfig
     first_stage_config: FirstStageConfig
     cond_stage_config: ClassCondition | Literal["__is_unconditional__"]
-    timesteps: int = Field(default=1000, ge=10)
+    timesteps: int = Field(default=1000, ge=10, le=MOST_TIMESTEPS)
     beta_schedule: Literal["linear", "cosine", "sqrt_linear", "sqrt"] = "linear"
     linear_start: float = Field(default=1e-4, gt=0, lt=1)
     linear_end: float = Field(default=2e-2, gt=0, lt=1)
@@ -236,14 +255,20 @@ def _check_supported(model: Any) -> None:
     if not isinstance(params, Mapping):
         return
     if model.get("target", _MODEL) != _MODEL:
-        raise UsageError(f"The LDM framework does not run {model['target']}.", _ELSEWHERE)
+        raise UsageError(
+            f"The LDM framework does not run {printable(str(model['target']))}.", _ELSEWHERE
+        )
     condition = params.get("cond_stage_config", _UNCONDITIONAL)
     name = condition.get("target") if isinstance(condition, Mapping) else condition
     if name == _UNCONDITIONAL:
         return
     if name != _CLASSES:
-        raise UsageError(f"The LDM framework does not condition on {name}.", _ELSEWHERE)
+        raise UsageError(
+            f"The LDM framework does not condition on {printable(str(name))}.", _ELSEWHERE
+        )
     usual = "concat" if params.get("concat_mode", True) else "crossattn"
     way = params.get("conditioning_key") or usual
     if way != "crossattn":
-        raise UsageError(f"The LDM framework has no conditioning_key '{way}'.", _ELSEWHERE)
+        raise UsageError(
+            f"The LDM framework has no conditioning_key '{printable(str(way))}'.", _ELSEWHERE
+        )

@@ -48,6 +48,10 @@ from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
+from lambda_search.models.sizes import built
+from lambda_search.models.states import foreign
+from lambda_search.models.states import state_of
+from lambda_search.models.states import tensors
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
@@ -55,6 +59,7 @@ from lambda_search.setting import fingerprint
 __all__ = ["FRAMEWORK", "LDMModel", "build_first_stage", "build_unet", "load"]
 
 N = TypeVar("N", bound=nn.Module)
+_RECORDS = ("state_dict",)
 
 
 class LDMModel(Model):
@@ -95,8 +100,8 @@ class LDMModel(Model):
         self._unet = _ready(unet, unet_state(unet, config, state), source, device)
         self._embedding: nn.Embedding | None = None
         if condition is not None:
-            with torch.device("meta"):
-                embedding = nn.Embedding(condition.rows, condition.params.embed_dim)
+            rows, width = condition.rows, condition.params.embed_dim
+            embedding = built(lambda: nn.Embedding(rows, width), "LDM")
             self._embedding = _ready(embedding, embedding_state(state), source, device)
         self._first_stage = build_first_stage(config.first_stage_config)
         if self._first_stage is not None:
@@ -183,28 +188,21 @@ def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
         UsageError: if a file is missing, cannot be read, or does not fit the other.
     """
     path = find(checkpoint)
+    state = tensors(read_checkpoint(path), str(path), _RECORDS)
     beside = path.with_name("config.yaml")
     if config is None and not beside.is_file():
         raise ConfigNeeded(
             f"{path} does not say what its network is, and there is no config.yaml beside it.",
-            "Give the YAML that it was trained with as the config.",
+            FRAMEWORK.needs,
         )
     params = read_params(read_config(beside if config is None else config))
-    content = read_checkpoint(path)
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping):
-        raise UsageError(
-            f"{path} is not a checkpoint of latent diffusion: it holds no state_dict.",
-            "Pass the model.ckpt that came with the YAML.",
-        )
-    tensors = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
-    return LDMModel(params, tensors, sha256_of(path), str(path), device)
+    return LDMModel(params, state, sha256_of(path), str(path), device)
 
 
 def build_unet(config: LDMConfig) -> UNet:
     """The U-Net without weights, on the meta device."""
-    with torch.device("meta"):
-        return UNet(**config.unet_config.params.model_dump())
+    told = config.unet_config.params.model_dump()
+    return built(lambda: UNet(**told), "LDM")
 
 
 def build_first_stage(config: FirstStageConfig) -> FirstStage | None:
@@ -214,9 +212,8 @@ def build_first_stage(config: FirstStageConfig) -> FirstStage | None:
         return None
     assert params.ddconfig is not None
     assert params.embed_dim is not None
-    with torch.device("meta"):
-        decoder = Decoder(**params.ddconfig.model_dump())
-        return FirstStage(decoder, params.embed_dim, config.codes)
+    told, width = params.ddconfig.model_dump(), params.embed_dim
+    return built(lambda: FirstStage(Decoder(**told), width, config.codes), "LDM")
 
 
 def _ready(network: N, state: Mapping[str, Tensor], source: str, device: torch.device) -> N:
@@ -228,8 +225,8 @@ def _ready(network: N, state: Mapping[str, Tensor], source: str, device: torch.d
 
 
 def _weights(content: Any) -> Mapping[str, Tensor] | None:
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or f"{UNET}input_blocks.0.0.weight" not in state:
+    state = state_of(content, _RECORDS)
+    if state is None or f"{UNET}input_blocks.0.0.weight" not in state or foreign(state):
         return None
     return sampling_state(state)
 

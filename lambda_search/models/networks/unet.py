@@ -41,8 +41,9 @@ def timestep_embedding(timesteps: Tensor, length: int) -> Tensor:
 class Trunk(nn.Module):
     """The way down and the bottom of the U, and the time embedding.
 
-    After construction `widths` lists the channels of each input block's map, and `levels` is
-    (channels, residual blocks, whether attention follows) from the finest level to the coarsest.
+    After construction `in_channels` are those of the state, `widths` lists the channels of each
+    input block's map, and `levels` is (channels, residual blocks, whether attention follows) from
+    the finest level to the coarsest.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Trunk(nn.Module):
                 f"num_res_blocks has {len(counts)} entries for {depth} levels.",
                 "Give one number, or one for each entry of channel_mult.",
             )
+        self.in_channels = in_channels
         self.model_channels = model_channels
         self.levels = [
             (int(mult * model_channels), count, 2**level in attention_resolutions)

@@ -16,42 +16,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lambda_search.models.contents import HEAD
+from lambda_search.models.contents import PICKLES
+from lambda_search.models.contents import ZIP
+from lambda_search.models.contents import Unsuitable
+from lambda_search.models.contents import archive_is_other
+from lambda_search.models.contents import described
+from lambda_search.models.contents import is_safetensors
 from lambda_search.models.pickles.globals import find
 from lambda_search.models.pickles.globals import finder
+from lambda_search.models.pickles.machine import Budget
 from lambda_search.models.pickles.machine import Machine
 from lambda_search.models.pickles.values import Malformed
 from lambda_search.models.pickles.values import Storage
+from lambda_search.models.pickles.values import check_key
 
-__all__ = ["File", "Reader", "Unsuitable"]
+__all__ = ["File", "Reader"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch's older files begin with a pickle of this number
 _OLD_PROTOCOL = 1001
-_PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
-_SUFFIXES = "Pass the authors' .pt, .pth, .ckpt or .pkl file."
-_AGAIN = "Fetch it again: the address wants a login, or is that of a page about the file."
-_UNPACK = "Unpack it and pass the checkpoint inside."
-_OTHERS = (  # (how a file begins, what it is, what to do)
-    (b"version https://git-lfs", "is a git-lfs pointer", "Fetch the real file: git lfs pull."),
-    (b"<", "is a web page", _AGAIN),
-    (b"\xff\xd8\xff", "is an image", _SUFFIXES),
-    (b"\x89PNG", "is an image", _SUFFIXES),
-    (b"GIF8", "is an image", _SUFFIXES),
-    (b"\x1f\x8b", "is a compressed archive", _UNPACK),
-    (b"BZh", "is a compressed archive", _UNPACK),
-    (b"\xfd7zXZ", "is a compressed archive", _UNPACK),
-    (b"7z\xbc\xaf", "is a compressed archive", _UNPACK),
-    (b"Rar!", "is a compressed archive", _UNPACK),
-    (b"\x28\xb5\x2f\xfd", "is a compressed archive", _UNPACK),
-)
-
-
-class Unsuitable(Exception):
-    """A file is whole, but no checkpoint. Arguments: `what` it is, and the next `step`."""
-
-    def __init__(self, what: str, step: str) -> None:
-        super().__init__(what, step)
-        self.what = what
-        self.step = step
 
 
 class File(io.BufferedReader):
@@ -75,6 +58,7 @@ class Reader:
         self._stream = stream
         self._length = stream.length
         self._left = stream.length
+        self._budget = Budget(stream.length)
 
     def read(self) -> Any:
         """The contents.
@@ -84,56 +68,52 @@ class Reader:
             Forbidden: if it asks for a name that no checkpoint needs.
             Exception: whatever the damage in it brings about.
         """
-        head = self._stream.read(64)
+        head = self._stream.read(HEAD)
         self._stream.seek(0)
-        if head.startswith(b"PK\x03\x04"):
+        if head.startswith(ZIP):
             return self._read_zip()
-        if head.startswith(_PICKLES):
+        if head.startswith(PICKLES):
             return self._read_plain()
-        if not head:
-            raise Unsuitable("is empty", "Download or copy it again.")
-        for start, what, step in _OTHERS:
-            if head.lstrip().startswith(start):
-                raise Unsuitable(f"{what}, not a checkpoint", step)
-        if head[8:9] == b"{":  # behind the length of its JSON header
-            raise Unsuitable("is a safetensors file, not the authors' own format", _SUFFIXES)
-        raise Unsuitable("is not a checkpoint that PyTorch or pickle wrote", _SUFFIXES)
+        if is_safetensors(head):
+            step = "Pass the authors' .pt, .pth, .ckpt or .pkl file."
+            raise Unsuitable("is a safetensors file, not the authors' own format", step)
+        raise described(head)
 
     def _read_plain(self) -> Any:
         """A bare pickle, or torch's older format, which is several of them and then tensors."""
         inner = finder(_load_from_bytes=self._load_from_bytes)
-        root = Machine(self._stream, inner, self._length).load()
+        root = Machine(self._stream, inner, self._budget).load()
         if type(root) is int and root == _MAGIC:
-            return self._read_old(self._stream, self._length)
+            return self._read_old(self._stream)
         return root
 
     def _load_from_bytes(self, data: Any) -> Storage:
         """`torch.storage._load_from_bytes`: a storage in torch's older format inside a pickle."""
         if not isinstance(data, bytes):
             raise Malformed("a tensor in it is not kept as bytes")
-        if not data.startswith(_PICKLES):
+        if not data.startswith(PICKLES):
             raise Malformed("a tensor in it is kept in an unknown format")
         stream = io.BytesIO(data)
-        magic = Machine(stream, find, len(data)).load()
+        magic = Machine(stream, find, self._budget).load()
         if type(magic) is not int or magic != _MAGIC:
             raise Malformed("a tensor in it is kept in an unknown format")
-        storage = self._read_old(stream, len(data))
+        storage = self._read_old(stream)
         if not isinstance(storage, Storage):
             raise Malformed("a tensor in it is kept as something else")
         return storage
 
-    def _read_old(self, stream: IO[bytes], length: int) -> Any:
+    def _read_old(self, stream: IO[bytes]) -> Any:
         """Behind the magic number: version, machine, contents, the tensors' names, their bytes."""
         storages: dict[Any, Storage] = {}
 
         def persistent(identity: Any) -> Any:
-            if isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module":
+            if isinstance(identity, tuple) and len(identity) == 4 and _is(identity[0], "module"):
                 return identity[1]  # a class, with its source text
             kind, key, _, count, *view = _storage_identity(identity, 6)
             if key not in storages:
                 storages[key] = self._allocate(kind, count)
             whole = storages[key]
-            if view == [None]:
+            if view[0] is None:
                 return _as(whole, kind, count)
             _, start, size = view[0]  # a part of the storage, of `size` elements
             if type(start) is not int or type(size) is not int or not 0 <= start <= start + size:
@@ -142,7 +122,7 @@ class Reader:
             return _as(Storage(kind, part), kind, size)
 
         def load() -> Any:
-            return Machine(stream, find, length, persistent).load()
+            return Machine(stream, find, self._budget, persistent).load()
 
         if load() != _OLD_PROTOCOL:
             raise Malformed("it has an unknown version")
@@ -151,7 +131,8 @@ class Reader:
             raise Malformed("its numbers are big-endian")
         root = load()
         keys = load()
-        if not isinstance(keys, list) or set(keys) != set(storages) or len(keys) != len(storages):
+        named = isinstance(keys, list) and all(isinstance(key, str | int) for key in keys)
+        if not named or len(keys) != len(storages) or set(keys) != set(storages):
             raise Malformed("its list of tensors is not that of its contents")
         for key in keys:
             data, kind = storages[key].data, storages[key].dtype
@@ -164,12 +145,9 @@ class Reader:
         with zipfile.ZipFile(self._stream) as archive:
             names = archive.namelist()
             roots = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
-            if len(roots) != 1:
-                raise Unsuitable("is a zip archive without a checkpoint of torch in it", _UNPACK)
-            folder = roots[0].removesuffix("data.pkl")
-            if folder + "constants.pkl" in names:
-                step = "Pass the file with the weights."
-                raise Unsuitable("is a TorchScript program, not a checkpoint", step)
+            folder = roots[0].removesuffix("data.pkl") if len(roots) == 1 else ""
+            if not folder or folder + "constants.pkl" in names:
+                raise archive_is_other(names)
             order = folder + "byteorder"
             if order in names and self._record(archive, order) != sys.byteorder.encode():
                 raise Malformed(f"its numbers are not {sys.byteorder}-endian")
@@ -187,7 +165,7 @@ class Reader:
                 return _as(storages[key], kind, count)
 
             contents = self._record(archive, roots[0])
-            return Machine(io.BytesIO(contents), find, len(contents), persistent).load()
+            return Machine(io.BytesIO(contents), find, self._budget, persistent).load()
 
     def _record(self, archive: zipfile.ZipFile, name: str) -> bytes:
         with self._open(archive, name) as record:
@@ -217,14 +195,24 @@ class Reader:
 
 def _storage_identity(identity: Any, length: int) -> tuple[Any, ...]:
     """(dtype, key, location, elements, …) of what a pickle says about a tensor's bytes."""
-    if not isinstance(identity, tuple) or len(identity) != length or identity[0] != "storage":
+    if (
+        not isinstance(identity, tuple)
+        or len(identity) != length
+        or not _is(identity[0], "storage")
+    ):
         raise Malformed("a tensor in it is kept in an unknown way")
     kind, key, _, count = identity[1:5]
     if not isinstance(kind, torch.dtype) or not isinstance(key, str | int):
         raise Malformed("a tensor in it has an unknown kind or name")
-    if type(count) is not int or count < 0:
+    if type(count) is not int or not 0 <= count < 1 << 63:
         raise Malformed("a tensor in it has no length")
+    check_key(key)
     return identity[1:]
+
+
+def _is(part: Any, word: str) -> bool:
+    """Whether `part` is this text; arrays would compare each of their elements."""
+    return isinstance(part, str) and part == word
 
 
 def _as(storage: Storage, kind: torch.dtype, count: int) -> Storage:

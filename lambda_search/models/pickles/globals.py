@@ -1,7 +1,8 @@
 """The names that checkpoints of the six frameworks use in their pickles, and nothing else.
 
-Names of tensors and containers get functions of ours; classes of torch, Lightning and OmegaConf,
-by prefix, become `InertClass` records. No name is ever imported.
+Names of tensors and containers get functions of ours; classes of torch, Lightning and of libraries
+for settings, by prefix, and a few of the standard library become `InertClass` records. No name is
+ever imported.
 """
 
 from __future__ import annotations
@@ -28,26 +29,49 @@ __all__ = ["Forbidden", "find", "finder"]
 
 # Any class in these packages is read as a record of its name.
 _PACKAGES = (
+    "addict",
+    "easydict",
     "lightning",
     "lightning_fabric",
     "lightning_utilities",
+    "ml_collections",
+    "munch",
+    "numpy.random",
     "omegaconf",
+    "pathlib",  # newer Pythons keep its classes in modules below it
     "pytorch_lightning",
+    "torch._dynamo.eval_frame",
+    "torch.amp",
+    "torch.cuda.amp",
+    "torch.distributed.fsdp",
     "torch.nn.modules",
+    "torch.nn.parallel",
+    "torch.optim",
+    "yacs",
 )
-_TYPES = ("bool", "dict", "float", "int", "list", "object", "str", "tuple")
-_RECORDS = (
-    ("argparse", "Namespace"),
-    ("numpy", "ndarray"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "PurePosixPath"),
-    ("pathlib", "WindowsPath"),
-    ("torch", "Tensor"),
-    ("torch", "device"),
-    ("typing", "Any"),
-    *(("builtins", name) for name in _TYPES),
-    *(("__builtin__", name) for name in _TYPES),
-)
+_CLASSES = {
+    "argparse": "Namespace",
+    "array": "_array_reconstructor array",
+    "collections": "ChainMap UserDict UserList UserString",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "ipaddress": "IPv4Address IPv6Address",
+    "numpy": "bool bool_ bytes_ complex128 complex64 datetime64 float16 float32 float64 int16 "
+    "int32 int64 int8 ndarray str_ timedelta64 uint16 uint32 uint64 uint8",
+    "packaging.version": "Version",
+    "torch": "Generator Tensor device layout memory_format",
+    "torch.torch_version": "TorchVersion",
+    "torch.utils.hooks": "RemovableHandle",
+    "types": "MappingProxyType SimpleNamespace",
+    "typing": "Any",
+    "uuid": "SafeUUID UUID",
+    "zoneinfo": "ZoneInfo",
+    **dict.fromkeys(
+        ("builtins", "__builtin__"),
+        "bool dict float int list long object range slice str tuple unicode xrange",
+    ),
+}
 _STORAGES = {
     "BFloat16Storage": torch.bfloat16,
     "BoolStorage": torch.bool,
@@ -104,6 +128,11 @@ def finder(**functions: Any) -> Find:
     return extended
 
 
+def _deque(members: Any = (), longest: Any = None) -> list[Any]:
+    """A queue's members; those that it had no room for were never written."""
+    return list(_sequence(members))
+
+
 def _mapping(entries: Any = ()) -> dict[Any, Any]:
     """`dict` and the like: OrderedDict, Counter, EasyDict."""
     if not isinstance(entries, dict | list | tuple):
@@ -132,12 +161,15 @@ def _sequence(members: Any) -> tuple[Any, ...]:
 
 
 def _complex(real: Any, imaginary: Any) -> complex:
-    return complex(float(real), float(imaginary))
+    if not isinstance(real, float | int) or not isinstance(imaginary, float | int):
+        raise Malformed("a complex number in it has other parts than numbers")
+    return complex(real, imaginary)
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
     """Bytes as protocol 2 writes them."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+    known = isinstance(encoding, str) and encoding in ("latin1", "latin-1")
+    if not isinstance(text, str) or not known:
         raise Malformed("bytes in it are not written as text")
     return text.encode("latin-1")
 
@@ -210,6 +242,7 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "Counter"): _mapping,
     ("collections", "OrderedDict"): _mapping,
     ("collections", "defaultdict"): _default_mapping,
+    ("collections", "deque"): _deque,
     ("dnnlib", "EasyDict"): _mapping,
     ("dnnlib.util", "EasyDict"): _mapping,
     ("numpy", "dtype"): dtype,
@@ -235,7 +268,11 @@ for _module in ("numpy.core", "numpy._core"):  # before and since NumPy 2
     _FUNCTIONS[f"{_module}.numeric", "_frombuffer"] = array_from_buffer
 
 _KNOWN: dict[tuple[str, str], Any] = {
-    **{key: InertClass(".".join(key)) for key in _RECORDS},
+    **{
+        (module, name): InertClass(f"{module}.{name}")
+        for module, names in _CLASSES.items()
+        for name in names.split()
+    },
     **{key: Function(".".join(key), function) for key, function in _FUNCTIONS.items()},
     **{("torch", name): getattr(torch, name) for name in _DTYPES},
     **{

@@ -3,7 +3,7 @@
 It works on the opcodes that the standard library's `pickletools` parses, with loops instead of
 recursion, and touches no attribute of anything. Names go through `find`, which decides; calls
 reach nothing but what `find` gave. Memory and time grow with the length of the file, not with the
-numbers in it: a call that copies what it is given is charged for it.
+numbers in it: every opcode, and every element that a call is given, is charged to one budget.
 """
 
 from __future__ import annotations
@@ -21,10 +21,44 @@ from lambda_search.models.pickles.values import Malformed
 from lambda_search.models.pickles.values import build
 from lambda_search.models.pickles.values import check_key
 
-__all__ = ["Find", "Machine"]
+__all__ = ["Budget", "Find", "Machine"]
 
 Find = Callable[[str, str], Any]
-_SIZED = (str, bytes, bytearray, tuple, list, dict)
+_FREE = 1 << 28
+_UNIT, _OBJECT = 64, 512
+_COST = {"EMPTY_LIST": 256, "EMPTY_DICT": 256, "MARK": 256, "EMPTY_SET": 512, "FROZENSET": 512}
+_LONGEST_NAME, _WIDEST_NUMBER, _FARTHEST_MEMO = 256, 1024, 1 << 32
+_BYTES, _CONTAINERS = (str, bytes, bytearray), (tuple, list, dict, set, frozenset)
+
+
+class Budget:
+    """The bytes that all pickles of one file together may still take, whatever they repeat.
+
+    An opcode or an element counts as 64 bytes, which is also about a microsecond. Four million of
+    them are free, many times what checkpoints have; beyond, the file has to be as long itself.
+
+    Arguments:
+        length: bytes in the file.
+    """
+
+    def __init__(self, length: int) -> None:
+        # Protocol 2 copies bytes on their way from text through bytes to an array or a tensor.
+        self._left = _FREE + 4 * length
+
+    def spend(self, size: int) -> None:
+        """Raises Malformed once more than all is spent."""
+        self._left -= size
+        if self._left < 0:
+            raise Malformed("it unfolds to more than it holds")
+
+    def spend_on(self, values: tuple[Any, ...]) -> None:
+        """Spends on what a call copies or walks through, one level deep."""
+        self.spend(_UNIT * len(values))
+        for value in values:
+            if isinstance(value, _BYTES):
+                self.spend(len(value))
+            elif isinstance(value, _CONTAINERS):
+                self.spend(_UNIT * len(value))
 
 
 class Machine:
@@ -34,7 +68,7 @@ class Machine:
         stream: where it begins; is left behind its end. `read` must not reserve more memory than
             the file has left, whatever number it is asked for.
         find: (module, name) → what a pickle gets for this name; raises if it must not have it.
-        length: bytes in the file; what all calls together are given is bounded in proportion.
+        budget: of the file that the pickle lies in.
         persistent: (id) → what a pickle gets for an object kept outside it, if there are such.
     """
 
@@ -42,13 +76,12 @@ class Machine:
         self,
         stream: IO[bytes],
         find: Find,
-        length: int,
+        budget: Budget,
         persistent: Callable[[Any], Any] | None = None,
     ) -> None:
         self._stream = stream
         self._find = find
-        # Protocol 2 copies bytes on their way from text through bytes to an array or a tensor.
-        self._left = 4 * length
+        self._budget = budget
         self._persistent = persistent
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
@@ -61,6 +94,9 @@ class Machine:
             ValueError, LookupError, TypeError, OverflowError: if the pickle makes no sense.
         """
         for opcode, argument, _ in pickletools.genops(self._stream):
+            self._budget.spend(_COST.get(opcode.name, _UNIT))
+            if type(argument) is int and argument.bit_length() > _WIDEST_NUMBER:
+                raise Malformed("it has a huge number")
             self._step(opcode.name, argument)
         return self._stack.pop()
 
@@ -70,6 +106,8 @@ class Machine:
             case "PROTO" | "FRAME" | "STOP":
                 pass
             case "BINPUT" | "LONG_BINPUT" | "PUT":
+                if not 0 <= argument < _FARTHEST_MEMO:
+                    raise Malformed("it has a huge number")
                 self._memo[argument] = stack[-1]
             case "MEMOIZE":
                 self._memo[len(self._memo)] = stack[-1]
@@ -97,13 +135,10 @@ class Machine:
             case "DUP":
                 stack.append(stack[-1])
             case "GLOBAL":
-                module, _, attribute = argument.partition(" ")
-                stack.append(self._find(module, attribute))
+                stack.append(self._named(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
                 attribute, module = stack.pop(), stack.pop()
-                if type(module) is not str or type(attribute) is not str:
-                    raise Malformed("a name in it is not text")
-                stack.append(self._find(module, attribute))
+                stack.append(self._named(module, attribute))
             case "REDUCE" | "NEWOBJ":
                 arguments, target = stack.pop(), stack.pop()
                 stack.append(self._call(target, arguments))
@@ -111,8 +146,7 @@ class Machine:
                 named, arguments, target = stack.pop(), stack.pop(), stack.pop()
                 stack.append(self._call(target, arguments, named))
             case "INST":
-                module, _, attribute = argument.partition(" ")
-                target = self._find(module, attribute)
+                target = self._named(*argument.split(" ", 1))
                 arguments = tuple(self._since_mark())
                 self._stack.append(self._call(target, arguments))
             case "OBJ":
@@ -121,11 +155,12 @@ class Machine:
             case "BUILD":
                 state = stack.pop()
                 if isinstance(state, tuple):
-                    self._charge(state)
+                    self._budget.spend_on(state)
                 build(stack[-1], state)
             case "BINPERSID":
                 if self._persistent is None:
                     raise Malformed("it refers to objects outside it")
+                self._budget.spend(_OBJECT)
                 stack.append(self._persistent(stack.pop()))
             case _:
                 self._collect(name)
@@ -187,21 +222,24 @@ class Machine:
         self._stack = self._marked.pop()
         return parts
 
+    def _named(self, module: Any, attribute: Any) -> Any:
+        if type(module) is not str or type(attribute) is not str:
+            raise Malformed("a name in it is not text")
+        if max(len(module), len(attribute)) > _LONGEST_NAME:
+            raise Malformed("it asks for a name that is too long")
+        self._budget.spend(_OBJECT)
+        return self._find(module, attribute)
+
     def _call(self, target: Any, arguments: Any, named: Any = None) -> Any:
         if not isinstance(arguments, tuple) or not isinstance(named, dict | None):
             raise Malformed("a call in it has no arguments")
+        self._budget.spend(_OBJECT)
         if isinstance(target, InertClass):
             return InertObject(target.name, arguments, named or {})
         if isinstance(target, Function) and not named:
-            self._charge(arguments)
+            self._budget.spend_on(arguments)
             return target.call(*arguments)
         raise Malformed(f"it calls a {type(target).__name__}")
-
-    def _charge(self, arguments: tuple[Any, ...]) -> None:
-        """Counts what is copied. A pickle that names one thing often could fill any memory."""
-        self._left -= sum(len(value) for value in arguments if isinstance(value, _SIZED))
-        if self._left < 0:
-            raise Malformed("it unfolds to more than it holds")
 
 
 def _extend(target: Any, values: list[Any]) -> None:

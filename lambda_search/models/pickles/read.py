@@ -16,9 +16,9 @@ from typing import Any
 from torch import Tensor
 
 from lambda_search.errors import UsageError
+from lambda_search.models.contents import Unsuitable
 from lambda_search.models.pickles.formats import File
 from lambda_search.models.pickles.formats import Reader
-from lambda_search.models.pickles.formats import Unsuitable
 from lambda_search.models.pickles.globals import Forbidden
 from lambda_search.models.pickles.values import InertClass
 from lambda_search.models.pickles.values import InertObject
@@ -29,7 +29,7 @@ __all__ = ["InertClass", "InertObject", "PersistentObject", "read_pickle", "stat
 
 _AGAIN = "Download or copy it again, and compare its size or SHA-256 with its source."
 _ANEW = "Download or copy it again; if it stays so, save its state dict alone with torch.save."
-_DEEPEST, _MOST_MODULES, _LONGEST_NAME = 64, 100_000, 256
+_DEEPEST, _MOST_PARTS, _LONGEST_NAME = 64, 200_000, 512
 
 
 def read_pickle(path: Path) -> Any:
@@ -83,29 +83,29 @@ def state_dict_of(module: InertObject) -> dict[str, Tensor]:
     seen = 0
     while waiting:
         prefix, depth, current = waiting.pop()
-        seen += 1
-        if depth > _DEEPEST or seen > _MOST_MODULES:
-            raise UsageError("A module in the checkpoint contains itself.", _AGAIN)
         state = current.state if isinstance(current, InertObject) else None
         if not isinstance(state, dict):
             raise UsageError(f"'{prefix or 'The object'}' is not a network's module.", _AGAIN)
+        kinds = [state.get(kind, {}) for kind in ("_parameters", "_buffers", "_modules")]
+        if not all(isinstance(parts, dict) for parts in kinds):
+            raise UsageError("A module in the checkpoint has no proper parts.", _AGAIN)
+        seen += 1 + sum(len(parts) for parts in kinds)
+        if depth > _DEEPEST or seen > _MOST_PARTS or len(prefix) > _LONGEST_NAME:
+            raise UsageError("A module in the checkpoint contains itself, or too much.", _AGAIN)
+        parameters, buffers, children = map(_named, kinds)
         transient = state.get("_non_persistent_buffers_set", ())
         transient = transient if isinstance(transient, set) else ()
-        for name, value in (*_entries(state, "_parameters"), *_entries(state, "_buffers")):
+        for name, value in (*parameters, *buffers):
             if isinstance(value, Tensor) and name not in transient:
                 found[prefix + name] = value
-        children = _entries(state, "_modules")
         waiting.extend((f"{prefix}{name}.", depth + 1, child) for name, child in children[::-1])
     return found
 
 
-def _entries(state: dict[str, Any], kind: str) -> list[tuple[str, Any]]:
+def _named(parts: dict[Any, Any]) -> list[tuple[str, Any]]:
     """The named parts of one kind that a module has; None stands for one that is left out."""
-    parts = state.get(kind, {})
-    if not isinstance(parts, dict) or not all(
-        isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME for name in parts
-    ):
-        raise UsageError(f"A module in the checkpoint has no proper {kind}.", _AGAIN)
+    if not all(isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME for name in parts):
+        raise UsageError("A module in the checkpoint has no proper parts.", _AGAIN)
     return [(name, value) for name, value in parts.items() if value is not None]
 
 

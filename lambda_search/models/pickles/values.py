@@ -37,7 +37,7 @@ __all__ = [
 # A tensor with stride 0 stands for more elements than it stores. Real ones are small.
 _EXPANDED = 1 << 20
 _MOST_DIMENSIONS = 64
-_LONGEST_KEY = 16
+_MOST_PARTS, _LONGEST_KEY, _LARGEST_PART = 16, 4096, 1 << 16
 # No object dtype: its elements are objects of the pickle's choice.
 _CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,6})")
 
@@ -53,7 +53,7 @@ class InertClass:
     name: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class InertObject:
     """What a pickle said about an object: its class's name and the parts it was to be built from.
 
@@ -73,8 +73,11 @@ class InertObject:
     items: dict[Any, Any] = field(default_factory=dict)
     entries: list[Any] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"<{self.class_name}>"  # its parts may hold one another
 
-@dataclass(eq=False)
+
+@dataclass(eq=False, repr=False)
 class PersistentObject(InertObject):
     """An object that EDM's and PFGM++'s `torch_utils.persistence` saved together with its source.
 
@@ -125,21 +128,37 @@ class DType:
         return np.dtype(self.order + self.code)
 
 
-_KEYS = (str, bytes, int, float, type(None), np.generic, InertClass, InertObject, torch.dtype)
+_NAMES = (str, bytes, type(None), InertClass, torch.dtype)
+_NUMBERS = (int, float, np.number, np.bool_)
 
 
 def check_key(key: Any) -> Any:
     """`key`, if it is one that checkpoints have: a scalar, a class, or a short tuple of these.
 
-    Hashing a tuple in a tuple, a million deep, would overflow the stack of the process, and
-    hashing a long tuple or number again and again would take hours.
+    Hashing a tuple in a tuple, a million deep, would overflow the stack of the process; so would
+    keys of equal hash that are made on purpose take hours: of complex and of huge numbers, and of
+    tuples of large ones, there are as many as one likes.
     """
-    parts = key if type(key) is tuple else (key,)
-    if len(parts) > _LONGEST_KEY or not all(isinstance(part, _KEYS) for part in parts):
+    if type(key) is tuple:
+        if len(key) > _MOST_PARTS or not all(map(_is_part, key)):
+            raise Malformed("it has a key that is no short tuple of names and small numbers")
+    elif isinstance(key, complex | np.complexfloating):
+        raise Malformed("it has a key that is a complex number")
+    elif not isinstance(key, (*_NAMES, *_NUMBERS, InertObject)):
         raise Malformed(f"it has a key of type {type(key).__name__}")
-    if any(isinstance(part, int) and part.bit_length() > 64 for part in parts):
+    elif isinstance(key, int) and key.bit_length() > 64:
         raise Malformed("it has a key that is a huge number")
+    elif isinstance(key, str | bytes) and len(key) > _LONGEST_KEY:
+        raise Malformed(f"it has a key of more than {_LONGEST_KEY} characters")
     return key
+
+
+def _is_part(part: Any) -> bool:
+    if isinstance(part, int):
+        return abs(part) <= _LARGEST_PART
+    if isinstance(part, str | bytes):
+        return len(part) <= _LONGEST_KEY
+    return part is None or isinstance(part, InertClass | torch.dtype)
 
 
 def tensor(
@@ -196,9 +215,10 @@ def array_from_buffer(
     raw: Any, kind: Any, shape: Any, order: Any, *_: Any
 ) -> np.ndarray[Any, Any]:
     """`numpy.core.numeric._frombuffer`: how protocol 5 keeps arrays."""
-    if not _natural(shape) or order not in ("C", "F"):
+    if not _natural(shape) or not isinstance(order, str) or order not in ("C", "F"):
         raise Malformed("a NumPy array's shape is none")
-    return _flat(kind, raw, math.prod(shape)).reshape(shape, order=order)
+    flat = _flat(kind, raw, math.prod(shape))
+    return flat.reshape(shape, order="C" if order == "C" else "F")
 
 
 def build(target: Any, state: Any) -> None:
@@ -210,9 +230,10 @@ def build(target: Any, state: Any) -> None:
     if isinstance(target, InertObject):
         target.state = state
     elif isinstance(target, DType):
-        if not (isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "=")):
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if not isinstance(order, str) or order not in ("<", ">", "|", "="):
             raise Malformed("a NumPy dtype has no byte order")
-        target.order = state[1]
+        target.order = order
     elif isinstance(target, np.ndarray):
         _fill(target, state)
     elif type(target) is not dict:  # a dict's attributes, such as `_metadata`, are of no use here
@@ -228,7 +249,7 @@ def _fill(array: Any, state: Any) -> None:
     flat = _flat(kind, raw, math.prod(shape))
     # The array is known to the pickle already, so it has to change in place. NumPy may take the
     # bytes that it is given as the array's own memory: these are a fresh copy.
-    array.__setstate__((1, shape, flat.dtype, bool(fortran), flat.tobytes()))
+    array.__setstate__((1, shape, flat.dtype, fortran is True, flat.tobytes()))
 
 
 def _flat(kind: Any, raw: Any, count: int) -> np.ndarray[Any, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from optuna.exceptions import OptunaError
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.shell import command
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -27,7 +28,7 @@ class ReadOnly(OptunaError, LambdaSearchError):
         super().__init__(
             "The studies of lambda_search can only be read here.",
             "A copy can be changed; make one with: "
-            "lambda-search export STUDY --format optuna --to sqlite:///copy.db",
+            f"{command('export', 'STUDY', '--format', 'optuna', '--to', 'sqlite:///copy.db')}",
         )
 
 
