@@ -55,7 +55,7 @@ def test_the_shell_says_no_more(cli, tmp_path, monkeypatch):
         for command in (["status"], ["best", "m", "--steps", 4], ["doctor", "--quick"]):
             _, out, err = cli(*command, "--store", address)
             assert "hush" not in out + err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["home"], "doctor's data folder"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Address:
         backend = url.drivername.split("+")[0]
         if backend not in ("sqlite", "postgresql"):
             raise _unusable(told, f"{backend} is neither SQLite nor PostgreSQL")
-        if "@" in (url.host or ""):
+        if backend != "sqlite" and text.partition("?")[0].count("@") > 1:
             raise UsageError(
                 "The store's address has more than one @.", "Write %40 for an @ in the password."
             )
