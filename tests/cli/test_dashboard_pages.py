@@ -48,7 +48,7 @@ def address(store, home):
         port = probe.getsockname()[1]
     process = start("dashboard", "--port", port, home=home)
     try:
-        wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 60)
+        wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)))
         yield f"http://127.0.0.1:{port}"
     finally:
         end_group(process, signal.SIGINT)
@@ -91,7 +91,7 @@ def test_a_study_cannot_be_deleted_there(page, address, store):
     page.goto(f"{address}/dashboard")
     page.get_by_label("delete study").first.click()
     with page.expect_response(lambda answer: answer.request.method == "DELETE") as caught:
-        page.get_by_role("button", name="Delete", exact=True).last.click()
+        page.get_by_role("button", name="Yes").click()
     assert caught.value.status == 405
     assert "can only be read" in caught.value.json()["reason"]
     page.wait_for_selector("text=Failed to delete study")
