@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lambda_search.errors import UsageError
+from lambda_search.metrics.extractors.registry import extractors
+from lambda_search.metrics.references.load import CLEAN_FID
 from lambda_search.models.recognition import Recognised
 from lambda_search.search.cost import outlines
 from lambda_search.search.measuring import Measured
@@ -68,7 +70,7 @@ def drafted(
     if folder.resolve() != Path.cwd():
         choices = rebased(choices, Path.cwd())
     empty = tuple(blanks(nested(choices)))
-    cautions, fetched = _checked(specs, empty)
+    cautions, fetched = _checked(specs, measured, empty)
     names = tuple(spec.name for spec in specs)
     return Draft(study_file(choices, heading), names, empty, cautions, fetched)
 
@@ -95,23 +97,27 @@ def _specs(text: str, folder: Path) -> list[StudySpec]:
 
 
 def _checked(
-    specs: list[StudySpec], empty: tuple[str, ...]
+    specs: list[StudySpec], measured: Measured, empty: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Cautions, and what will be fetched."""
     if empty:
         known = "metric.reference" not in empty
-        return (), tuple(_fetched(look_at(specs[0].metric).missing)) if known else ()
+        return (), tuple(_fetched(look_at(specs[0].metric).missing, measured)) if known else ()
     cautions: dict[str, None] = {}
     fetched: dict[str, None] = {}
     for plan, missing in outlines(specs):
         cautions.update(dict.fromkeys(plan.cautions()))
-        fetched.update(dict.fromkeys(_fetched(missing)))
+        fetched.update(dict.fromkeys(_fetched(missing, measured)))
     return tuple(cautions), tuple(fetched)
 
 
-def _fetched(missing: Sequence[Missing]) -> Iterator[str]:
+def _fetched(missing: Sequence[Missing], measured: Measured) -> Iterator[str]:
     """What is missing and will be fetched; raises UsageError for what will not."""
+    fetchable = {  # by a launch, on a machine that may ask the network
+        "extractor": measured.extractor in extractors(),
+        "reference": measured.reference.startswith(CLEAN_FID),
+    }
     for item in missing:
-        if not item.fetched:
+        if not fetchable.get(item.what):
             raise UsageError(item.cause, item.hint)
         yield f"{item.cause} {item.hint}".strip()

@@ -107,6 +107,8 @@ class RowRecords(Transactions):
 
     def lookup_rows(self, model: str | None = None) -> list[Row]:
         """The rows of a model (of all models unless given) that stand, the newest first."""
+        if model is not None and not _is_unicode(model):
+            return []  # no database has such a name
         query = (
             select(ScheduleRow)
             .join(SettingRow)
@@ -157,3 +159,8 @@ def _row_named(session: Session, id: str) -> ScheduleRow:
             f"Give more digits; rows are shown by: {command('best', 'MODEL', '--all')}",
         )
     return found[0]
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether it is no stray bytes, which a shell without UTF-8 hands over."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)

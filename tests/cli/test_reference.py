@@ -231,9 +231,10 @@ def test_a_real_ctrl_c_is_exit_code_130(folder, home):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    first = process.stderr.readline()
+    count, first = process.stderr.readline(), process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
+    assert count == "10,000 images\n"
     assert re.fullmatch(r"\d,\d{3} of 10,000 images\n", first)
     assert (process.returncode, out) == (130, "")
     assert "same command" in err and "Traceback" not in err
@@ -500,7 +501,7 @@ def test_a_file_with_several_studies_is_refused(cli, serial, study_file):
     study_file.write_text(text)
     assert len(load_specs(study_file)) == 2
     code, _, err = cli("evaluate", study_file, "--b", "1.03")
-    assert code == 2 and "describes 2 studies" in err
+    assert code == 2 and "has 2 studies: tiny-3" in err
 
 
 def test_list_gives_the_fingerprint_that_studies_record(cli):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 from torch import nn
 from transformers import BertConfig
@@ -609,6 +610,58 @@ def test_a_model_of_text_is_refused(tmp_path):
     cause, hint = refused(tmp_path)
     assert cause.startswith(f"The model in {tmp_path} cannot be used: ")
     assert "vision model" in hint
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"auto_map": {"AutoModel": "mine.Mine"}},
+        {"text_config": {"auto_map": {"AutoModel": "mine.Mine"}}},
+        {"vision_config": {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}},
+        {"a": [[{"auto_map": {"AutoConfig": "mine.Mine"}}]]},
+        {"model_type": "llava", "vision_config": {"model_type": "clip_vision_model"}},
+        {"model_type": "timm_wrapper"},
+        {"model_type": ["clip"]},
+        {"model_type": None},
+        {"hidden_size": 10**9},
+        {"num_hidden_layers": 10**9},
+        {"num_hidden_layers": 10**6},
+        {"image_size": 10**6},
+        {"num_labels": 10**9},
+    ],
+)
+def test_a_configuration_names_no_code_and_no_network_larger_than_its_weights(
+    tmp_path, told, monkeypatch
+):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    folder, _ = clip_folder(tmp_path)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+    (folder / "mine.py").write_text("raise SystemExit('executed')")
+    cause, _ = refused(f"clip-vit-b32:{folder}")
+    assert cause.startswith(f"The model in {folder} cannot be used: ")
+
+
+def test_the_weights_that_are_hashed_are_loaded_and_none_is_made_up(tmp_path):
+    folder, model = clip_folder(tmp_path)
+    state = model.state_dict()
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    decoy = {"metadata": {}, "weight_map": {name: "decoy.safetensors" for name in state}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(decoy))
+    save_file({name: value + 1 for name, value in state.items()}, folder / "decoy.safetensors")
+    given = images(2, 3, 224, 224)
+    found = load_extractor(f"clip-vit-b32:{folder}", CPU)(given)
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "decoy.safetensors").unlink()
+    assert torch.equal(found, load_extractor(f"clip-vit-b32:{folder}", CPU)(given))
+    last = sorted(state)[-1]
+    lacking = {name: value for name, value in state.items() if name != last}
+    for more in ({}, {"another": state[last]}):
+        torch.save(lacking | more, folder / "pytorch_model.bin")
+        cause, _ = refused(f"clip-vit-b32:{folder}")
+        assert cause.startswith(f"The model in {folder} cannot be used: ")
+    assert last in cause
 
 
 @pytest.mark.parametrize(
