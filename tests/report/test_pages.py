@@ -132,7 +132,9 @@ def test_what_comes_from_elsewhere_is_only_text(store, tmp_path):
 
 def test_hostile_words_in_a_figure_stay_in_its_json():
     drawn = go.Figure(layout={"title": HOSTILE, "height": 90})
-    page = _page("several.html", {"lambdas": drawn}, False, title="t", several=[], links={})
+    page = _page(
+        "several.html", {"lambdas": drawn}, False, title="t", what="w", several=[], links={}
+    )
     [told] = re.findall(r'id="figures">(.*?)</script>', page, re.DOTALL)
     assert json.loads(told)["lambdas"]["layout"]["title"]["text"] == HOSTILE
 
