@@ -73,7 +73,8 @@ def program(tmp_path):
 
 @pytest.mark.parametrize("name", ["{}", "inception-clean:{}", "inception-legacy:{}"])
 def test_no_torchscript_is_run(cli, dry, study, program, tmp_path, name):
-    path = study(extractor=name.format(program), reference=images(tmp_path / "real", 3))
+    real = images(tmp_path / "real", 3)
+    path = study(extractor=name.format(program), reference=real, rungs=None)
     code, shown = dry(path)
     assert code == (0 if name == "{}" else 2)  # of Inception the width is known: 2048
     if code == 0:
@@ -166,7 +167,7 @@ def test_what_a_launch_fetches_does_not_stop_it(cli, dry, study, monkeypatch):
     [
         (600, (8, 8), "L", []),
         (200, (8, 8), "L", ["is of 200 images; below 512"]),
-        (600, (8, 8), "RGB", ["makes grey images, and the reference {} is of colour ones"]),
+        (600, (8, 8), "RGB", ["makes grey images, and the reference {} is of colour"]),
         (600, (9, 8), "L", ["8 × 8 pixels, and those of the reference {} have 9 × 8"]),
     ],
 )
