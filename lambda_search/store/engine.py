@@ -183,8 +183,8 @@ def explain(engine: Engine) -> Iterator[None]:
         raise LambdaSearchError(f"The store {address} failed: {reason}.", hint) from error
     except UnicodeEncodeError as error:
         raise LambdaSearchError(
-            f"{error.object!r} cannot be stored: it is not valid Unicode.",
-            "Rename the file or folder of that name.",
+            f"{error.object!r} is not valid Unicode, which no store takes.",
+            "Rename the file or folder of that name, or use a UTF-8 locale.",
         ) from error
 
 
