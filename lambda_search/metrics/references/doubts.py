@@ -25,10 +25,8 @@ def doubts(reference: Reference, shape: tuple[int, int, int] | None) -> tuple[st
         return tuple(found)
     (c, h, w), (height, width, channels) = shape, reference.shape
     if (c == 1) != (channels == 1):
-        kinds = ("grey", "colour") if c == 1 else ("colour", "grey")
-        found.append(
-            f"the model makes {kinds[0]} images, and the reference {name} is of {kinds[1]}"
-        )
+        here, there = ("grey", "colour") if c == 1 else ("colour", "grey")
+        found.append(f"the model makes {here} images, and the reference {name} is of {there} ones")
     if not height:
         found.append(f"the images of the reference {name} are of several sizes")
     elif (h, w) != (height, width):
