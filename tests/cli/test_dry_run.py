@@ -84,8 +84,7 @@ def test_no_torchscript_is_run(cli, dry, study, program, tmp_path, name):
     else:
         assert "is of 3 images, fewer than the 2,048 features" in shown
     code, _, err = cli("launch", path)
-    said = "cannot be read as TorchScript: The following operation failed in the TorchScript"
-    assert code == 2 and said in " ".join(err.split())
+    assert code == 2 and "it runs" in err
 
 
 def test_what_is_no_torchscript_is_refused_without_running_it(dry, study, tmp_path):
