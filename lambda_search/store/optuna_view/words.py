@@ -89,7 +89,7 @@ def _note(study: Study, row: Row | None, cautions: Iterable[str]) -> str:
             f"```sh\n{_looking_up(row.setting)}\n```",
             f"```python\n{_program(row)}\n```",
         ]
-    warned = dict.fromkeys(cautions)
+    warned = dict.fromkeys((*cautions, *(() if row is None else row.provenance.cautions)))
     if warned:
         parts += ["#### Cautions", "\n".join(f"- {_plain(caution)}" for caution in warned)]
     parts += [
