@@ -123,7 +123,8 @@ def _own_sampler(found: Recognised) -> str:
     known = framework_of(found.framework).samplers
     text = ("ddim",) if _has_prompts(found) else ()
     preferred = (found.framework, *text, "heun", "ancestral", *known)
-    return next(sampler for sampler in preferred if sampler in known)
+    own: str = next(sampler for sampler in preferred if sampler in known)
+    return own
 
 
 def _has_prompts(found: Recognised) -> bool:
