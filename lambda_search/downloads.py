@@ -32,7 +32,7 @@ __all__ = ["Download", "go_offline", "obtain", "offline"]
 _OFFLINE = ("LAMBDA_SEARCH_OFFLINE", "HF_HUB_OFFLINE")
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS = 60
-_STEPS = {
+_STEPS: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "Check the name.",
     HTTPStatus.UNAUTHORIZED: "It wants a login: fetch it by hand, and copy it to this machine.",
     HTTPStatus.FORBIDDEN: "It wants a login: fetch it by hand, and copy it to this machine.",

@@ -85,9 +85,9 @@ def read_network(
     Raises:
         UsageError: if the configuration makes no network, or the weights are not all its own.
     """
-    network = _built(lambda: kind.from_config(dict(config)), state, source)
+    network: nn.Module = _built(lambda: kind.from_config(dict(config)), state, source)
     state = _renamed(state, rename, source)
-    network._fix_state_dict_keys_on_load(state)  # attention had other names before 2023
+    cast(Any, network)._fix_state_dict_keys_on_load(state)  # attention had other names before 2023
     load_weights(network, state, source)
     if any(buffer.is_meta for buffer in network.buffers()):  # no file holds these
         _fill_buffers(network, kind.from_config(dict(config)))
