@@ -92,7 +92,7 @@ def snapshot(
 def _check(name: str) -> None:
     """Raises NotOnHub for what cannot be the name of a repository."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)

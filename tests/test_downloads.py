@@ -253,6 +253,7 @@ def test_a_secure_address_leads_to_none_that_is_not(server, tmp_path, monkeypatc
 
     def https_open(handler, request):
         plain = Request(request.full_url.replace("https:", "http:"))
+        plain.timeout = request.timeout
         return handler.do_open(HTTPConnection, plain)
 
     monkeypatch.setattr(HTTPSHandler, "https_open", https_open)

@@ -150,6 +150,10 @@ class RayPool:
         """How many workers of each kind are up."""
         return self._dispatcher.kinds()
 
+    def troubles(self) -> list[str]:
+        """What is wrong with hosts that are left out for now, such as other versions."""
+        return self._dispatcher.troubles()
+
     def submit(self, task: Task[T], urgent: bool = False, kind: str | None = None) -> Future[T]:
         """Queues a task; urgent ones go first, the others in order.
 

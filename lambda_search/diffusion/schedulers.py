@@ -200,6 +200,22 @@ def pure_noise(scheduler: Any) -> float | None:
     return 2.0**-23 if scheduler.config.get("rescale_betas_zero_snr") else None
 
 
+def _check_known(scheduler: Any, steps: int) -> None:
+    """Raises ValueError for more steps than there are timesteps."""
+    if steps > (known := len(scheduler.alphas_cumprod)):
+        raise ValueError(f"the network knows {known} timesteps")
+
+
+def _check_last(scheduler: Any, time: float, grid: str) -> None:
+    """Raises ValueError for a timestep behind the last one of training."""
+    if time > (last := len(scheduler.alphas_cumprod) - 1):
+        offset = scheduler.config.get("steps_offset", 0)
+        raise ValueError(
+            f"with its steps_offset of {offset} the grid '{grid}' leads to timestep {time:g}, "
+            f"and the last is {last}"
+        )
+
+
 def _fewer(scheduler: Any, steps: int, grid: str) -> str:
     """What to ask for instead of too many steps."""
     count = len(scheduler.alphas_cumprod)
@@ -225,16 +241,11 @@ def _by_table(
     if kind.__name__ == "PNDMScheduler":  # its own list repeats steps for its history's sake
         kind = diffusers.DDIMScheduler
     table = scheduler.alphas_cumprod.double().tolist()
-    if steps > len(table):
-        raise ValueError(f"the network knows {len(table)} timesteps")
+    _check_known(scheduler, steps)
     walked = kind.from_config(config, timestep_spacing=grid)
     walked.set_timesteps(steps)
     times = [t for t in walked.timesteps.tolist()[::-1] if t >= 0]  # trailing: −1 by rounding
-    if times[-1] >= len(table):
-        raise ValueError(
-            f"with its steps_offset of {config.get('steps_offset', 0)} the grid '{grid}' leads to "
-            f"timestep {times[-1]}, and the last is {len(table) - 1}"
-        )
+    _check_last(scheduler, times[-1], grid)
     end = 1.0 if config.get("set_alpha_to_one", True) else table[0]
     return times, [table[t] for t in times], end, 1.0
 
@@ -243,6 +254,8 @@ def _by_sigmas(
     scheduler: Any, steps: int, grid: str
 ) -> tuple[list[float], list[float], float, float]:
     """As `_by_table`, from the scheduler's list of σ."""
+    if grid != "linspace":  # whose points may lie between timesteps
+        _check_known(scheduler, steps)
     own = {"timestep_spacing": grid} if "timestep_spacing" in scheduler.config else {}
     walked = type(scheduler).from_config(scheduler.config, **own)
     walked.set_timesteps(steps)
@@ -253,6 +266,7 @@ def _by_sigmas(
     sigmas = walked.sigmas.double().tolist()
     points = [(t, s) for t, s in zip(times, sigmas[:: walked.order], strict=False) if t >= 0]
     points.reverse()
+    _check_last(scheduler, points[-1][0], grid)
     levels = [s for _, s in points]
     if len(set(levels)) < len(levels) or levels[0] <= 0:
         raise ValueError("some of them would be one and the same")

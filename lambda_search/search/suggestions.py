@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from lambda_search.errors import UsageError
+from lambda_search.metrics.evidence import enough_images
 from lambda_search.models.base import check_sampler
 from lambda_search.models.recognition import Recognised
 from lambda_search.models.registry import framework_of
-from lambda_search.search.confirm import enough_images
 from lambda_search.search.measuring import Measured
 from lambda_search.search.ranges import Ranges
 from lambda_search.search.ranges import ranges_for

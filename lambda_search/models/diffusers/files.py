@@ -21,6 +21,7 @@ __all__ = [
     "check_inside",
     "check_part",
     "check_size",
+    "finite",
     "place_of",
     "plain",
     "read_index",
@@ -81,7 +82,7 @@ def read_part(folder: Path, part: str) -> dict[str, Any]:
     path = place_of(folder, part) / _config_name(part)
     check_inside(folder, path)
     told = read_json(path)
-    return {key: _finite(value) for key, value in told.items() if key not in _PASSING}
+    return {key: value for key, value in told.items() if key not in _PASSING}
 
 
 def check_part(folder: Path, part: str, kind: str) -> None:
@@ -199,7 +200,12 @@ def check_size(sizes: Any) -> tuple[int, int]:
 def plain(config: Any) -> dict[str, Any]:
     """A configuration without what the library adds for itself."""
     kept = {name: value for name, value in config.items() if not name.startswith("_")}
-    return {name: list(v) if isinstance(v, tuple) else _finite(v) for name, v in kept.items()}
+    return finite({n: list(v) if isinstance(v, tuple) else v for n, v in kept.items()})
+
+
+def finite(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with infinite numbers, which JSON has not, as words."""
+    return {name: str(v) if v in (math.inf, -math.inf) else v for name, v in config.items()}
 
 
 def _variants(names: Collection[str], stem: str) -> dict[str, str]:
@@ -239,8 +245,3 @@ def _class_named(path: Path) -> str | None:
     """The class of diffusers that a configuration is of."""
     named = read_json(path).get("_class_name") if path.is_file() else None
     return named if isinstance(named, str) else None
-
-
-def _finite(value: Any) -> Any:
-    """An infinite number, which JSON has not, as a word."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

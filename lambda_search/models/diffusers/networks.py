@@ -85,13 +85,13 @@ def read_network(
     Raises:
         UsageError: if the configuration makes no network, or the weights are not all its own.
     """
-    network: Any = _built(lambda: kind.from_config(dict(config)), state, source)
+    network: nn.Module = _built(lambda: kind.from_config(dict(config)), state, source)
     state = _renamed(state, rename, source)
-    network._fix_state_dict_keys_on_load(state)  # attention had other names before 2023
+    cast(Any, network)._fix_state_dict_keys_on_load(state)  # attention had other names before 2023
     load_weights(network, state, source)
     if any(buffer.is_meta for buffer in network.buffers()):  # no file holds these
         _fill_buffers(network, kind.from_config(dict(config)))
-    return cast(nn.Module, network)
+    return network
 
 
 def read_text_encoder(
@@ -134,7 +134,7 @@ def read_pretrained(kind: Any, config: Any, state: Mapping[str, Tensor], source:
     lacking = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
     if lacking:
         raise _refused(source, f"they lack {', '.join(lacking[:5])}")
-    return cast(nn.Module, network)
+    return network
 
 
 def _own_words(kind: Any, config: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.diffusers.files import check_part
+from lambda_search.models.diffusers.files import finite
 from lambda_search.models.diffusers.files import read_index
 from lambda_search.models.diffusers.files import read_part
 from lambda_search.models.diffusers.files import weights
@@ -180,7 +181,7 @@ def _assembled(
             "A file may be missing or truncated; fetch or copy it again.",
         ) from error
     told = [part for part in parts if part not in tokenizers]
-    configs: dict[str, Any] = {part: read_part(folder, part) for part in told}
+    configs: dict[str, Any] = {part: finite(read_part(folder, part)) for part in told}
     words = [file for part in tokenizers for file in tokenizer_files(folder, part)]
     configs["tokenizers"] = sha256_of(*words)
     configs["pipeline"] = [kind, pipeline.config.get("force_zeros_for_empty_prompt")]
