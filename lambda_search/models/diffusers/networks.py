@@ -134,7 +134,7 @@ def read_pretrained(kind: Any, config: Any, state: Mapping[str, Tensor], source:
     lacking = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
     if lacking:
         raise _refused(source, f"they lack {', '.join(lacking[:5])}")
-    return network
+    return cast(nn.Module, network)
 
 
 def _own_words(kind: Any, config: Mapping[str, Any], source: str) -> dict[str, Any]:
