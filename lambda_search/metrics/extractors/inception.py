@@ -29,12 +29,11 @@ from lambda_search.paths import extractors_folder
 
 __all__ = ["CLEAN", "INCEPTION", "LEGACY", "inception_clean", "inception_legacy", "published"]
 
-_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
 INCEPTION = Download(
     "the Inception weights",
     "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
     "inception-2015-12-05.pt",
-    _SHA256,
+    "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
     "NVIDIA Source Code License",
 )
 CLEAN, LEGACY = "inception-clean", "inception-legacy"
@@ -68,7 +67,7 @@ def inception_legacy(device: torch.device, weights: Weights) -> NetworkExtractor
 
 def published(name: str) -> Known:
     """What is known of either with NVIDIA's weights, whether they are here or not."""
-    found = _extractor(name, None, _SHA256, torch.device("cpu"))
+    found = _extractor(name, None, str(INCEPTION.sha256), torch.device("cpu"))
     return Known(name, found.fingerprint, found.dim, found.published)
 
 
@@ -96,7 +95,7 @@ def _extractor(
     name: str, network: Callable[[Tensor], Tensor] | None, sha256: str, device: torch.device
 ) -> NetworkExtractor:
     word, preprocessing = _VARIANTS[name]
-    known = word if sha256 == _SHA256 else ""
+    known = word if sha256 == INCEPTION.sha256 else ""
     return NetworkExtractor(
         name, network, preprocessing, sha256, _DIM, device, known, "last pooling"
     )
