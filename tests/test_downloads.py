@@ -23,6 +23,7 @@ from lambda_search.downloads import obtain
 from lambda_search.downloads import offline
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.files import written_whole
@@ -306,7 +307,7 @@ def test_going_offline_holds_for_processes_that_are_started(server, tmp_path, mo
 
 def test_the_network_is_not_asked_where_nothing_may_be_fetched(server, tmp_path):
     download, folder = server.at("plain"), tmp_path / "folder"
-    cause, hint = refused(MissingFile, download, folder, fetch=False)
+    cause, hint = refused(NotFetched, download, folder, fetch=False)
     assert cause == "The weights are not on this machine."
     assert download.url in hint
     assert server.connections == 0

@@ -188,7 +188,6 @@ def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
         UsageError: if a file is missing, cannot be read, or does not fit the other.
     """
     path = find(checkpoint)
-    state = tensors(read_checkpoint(path), str(path), _RECORDS)
     beside = path.with_name("config.yaml")
     if config is None and not beside.is_file():
         raise ConfigNeeded(
@@ -196,6 +195,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
             FRAMEWORK.needs,
         )
     params = read_params(read_config(beside if config is None else config))
+    state = tensors(read_checkpoint(path), str(path), _RECORDS)
     return LDMModel(params, state, sha256_of(path), str(path), device)
 
 
