@@ -49,6 +49,7 @@ def home(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
     folder = tmp_path / "home"
     monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(folder))
+    monkeypatch.setattr("lambda_search.shell._store", [])  # of the command line before
     return folder
 
 

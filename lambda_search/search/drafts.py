@@ -18,6 +18,7 @@ from lambda_search.search.measuring import Measured
 from lambda_search.search.missing import Missing
 from lambda_search.search.missing import look_at
 from lambda_search.search.suggestions import suggested
+from lambda_search.shell import command
 from lambda_search.spec import StudySpec
 from lambda_search.spec import located
 from lambda_search.spec import parse_specs
@@ -83,8 +84,8 @@ def _heading(found: Recognised) -> Iterator[str]:
         yield f"The model: {found.framework}, states of {channels} × {height} × {width}, {labels}."
     yield "Above each field stands what it is; one behind a # without a space is left open."
     yield ""
-    yield "  lambda-search launch FILE --dry-run    says what it costs"
-    yield "  lambda-search launch FILE              runs it; the same command goes on"
+    yield f"  {command('launch', 'FILE', '--dry-run')}    says what it costs"
+    yield f"  {command('launch', 'FILE')}              runs it; the same command goes on"
 
 
 def _specs(text: str, folder: Path) -> list[StudySpec]:

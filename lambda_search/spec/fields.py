@@ -34,7 +34,7 @@ FIELDS: dict[str, Field] = {
     "model": Field("Which pretrained model."),
     "model.framework": Field(
         "How the checkpoint is read.",
-        "`lambda-search models inspect` says what a file is.",
+        "The command `models inspect` says what a file is.",
         "diffusers",
     ),
     "model.checkpoint": Field(
@@ -47,7 +47,7 @@ FIELDS: dict[str, Field] = {
     ),
     "model.dataset": Field("What it was trained on, for people.", example="my-data"),
     "model.name": Field(
-        "Its name in the lookup table, for `lambda-search best`.",
+        "Its name in the lookup table, for the command `best`.",
         example="my-model",
     ),
     "model.source": Field("Where the weights are published, shown where they are missing."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from lambda_search.records import Study
 from lambda_search.records import loading_line
 from lambda_search.records import sampling_line
 from lambda_search.setting import Setting
+from lambda_search.shell import command
 from lambda_search.spec import StudySpec
 from lambda_search.spec import parse_specs
 
@@ -97,9 +97,14 @@ def _note(study: Study, row: Row | None, cautions: Iterable[str]) -> str:
         "the same noise: lower is better, and λ = 1 has 0. Pruned trials were stopped early, on "
         "fewer images.",
         "All of this can only be read. A copy that can be changed is made with:",
-        f"```sh\nlambda-search export {study.name} --format optuna --to sqlite:///copy.db\n```",
+        f"```sh\n{_copying(study.name)}\n```",
     ]
     return "\n\n".join(parts)
+
+
+def _copying(name: str) -> str:
+    """The command that copies a study."""
+    return command("export", name, "--format", "optuna", "--to", "sqlite:///copy.db")
 
 
 def _program(row: Row) -> str:
@@ -166,13 +171,13 @@ def _sampling(setting: Setting) -> str:
 
 def _looking_up(setting: Setting) -> str:
     """The command that finds what holds for a setting."""
-    words = ["lambda-search", "best", setting.model, "--steps", str(setting.steps)]
+    words = ["best", setting.model, "--steps", str(setting.steps)]
     words += ["--sampler", setting.sampler]
     if setting.guidance is not None:
         words += ["--guidance", f"{setting.guidance:g}"]
     if setting.site != "full":
         words += ["--site", setting.site]
-    return shlex.join(words)
+    return command(*words)
 
 
 def _table(facts: Mapping[str, str]) -> str:
