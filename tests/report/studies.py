@@ -11,6 +11,7 @@ from math import sqrt
 from lambda_search.events import Events
 from lambda_search.records import Candidate
 from lambda_search.records import Evaluation
+from lambda_search.records import Event
 from lambda_search.records import Figures
 from lambda_search.records import Identity
 from lambda_search.records import Image
@@ -32,6 +33,7 @@ search: {{mean: {mean}, slope: {slope}, trials: {trials}}}
 metric: {{name: fid, extractor: bundled, reference: "images:photos", rungs: [150, 300]}}
 confirm: {{top: 2, samples: 2000}}
 """
+MEAN, SLOPE = (0.99, 1.06), (-0.009, 0.005)
 AT_ONE = 21.6
 BEST = 1.03, -0.06
 """Mean and tilt k(T′ − 1) of the valley's lowest point."""
@@ -52,8 +54,8 @@ def simulate(
     name="valley",
     steps=10,
     trials=16,
-    mean=(0.99, 1.06),
-    slope=(-0.009, 0.005),
+    mean=MEAN,
+    slope=SLOPE,
     until="row",
     seed=0,
     text=None,
@@ -77,19 +79,11 @@ def simulate(
     if until == "began":
         return claim
     events.say("phase", "searching")
-    points = [(1.0, 0.0), *_spread(mean, slope, trials - 1)]
-    several = [
-        Trial(number, number // 4, LambdaSchedule.from_mean(*point, steps), *point)
-        for number, point in enumerate(points)
-    ]
-    store.propose(claim.lease, several)
-    scored = {0: {one.number: _scored(one, 150, steps, noise) for one in several}}
-    alive = sorted(several, key=lambda one: -scored[0][one.number].gain)[: trials // 2]
-    scored[1] = {one.number: _scored(one, 300, steps, noise) for one in [several[0], *alive]}
-    ended = [_ended(one, scored[1].get(one.number) or scored[0][one.number]) for one in several]
-    store.close_rung(claim.lease, [e for many in scored.values() for e in many.values()], ended)
-    for one in ended:
-        events.say("trial", f"trial {one.number}  λ = {one.schedule}")
+    ended, evaluations = searched(steps, trials, mean, slope, noise)
+    store.propose(claim.lease, ended)
+    store.close_rung(claim.lease, evaluations, ended)
+    now = datetime.now(UTC)
+    store.say_all([Event(name, "trial", f"trial {one.number}", now) for one in ended])
     if until == "search":
         return claim
     best = max(ended[1:], key=lambda one: (one.n, one.gain))
@@ -101,6 +95,21 @@ def simulate(
     events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
     events.say("done", row.verdict)
     return study, spec, row
+
+
+def searched(steps=10, trials=16, mean=MEAN, slope=SLOPE, noise=None):
+    """The trials of a search, ended, and their evaluations: half of them go to the last rung."""
+    noise = noise or random.Random(0)
+    points = [(1.0, 0.0), *_spread(mean, slope, trials - 1)]
+    several = [
+        Trial(number, number // 4, LambdaSchedule.from_mean(*point, steps), *point)
+        for number, point in enumerate(points)
+    ]
+    first = {one.number: _scored(one, 150, steps, noise) for one in several}
+    alive = sorted(several, key=lambda one: -first[one.number].gain)[: trials // 2]
+    last = {one.number: _scored(one, 300, steps, noise) for one in [several[0], *alive]}
+    ended = [_ended(one, last.get(one.number) or first[one.number]) for one in several]
+    return ended, [*first.values(), *last.values()]
 
 
 def png(grey, width=64, height=32):
