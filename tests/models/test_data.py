@@ -111,12 +111,12 @@ BOMBS = {
     "a huge number": "x: 0x" + "f" * 50_000,
     "number": '{"x": 1' + "0" * 1000 + "}",
     "1,048,576 bytes": "x: " + "y" * 1_100_000,
-    "262,144 characters": "x: [" + "1, " * 200_000 + "]",
+    "more than 50,000 words": "x: [" + "1, " * 200_000 + "]",
     "twice": "image_size: 8\nimage_size: 16\n",
     "more than 1,000 names": "\n".join(f"n{n}: 1" for n in range(2000)),
     "no mapping": "- 1\n- 2\n",
     "not text": b"\xff\xfe\x80\x81",
-    "stream end": "a: 1\nb: [1\n",
+    "did not find expected": "a: 1\nb: [1\n",
     "could not determine": "x: !unknown 1",
 }
 
