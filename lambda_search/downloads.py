@@ -1,8 +1,7 @@
 """Files of others that are fetched once per machine: locked, checked, and whole or not there.
 
-`obtain` fetches one file from its address, `snapshot` those of a repository on the Hugging Face
-hub into that library's own cache. With `--offline`, `LAMBDA_SEARCH_OFFLINE` or `HF_HUB_OFFLINE`
-the network is never asked.
+With `--offline`, `LAMBDA_SEARCH_OFFLINE` or `HF_HUB_OFFLINE` the network is never asked. A secure
+address stays secure wherever it leads, and no more is received than a file may have.
 """
 
 from __future__ import annotations
@@ -11,27 +10,35 @@ import hashlib
 import os
 import urllib.request
 from collections.abc import Callable
-from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
+from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
+from lambda_search.files import private_folder
 from lambda_search.files import sha256_of
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
 
-__all__ = ["Download", "NotOnHub", "go_offline", "obtain", "offline", "snapshot"]
+__all__ = ["Download", "go_offline", "obtain", "offline"]
 
 _OFFLINE = ("LAMBDA_SEARCH_OFFLINE", "HF_HUB_OFFLINE")
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS = 60
+_STEPS: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "Check the name.",
+    HTTPStatus.UNAUTHORIZED: "It wants a login: fetch it by hand, and copy it to this machine.",
+    HTTPStatus.FORBIDDEN: "It wants a login: fetch it by hand, and copy it to this machine.",
+}
 
 
 def offline() -> bool:
@@ -57,12 +64,14 @@ class Download:
         url: where it is.
         sha256: of its content, hexadecimal; None where its authors do not say it.
         licence: under which it may be used.
+        most: bytes that it may have.
     """
 
     what: str
     url: str
     sha256: str | None = None
     licence: str = ""
+    most: int = 1 << 30
 
     @property
     def name(self) -> str:
@@ -86,6 +95,7 @@ def obtain(
             is thrown away. For files without a published checksum.
 
     Raises:
+        NotFetched: if it is not there, and it is `fetch` alone that forbids to fetch it.
         MissingFile: if it is not there and may not be fetched, or cannot be.
         UsageError: if a file of that name is there with another content.
         LambdaSearchError: if `folder` cannot be written to.
@@ -97,13 +107,13 @@ def obtain(
         return path
     if not fetch or offline():
         why = " and the network may not be asked" if offline() else ""
-        raise MissingFile(
+        raise (MissingFile if offline() else NotFetched)(
             f"{_capital(download.what)} are not on this machine{why}.",
             f"{'Fetch' if offline() else 'A launch fetches them; or fetch'} {download.url}"
             f"{_under(download)} and put it at {path}.",
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with FileLock(path.with_name(f"{path.name}.lock")):
             if not _is_there(path, download):  # another process may have been quicker
                 sweep(path)
@@ -117,58 +127,6 @@ def obtain(
             "Free some space there, or move the data folder with LAMBDA_SEARCH_HOME.",
         ) from error
     return path
-
-
-class NotOnHub(Exception):
-    """The hub has not given what was asked for.
-
-    Arguments:
-        reason: what it said; "" where the name cannot be one of its.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def snapshot(
-    name: str, files: Sequence[str], revision: str | None = None, fetch: bool = True
-) -> Path:
-    """A folder with `files` of the hub's repository `name`; the hub's library locks its cache.
-
-    Arguments:
-        name: owner/repository.
-        files: names, or patterns where no revision is given.
-        revision: a commit, taken from the cache where all of it is there; None is the newest one,
-            for which the hub is asked.
-        fetch: whether the hub may be asked at all; it never is while `offline()`.
-
-    Raises:
-        NotOnHub: if they are not there, and cannot or may not be fetched.
-    """
-    # not in a base installation, which never fetches
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise NotOnHub("")
-    asks = fetch and not offline()
-    reason = "they are not in the hub's cache"
-    for local in [True, False] if revision and asks else [not asks]:
-        try:
-            folder = snapshot_download(
-                name, revision=revision, allow_patterns=list(files), local_files_only=local
-            )
-        except HFValidationError as error:
-            raise NotOnHub("") from error
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            reason = reason if local and revision else first_line(error)
-            continue
-        if revision is None or all((Path(folder) / file).is_file() for file in files):
-            return Path(folder)
-    raise NotOnHub(reason)
 
 
 def _is_there(path: Path, download: Download) -> bool:
@@ -191,12 +149,16 @@ def _is_there(path: Path, download: Download) -> bool:
 def _receive(download: Download, stream: IO[bytes]) -> None:
     """Writes what the URL gives, all of it, to `stream`."""
     digest, count = hashlib.sha256(), 0
+    opener = urllib.request.build_opener(_Redirects())
     try:
-        with urllib.request.urlopen(download.url, timeout=_TIMEOUT_SECONDS) as answer:
-            wanted = answer.headers.get("Content-Length")
+        with opener.open(download.url, timeout=_TIMEOUT_SECONDS) as answer:
+            wanted = _declared(answer.headers.get("Content-Length"))
+            if wanted is not None:
+                _check_size(download, wanted)
             while block := answer.read(_BLOCK):
                 digest.update(block)
                 count += len(block)
+                _check_size(download, count)
                 try:
                     stream.write(block)
                 except OSError as error:  # the disk's, not the network's
@@ -206,23 +168,54 @@ def _receive(download: Download, stream: IO[bytes]) -> None:
     except HTTPError as error:
         raise MissingFile(
             f"{download.url} does not give {download.what}: {error}.",
-            "Check the name." if error.code == HTTPStatus.NOT_FOUND else "Try again later.",
+            _STEPS.get(error.code, "Try again later."),
         ) from error
     except (OSError, HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         raise MissingFile(
-            f"{_capital(download.what)} cannot be fetched from {download.url}: {reason}.",
-            "Try again, or copy the file to this machine.",
+            f"{_capital(download.what)} cannot be fetched from {download.url}: "
+            f"the network failed ({str(reason).rstrip('.') or type(reason).__name__}).",
+            "Check the network and its proxy, or copy the file to this machine.",
         ) from error
-    if wanted is not None and count != int(wanted):
+    if wanted is not None and count != wanted:
         raise MissingFile(
-            f"{download.url} broke off after {count:,} of {int(wanted):,} bytes.", "Try again."
+            f"{download.url} broke off after {count:,} of {wanted:,} bytes.",
+            "Check the network, and try again.",
         )
     if download.sha256 not in (None, digest.hexdigest()):
         raise MissingFile(
             f"What {download.url} gave is not {download.what}: its SHA-256 is "
             f"{digest.hexdigest()[:12]}…, and {str(download.sha256)[:12]}… is expected.",
             "Try again; if it stays so, copy the file from another machine.",
+        )
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection to a less secure address, nor to one of another protocol."""
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        if urlsplit(newurl).scheme not in ("https", urlsplit(req.full_url).scheme):
+            raise MissingFile(
+                f"{req.full_url} leads to {newurl}, which is not secure.",
+                "Copy the file to this machine, from a source that you trust.",
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _declared(length: str | None) -> int | None:
+    """What a header says of a file's size."""
+    return int(length) if length is not None and length.isdecimal() else None
+
+
+def _check_size(download: Download, count: int) -> None:
+    """Raises MissingFile for more bytes than the file may have."""
+    if count > download.most:
+        raise MissingFile(
+            f"{download.url} gives {count:,} bytes or more, and {download.what} have at most "
+            f"{download.most:,}.",
+            "Check the address, or copy the file to this machine.",
         )
 
 

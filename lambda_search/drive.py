@@ -93,7 +93,7 @@ def drive(
 
     with _single_threaded(), Shards(pool, files) as shards:
         shared = Shared(store, shards, folders, plans or {})
-        loop = _Drive(store, shared, names, at_once, leave, watch, listeners, sweep)
+        loop = _Drive(store, pool, shared, names, at_once, leave, watch, listeners, sweep)
         driven = loop.run(until_empty)
     sweep()
     return driven
@@ -116,6 +116,7 @@ class _Drive:
     """The loop of one driver."""
 
     store: Store
+    pool: Pool
     shared: Shared
     names: Collection[str] | None
     at_once: int
@@ -199,7 +200,7 @@ class _Drive:
         if at_end or self._due("write", _WRITE_SECONDS):
             self._write(self.runs if at_end else active)
         if self.watch is not None and self.runs:
-            self.watch([run.tracker.snapshot() for run in self.runs])
+            self.watch([self._progress(run) for run in self.runs])
 
     def _write(self, runs: Sequence[Run]) -> None:
         with self._lock:
@@ -207,7 +208,10 @@ class _Drive:
         if events:
             self.store.say_all(events)
         if runs:
-            self._queue.report({run.lease: run.tracker.snapshot() for run in runs})
+            self._queue.report({run.lease: self._progress(run) for run in runs})
+
+    def _progress(self, run: Run) -> Progress:
+        return run.tracker.snapshot(sum(self.pool.kinds().values()))
 
     def _note(self, event: Event) -> None:
         with self._lock:

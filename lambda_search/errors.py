@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "Diverged",
     "Interrupted",
     "LambdaSearchError",
     "MissingFile",
     "NoScheduleFound",
+    "NotFetched",
     "UsageError",
     "first_line",
+    "without_secrets",
 ]
+
+_SECRET = r"[\w.-]*(?:passw|pwd|secret|token|api_?key|access_?key|credential|signature)[\w.-]*"
+_HIDDEN = (
+    (r"(?i)\b(https?://)[^\s/?#]*@", r"\1***@"),  # a token may stand for the user
+    (r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/?#]*@", r"\1:***@"),
+    (rf"(?i)([?&;\s]{_SECRET}=)('[^']*'|[^\s&;#]+)", r"\1***"),
+)
+_LONGEST_LINE = 400
 
 
 class LambdaSearchError(Exception):
@@ -24,9 +36,9 @@ class LambdaSearchError(Exception):
     exit_code = 1
 
     def __init__(self, cause: str, hint: str = "") -> None:
-        super().__init__(cause, hint)
-        self.cause = cause
-        self.hint = hint
+        self.cause = without_secrets(cause)
+        self.hint = without_secrets(hint)
+        super().__init__(self.cause, self.hint)
 
     def __str__(self) -> str:
         return f"{self.cause}\n{self.hint}" if self.hint else self.cause
@@ -46,6 +58,10 @@ class MissingFile(UsageError):
     """A file that is asked for is not on this machine; with it, the same would work."""
 
 
+class NotFetched(MissingFile):
+    """A file that is not on this machine, and that is fetched where that is allowed."""
+
+
 class NoScheduleFound(LambdaSearchError, LookupError):
     """The lookup table has no row for what was asked."""
 
@@ -59,5 +75,13 @@ class Interrupted(LambdaSearchError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """What an error says, in one line without secrets; some libraries repeat a whole file."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return without_secrets(line)[:_LONGEST_LINE]
+
+
+def without_secrets(text: str) -> str:
+    """`text` with *** for the passwords and tokens of the addresses in it."""
+    for pattern, instead in _HIDDEN:
+        text = re.sub(pattern, instead, text)
+    return text

@@ -7,6 +7,7 @@ from datetime import UTC
 from datetime import datetime
 from typing import Protocol
 
+from lambda_search.errors import without_secrets
 from lambda_search.records import Event
 from lambda_search.records import EventKind
 
@@ -33,6 +34,6 @@ class Events:
 
     def say(self, kind: EventKind, text: str) -> None:
         """Something happened; `text` is one line for people."""
-        event = Event(self._study, kind, text, datetime.now(UTC))
+        event = Event(self._study, kind, without_secrets(text), datetime.now(UTC))
         for listener in self._listeners:
             listener(event)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and their names by content."""
+"""Files that are there whole or not at all, who may read them, and their names by content."""
 
 from __future__ import annotations
 
@@ -12,23 +12,37 @@ from pathlib import Path
 from typing import IO
 from typing import cast
 
-__all__ = ["sha256_of", "sweep", "written_whole"]
+__all__ = ["private_folder", "sha256_of", "sweep", "written_whole"]
 
 _BLOCK = 1 << 20
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # it can only be read by setting it
 
 
+def private_folder(path: Path) -> Path:
+    """Makes `path`, and what is missing above it, for this user alone; what is there stays so."""
+    if not path.is_dir():
+        private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
 @contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A stream for what becomes `path` when the block ends well; else nothing is left of it."""
+def written_whole(path: Path, private: bool = False) -> Iterator[IO[bytes]]:
+    """A stream for what becomes `path` when the block ends well; else nothing is left of it.
+
+    Arguments:
+        path: in a folder that is there.
+        private: whether this user alone may read it; else as the process makes files.
+    """
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f"{path.name}.", suffix=".part", delete=False
     ) as stream:
         try:
             yield cast(IO[bytes], stream)
             stream.close()  # a full disk may only tell now
-            os.chmod(stream.name, 0o666 & ~_UMASK)
+            if not private:
+                os.chmod(stream.name, 0o666 & ~_UMASK)
             os.replace(stream.name, path)
         except BaseException:
             Path(stream.name).unlink(missing_ok=True)

@@ -13,6 +13,10 @@ from pathlib import Path
 from lambda_search.cluster.pool import RayPool
 from lambda_search.drive import Watcher
 from lambda_search.drive import drive
+from lambda_search.earlier import answered
+from lambda_search.earlier import changed
+from lambda_search.earlier import driven_by
+from lambda_search.earlier import held
 from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Listener
 from lambda_search.paths import home
@@ -22,12 +26,13 @@ from lambda_search.records import Study
 from lambda_search.search.cost import check_disk
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve_all
+from lambda_search.shell import command
 from lambda_search.spec import Written
 from lambda_search.spec import located
+from lambda_search.store.settings import other_setting
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
 from lambda_search.studies import Named
-from lambda_search.studies import held
 from lambda_search.studies import submit_written
 from lambda_search.studies import written
 from lambda_search.work.pool import Pool
@@ -85,7 +90,8 @@ def run_studies(
 ) -> list[Row]:
     """Runs plans on `pool`; returns and raises as `launch`."""
     several = [Written(plan.spec, Path.cwd()) for plan in plans]
-    prepared = _prepared(several, plans, store, held([plan.spec.name for plan in plans], store))
+    elsewhere = held([plan.spec.name for plan in plans], store)
+    prepared = _prepared(several, plans, store, elsewhere, {})
     return prepared.rows_of(prepared.run(store, pool, watch))
 
 
@@ -134,18 +140,14 @@ class Launch:
     def errors_of(self, driven: Driven) -> dict[str, Exception]:
         """Why studies have no row, by name."""
         errors = dict(driven.errors) | {
-            name: LambdaSearchError(
-                f"The study '{name}' is being driven by {driver}.",
-                f"Watch it with: lambda-search wait {name}",
-            )
-            for name, driver in self.elsewhere.items()
+            name: driven_by(name, driver) for name, driver in self.elsewhere.items()
         }
         for name in self.names:
             if name not in errors and name not in self.finished and name not in driven.rows:
                 lacks = driven.unable.get(name, "another driver took it, or it was stopped")
                 errors[name] = LambdaSearchError(
                     f"The study '{name}' was not run here: {lacks.rstrip('.')}.",
-                    f"See it with: lambda-search status {name}",
+                    f"See it with: {command('status', name)}",
                 )
         return errors
 
@@ -166,24 +168,35 @@ def prepare(studies: Sequence[Written], store: Store) -> Launch:
 
     Raises:
         UsageError: for anything that is wrong with the studies.
-        LambdaSearchError: if there is no room for their features.
+        LambdaSearchError: if there is no room for their features, or the store can only be read.
     """
+    store.check_writable()
     elsewhere = held([one.spec.name for one in studies], store)
     free = [one for one in studies if one.spec.name not in elsewhere]
-    plans = resolve_all([located(one.spec, [one.base]) for one in free])
-    return _prepared(studies, plans, store, elsewhere)
+    known = answered(free, store)
+    left = [one for one in free if one.spec.name not in known]
+    changed(left, store)
+    plans = resolve_all([located(one.spec, [one.base]) for one in left])
+    return _prepared(studies, plans, store, elsewhere, known)
 
 
 def _prepared(
-    studies: Sequence[Written], plans: Sequence[Plan], store: Store, elsewhere: Mapping[str, str]
+    studies: Sequence[Written],
+    plans: Sequence[Plan],
+    store: Store,
+    elsewhere: Mapping[str, str],
+    known: Mapping[str, Row],
 ) -> Launch:
-    finished = {}
-    known = {study.name: study for study in store.studies() if study.state == "done"}
+    finished = dict(known)
+    begun = {study.name: study for study in store.studies() if study.setting is not None}
     for plan in plans:
-        name = plan.spec.name
-        study = known.get(name)
-        if study is not None and _is_finished(study, plan):
-            finished[name] = store.rows(study.id)[-1]
+        study = begun.get(plan.spec.name)
+        if study is None or plan.spec.name in elsewhere:
+            continue
+        if _is_finished(study, plan):
+            finished[study.name] = store.rows(study.id)[-1]
+        elif study.setting is not None and study.setting.key not in _keys(plan):
+            raise other_setting(study.name, study.setting, plan.setting)
     waiting = {
         plan.spec.name: plan
         for plan in plans
@@ -199,9 +212,14 @@ def _prepared(
     )
 
 
+def _keys(plan: Plan) -> set[str]:
+    """Of the plan's setting, as it is spelled now and as an older release spelled it."""
+    return {one.key for one in (plan.setting, plan.former) if one is not None}
+
+
 def _is_finished(study: Study, plan: Plan) -> bool:
-    """Whether a study that is done has the row that `plan` would come to."""
-    if study.setting is None or study.setting.key != plan.setting.key:
+    """Whether a study is done and has the row that `plan` would come to."""
+    if study.state != "done" or study.setting is None or study.setting.key != plan.setting.key:
         return False
     if study.decisive is None:  # of an older release
         return study.spec == plan.spec.to_yaml()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 from platformdirs import user_data_path
+
+from lambda_search.errors import UsageError
 
 __all__ = [
     "extractors_folder",
@@ -16,6 +20,10 @@ __all__ = [
     "store_url",
     "studies_folder",
 ]
+
+_NO_PATH = re.compile(
+    r"(sqlite|postgres(ql)?|mysql|mariadb|https?)(\+\w+)?:|(?![/.~]).*:.*@|//.*@", re.I
+)
 
 
 def home() -> Path:
@@ -28,10 +36,20 @@ def store_url(store: str | None = None) -> str:
     """The store's URL: `store`, `LAMBDA_SEARCH_STORE`, or SQLite in the data folder.
 
     A plain path is taken as an SQLite file, and `postgresql://` as psycopg.
+
+    Raises:
+        UsageError: for what looks like an address and is none; it would become a file whose name
+            holds a password.
     """
     url = store or os.environ.get("LAMBDA_SEARCH_STORE") or str(home() / "lambda_search.db")
     if "://" not in url:
-        return f"sqlite:///{Path(url).expanduser().absolute()}"
+        if _NO_PATH.match(url):
+            raise UsageError(
+                "The store's address is neither a URL nor a path.",
+                "Write sqlite:///PATH or postgresql://USER@HOST/NAME, or a path.",
+            )
+        path = os.fsencode(Path(url).expanduser().absolute())
+        return f"sqlite:///{quote(path)}"
     scheme, rest = url.split("://", 1)
     return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
 

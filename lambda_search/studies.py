@@ -1,4 +1,4 @@
-"""The one door to studies: submit, stop, wait, retract, and how they are.
+"""The one door to studies: submit, stop, wait, rename, remove, retract, and how they are.
 
 The shell, Python and HTTP come through here. It stands on the store, the study files and the
 records alone: a host without torch, Optuna, Ray or weights can submit a study.
@@ -14,26 +14,30 @@ from pathlib import Path
 from typing import TypeAlias
 from typing import TypeVar
 
+from lambda_search.earlier import changed
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.events import Events
 from lambda_search.records import Row
 from lambda_search.records import Study
+from lambda_search.shell import command
 from lambda_search.spec import StudySpec
 from lambda_search.spec import Written
 from lambda_search.spec import attachments
 from lambda_search.spec import check_names
+from lambda_search.spec import parse_specs
 from lambda_search.spec import read_specs
+from lambda_search.store import upkeep
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 
 __all__ = [
-    "HOW_TO_DRIVE",
-    "NOBODY_DRIVES",
     "Named",
-    "held",
     "nobody_drives",
+    "nobody_drives_now",
     "resume",
+    "remove",
+    "rename",
     "retract",
     "stop",
     "submit",
@@ -45,12 +49,6 @@ __all__ = [
 Named: TypeAlias = StudySpec | str | Path | Sequence[StudySpec]
 """A study, several, or the path of a study file or a folder of them."""
 
-HOW_TO_DRIVE = "Start a driver where the weights are, with: lambda-search drive"
-NOBODY_DRIVES = (
-    "Nobody drives a study of this store now. Unless a driver is waiting for studies, start one "
-    "where the weights are, with: lambda-search drive"
-)
-"""A driver that waits for studies is not known to the store."""
 _POLL_SECONDS = 0.5
 _TAKEOVER_SECONDS = 10.0
 """For how long a study that lost its driver is given to another, who may be idle."""
@@ -69,8 +67,9 @@ def submit(studies: Named, store: Store | str | None = None) -> list[Study]:
         store: a store or its URL; the default store unless given.
 
     Raises:
-        UsageError: for anything that is wrong with the files, or if a driver is at work on one of
-            them with another file. Then none is queued.
+        UsageError: for anything that is wrong with the files, if one has become another study
+            than that of its name in the store, or if a driver is at work on one of them with
+            another file. Then none is queued.
     """
     return _with(store, lambda opened: submit_written(written(studies), opened))
 
@@ -96,12 +95,17 @@ def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
     queue = Queue(store)
     for one in studies:
         queue.check(one.spec.name, one.spec.to_yaml())
+    differing = {one.study: one for one in changed(studies, store)}
     queued = []
     for one, carried in zip(studies, files, strict=True):
         spec = one.spec
         queued.append(queue.submit(spec.name, spec.to_yaml(), str(one.base), carried))
+        events = Events(spec.name, [store.say])
+        if spec.name in differing and queued[-1].spec == spec.to_yaml():
+            told = "; ".join(str(field) for field in differing[spec.name].fields)
+            events.say("warning", f"its file was changed: {told}")
         if queued[-1].state == "queued":
-            Events(spec.name, [store.say]).say("queued", "waits for a driver")
+            events.say("queued", "waits for a driver")
     return queued
 
 
@@ -133,7 +137,7 @@ def resume(name: str, store: Store | str | None = None) -> Study:
         if study.state == "done":
             raise UsageError(
                 f"The study '{name}' is done.",
-                "To extend it, change its file and submit that: lambda-search submit STUDY",
+                f"To extend it, change its file and submit that: {command('submit', 'STUDY')}",
             )
         if study.state == "queued" or (
             study.state == "running" and not study.stop_wanted and not opened.is_abandoned(study)
@@ -161,13 +165,14 @@ def wait(name: str, store: Store | str | None = None) -> Row:
                 driven = time.monotonic()
             elif time.monotonic() - driven > _TAKEOVER_SECONDS:
                 raise LambdaSearchError(
-                    f"The study '{name}' has no driver any more.", f"{HOW_TO_DRIVE}; it goes on."
+                    f"The study '{name}' has no driver any more.",
+                    f"It goes on with a driver where its weights are: {command('drive')}",
                 )
             time.sleep(_POLL_SECONDS)
         if study.state != "done":
             raise LambdaSearchError(
                 f"The study '{name}' is {study.state}: {study.message}",
-                f"It goes on with: lambda-search resume {name}",
+                f"It goes on with: {command('resume', name)}",
             )
         return opened.rows(study.id)[-1]
 
@@ -199,14 +204,43 @@ def retract(row: str, reason: str, store: Store | str | None = None) -> Row:
     return _with(store, do)
 
 
-def held(names: Iterable[str], store: Store) -> dict[str, str]:
-    """Of the studies `names`, those that a living driver is at work on: who it is."""
-    wanted = set(names)
-    return {
-        study.name: study.driver
-        for study in store.studies()
-        if study.name in wanted and study.state == "running" and not store.is_abandoned(study)
-    }
+def rename(name: str, new: str, store: Store | str | None = None) -> Study:
+    """Gives a study another name; its trials go with it, its rows stay as they are.
+
+    The model's name in the lookup table stays too: where the study's file left it to the study's
+    name, it is written out.
+
+    Raises:
+        UsageError: if there is no such study, a driver is at work on it, or the new name is none
+            or taken.
+    """
+
+    def do(opened: Store) -> Study:
+        [spec] = parse_specs(opened.study(name).spec, f"the study '{name}'")
+        renamed = spec.renamed(new)
+        study = upkeep.rename(opened, name, new, renamed.to_yaml())
+        Events(new, [opened.say]).say("renamed", f"it was named {name} before")
+        return study
+
+    return _with(store, do)
+
+
+def remove(name: str, store: Store | str | None = None) -> list[Row]:
+    """Removes a study with its trials and events; what it proved stays in the lookup table.
+
+    Returns:
+        Its rows, which stay, the oldest first; they can be retracted.
+
+    Raises:
+        UsageError: if there is no such study, or a driver is at work on it.
+    """
+
+    def do(opened: Store) -> list[Row]:
+        rows = opened.rows(opened.study(name).id)
+        upkeep.remove(opened, name)
+        return rows
+
+    return _with(store, do)
 
 
 def nobody_drives(store: Store) -> bool:
@@ -215,6 +249,14 @@ def nobody_drives(store: Store) -> bool:
     running = [study for study in studies if study.state == "running"]
     waiting = any(study.state == "queued" for study in studies) or bool(running)
     return waiting and all(store.is_abandoned(study) for study in running)
+
+
+def nobody_drives_now() -> str:
+    """What to tell who asks for it; a driver that waits for studies is not known to the store."""
+    return (
+        "Nobody drives a study of this store now. Unless a driver is waiting for studies, start "
+        f"one where the weights are, with: {command('drive')}"
+    )
 
 
 def _with(store: Store | str | None, action: Callable[[Store], _T]) -> _T:

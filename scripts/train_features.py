@@ -147,6 +147,7 @@ def save(folder: Path, network: FashionClassifier, images: Tensor, card: dict[st
         extractor.fingerprint,
         extractor.name,
         "Fashion-MNIST, 60,000 training images",
+        (28, 28, 1),
     )
     write_statistics(folder / "reference.npz", statistics)
 

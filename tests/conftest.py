@@ -33,6 +33,14 @@ confirm: {{top: 2, samples: 80}}
 """
 
 
+def pytest_collection_modifyitems(items):
+    """A file's tests stay in one process, for what they share, and all of Ray's in one."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent)
+        group = "ray" if place.parts[0] == "cluster" else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A data folder for each test, and no settings from outside."""
@@ -41,6 +49,7 @@ def home(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
     folder = tmp_path / "home"
     monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(folder))
+    monkeypatch.setattr("lambda_search.shell._store", [])  # of the command line before
     return folder
 
 

@@ -10,21 +10,20 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
-from types import SimpleNamespace
+from urllib.request import HTTPSHandler
+from urllib.request import Request
 
-import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from lambda_search.downloads import Download
-from lambda_search.downloads import NotOnHub
 from lambda_search.downloads import go_offline
 from lambda_search.downloads import obtain
 from lambda_search.downloads import offline
-from lambda_search.downloads import snapshot
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.files import written_whole
@@ -59,6 +58,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.requests = []
         self.connections = 0
         self.go_on = threading.Event()
+        self.location = ""
 
     def get_request(self):
         self.connections += 1
@@ -80,11 +80,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if way == "missing":
             self.send_error(404)
             return
+        if way == "login":
+            self.send_error(403)
+            return
+        if way == "elsewhere":
+            self.send_response(302)
+            self.send_header("Location", self.server.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if way == "slowly":
             time.sleep(0.5)
         self.send_response(200)
         if way == "chunked-half":
             self.send_header("Transfer-Encoding", "chunked")
+        elif way == "misstated":
+            self.send_header("Content-Length", "many")
         elif way != "unsaid":
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -212,8 +223,56 @@ def test_nobody_listens(tmp_path):
         download = Download("the weights", f"http://127.0.0.1:{free.getsockname()[1]}/w.pt")
         cause, _ = refused(MissingFile, download, tmp_path)
     assert cause.startswith(f"The weights cannot be fetched from {download.url}: ")
+    assert "the network failed" in cause
     assert "refused" in cause
     assert contents(tmp_path) == []
+
+
+def test_a_page_that_wants_a_login_is_told(server, tmp_path):
+    cause, hint = refused(MissingFile, server.at("login"), tmp_path)
+    assert "403" in cause
+    assert "login" in hint
+
+
+def test_a_redirection_is_followed(server, tmp_path):
+    server.location = server.at("plain").url
+    assert obtain(server.at("elsewhere"), tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("leads", ["ftp://127.0.0.1/w.pt", "file:///etc/passwd"])
+def test_a_redirection_to_another_protocol_is_not_followed(server, tmp_path, leads):
+    server.location = leads
+    refused(MissingFile, server.at("elsewhere"), tmp_path)
+    assert contents(tmp_path) == []
+
+
+def test_a_secure_address_leads_to_none_that_is_not(server, tmp_path, monkeypatch):
+    """The first address answers as a secure one would; the second is asked if it is followed."""
+    server.location = server.at("plain").url
+    download = server.at("elsewhere")
+    secure = replace(download, url=download.url.replace("http:", "https:"))
+
+    def https_open(handler, request):
+        plain = Request(request.full_url.replace("https:", "http:"))
+        plain.timeout = request.timeout
+        return handler.do_open(HTTPConnection, plain)
+
+    monkeypatch.setattr(HTTPSHandler, "https_open", https_open)
+    cause, hint = refused(MissingFile, secure, tmp_path)
+    assert f"leads to {server.location}, which is not secure" in cause
+    assert "Copy" in hint
+    assert server.requests == ["/elsewhere/weights.pt"]
+    assert contents(tmp_path) == []
+
+
+@pytest.mark.parametrize("way", ["plain", "unsaid", "misstated"])
+def test_no_more_is_received_than_a_file_may_have(server, tmp_path, way):
+    cause, hint = refused(MissingFile, replace(server.at(way), most=len(CONTENT) - 1), tmp_path)
+    assert f"have at most {len(CONTENT) - 1:,}" in cause
+    assert "address" in hint
+    assert contents(tmp_path) == []
+    whole = replace(server.at(way), most=len(CONTENT))
+    assert obtain(whole, tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("name", ["LAMBDA_SEARCH_OFFLINE", "HF_HUB_OFFLINE"])
@@ -248,7 +307,7 @@ def test_going_offline_holds_for_processes_that_are_started(server, tmp_path, mo
 
 def test_the_network_is_not_asked_where_nothing_may_be_fetched(server, tmp_path):
     download, folder = server.at("plain"), tmp_path / "folder"
-    cause, hint = refused(MissingFile, download, folder, fetch=False)
+    cause, hint = refused(NotFetched, download, folder, fetch=False)
     assert cause == "The weights are not on this machine."
     assert download.url in hint
     assert server.connections == 0
@@ -367,55 +426,3 @@ def test_what_is_not_written_whole_leaves_all_as_it_was(tmp_path, error, old):
         raise error
     assert os.listdir(tmp_path) == ([] if old is None else ["file"])
     assert old is None or path.read_bytes() == old
-
-
-# -- snapshots of the hub
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A hub that gives `held` when asked, and what it was asked, by (revision, cache alone)."""
-    found = SimpleNamespace(asked=[], held={True: None, False: tmp_path})
-
-    def snapshot_download(name, *, revision, allow_patterns, local_files_only):
-        found.asked.append((revision, local_files_only))
-        if found.held[local_files_only] is None:
-            raise LocalEntryNotFoundError("nothing here\nbut more words")
-        return str(found.held[local_files_only])
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    return found
-
-
-def test_the_newest_is_asked_for_and_a_commit_only_where_it_is_not_kept(hub, tmp_path):
-    (tmp_path / "config.json").touch()
-    assert snapshot("owner/name", ["*.json"]) == tmp_path
-    assert snapshot("owner/name", ["config.json"], "abc") == tmp_path
-    assert hub.asked == [(None, False), ("abc", True), ("abc", False)]
-    hub.held[True] = tmp_path
-    assert snapshot("owner/name", ["config.json"], "abc") == tmp_path
-    assert hub.asked[3:] == [("abc", True)]
-
-
-def test_a_snapshot_with_a_file_too_few_is_none(hub):
-    with pytest.raises(NotOnHub):
-        snapshot("owner/name", ["config.json"], "abc")
-
-
-@pytest.mark.parametrize("way", ["offline", "fetch"])
-def test_the_hub_is_not_asked_where_nothing_may_be_fetched(hub, monkeypatch, way):
-    if way == "offline":
-        monkeypatch.setenv("LAMBDA_SEARCH_OFFLINE", "1")
-    for revision, reason in ((None, "nothing here"), ("abc", "they are not in the hub's cache")):
-        with pytest.raises(NotOnHub) as caught:
-            snapshot("owner/name", ["config.json"], revision, fetch=way != "fetch")
-        assert caught.value.reason == reason
-    assert all(local for _, local in hub.asked)
-
-
-@pytest.mark.parametrize("name", ["name", "a/b/c", "./name", "/owner", "~/name"])
-def test_what_cannot_be_a_name_of_the_hubs_has_no_reason(hub, name):
-    with pytest.raises(NotOnHub) as caught:
-        snapshot(name, ["config.json"])
-    assert (caught.value.reason, hub.asked) == ("", [])

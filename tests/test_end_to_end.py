@@ -121,9 +121,9 @@ def test_the_report_draws_itself_offline(page, finished, tmp_path, home):
     process = start("report", "tiny", "-o", path, home=home)
     assert process.wait(60) == 0
     page.goto(path.as_uri())
-    page.wait_for_selector("#cost .main-svg")
+    page.wait_for_selector("[data-figure=cost] .main-svg")
     for figure in ("plane", "rungs", "lambdas", "cost"):
-        assert page.locator(f"#{figure} .scatterlayer .trace").count() > 0
+        assert page.locator(f"[data-figure={figure}] .scatterlayer .trace").count() > 0
     images = page.locator("figure img")
     assert images.count() == 2
     assert all(images.nth(i).evaluate("image => image.naturalWidth") > 0 for i in range(2))

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from lambda_search import earlier
 from lambda_search import studies
 from lambda_search.spec import parse_specs
 from lambda_search.store import leases
@@ -86,4 +87,4 @@ def test_a_driver_is_alive_after_a_step_of_the_clock(held, step, monkeypatch):
     for module in (leases, queue_module):
         monkeypatch.setattr(module, "database_seconds", lambda one: real(one) + step)
     assert Queue(held).claim() is None
-    assert studies.held(["tiny"], held)
+    assert earlier.held(["tiny"], held)

@@ -111,9 +111,10 @@ def test_a_sampler_is_refused_without_the_weights(cli, study_file):
 
 def test_only_what_is_missing_is_called_missing(cli, study_file):
     text = study_file.read_text()
-    study_file.write_text(text.replace("extractor: bundled", "extractor: inception-clean"))
+    other = text.replace("extractor: bundled", "extractor: inception-clean")
+    study_file.write_text(other.replace("bundled:fashion-mnist", "clean-fid:cifar10/train/32"))
     [one] = json.loads(cli("launch", study_file, "--dry-run", "--json")[1])
-    assert [item["what"] for item in one["missing"]] == ["extractor"]
+    assert [item["what"] for item in one["missing"]] == ["extractor", "reference"]
     assert "Inception" in one["missing"][0]["cause"]
     assert "inception-2015-12-05.pt" in one["missing"][0]["hint"]
     assert "grid linspace" in one["sampler"] and "network evaluations/s" in one["estimate"]

@@ -32,7 +32,7 @@ def studies(tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     generator = np.random.default_rng(0)
-    for i in range(40):
+    for i in range(130):
         coarse = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((16, 16), Image.Resampling.BICUBIC).save(
             pictures / f"{i}.png"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import Any
+
+from typer import Abort
+from typer import BadParameter
 
 from lambda_search.cli.app import app
 from lambda_search.cli.console import complain
 from lambda_search.cli.console import debugging
+from lambda_search.cli.console import prepare_streams
+from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
 
 __all__ = ["main"]
+
+CommandLineError: Any = BadParameter.__mro__[2]
+"""Click's ClickException: Typer brings a Click of its own and does not name it."""
 
 
 def main() -> None:
@@ -17,8 +28,21 @@ def main() -> None:
 
     0 done, 1 failed, 2 usage, 3 no entry in the lookup table, 130 interrupted.
     """
+    prepare_streams()
     try:
-        app(prog_name="lambda-search")
+        code = app(prog_name="lambda-search", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code or 0)
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Abort:
+        complain(Interrupted("Nothing was done."))
+        sys.exit(130)
+    except CommandLineError as error:
+        if error.format_message():  # without arguments, the help was shown
+            complain(UsageError(error.format_message(), _help(error)))
+        sys.exit(error.exit_code)
     except LambdaSearchError as error:
         if debugging():
             raise
@@ -34,3 +58,8 @@ def main() -> None:
             )
         )
         sys.exit(1)
+
+
+def _help(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f"See: {'lambda-search' if context is None else context.command_path} --help"

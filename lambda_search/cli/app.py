@@ -12,6 +12,8 @@ from lambda_search.cli.commands import dashboard
 from lambda_search.cli.commands import demo
 from lambda_search.cli.commands import doctor
 from lambda_search.cli.commands import evaluate
+from lambda_search.cli.commands import export
+from lambda_search.cli.commands import init
 from lambda_search.cli.commands import launch
 from lambda_search.cli.commands import lookup
 from lambda_search.cli.commands import models
@@ -38,6 +40,7 @@ app = typer.Typer(
 
 for command in (
     demo.demo,
+    init.init,
     launch.launch,
     queue.submit,
     launch.drive,
@@ -45,10 +48,13 @@ for command in (
     queue.wait,
     queue.stop,
     queue.resume,
+    queue.rename,
+    queue.remove,
     lookup.best,
     queue.retract,
     evaluate.evaluate,
     report.report,
+    export.export,
     dashboard.dashboard,
     doctor.doctor,
 ):

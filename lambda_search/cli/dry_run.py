@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -35,15 +37,22 @@ def show_studies(specs: Sequence[StudySpec], workers: int | None, as_json: bool)
             if name not in ("cautions", "missing") and value is not None:
                 shown = f"{value:,}" if isinstance(value, int) else str(value)
                 table.add_row(name.replace("_", " "), Text(shown))
-        out.print(f"[bold]{one['study']}[/]")
+        out.print(Text(one["study"], style="bold"))
         out.print(table)
         for caution in one["cautions"]:
             out.print(Text(f"caution  {caution}", style="yellow"))
         for item in one["missing"]:  # below the table, which would cut addresses
             out.print(Text(f"missing  {item['cause']} {item['hint']}", style="yellow"))
         out.print()
-    short = [one["study"] for one in described if one["missing"]]
-    if short:
-        err.print(
-            f"{len(short)} of {len(described)} studies cannot be launched on this machine yet"
-        )
+    for fetched, outcome in (
+        (False, "cannot be launched on this machine yet"),
+        (True, "can be launched, which fetches what is missing"),
+    ):
+        count = sum(_waits(one["missing"], fetched) for one in described)
+        if count:
+            err.print(f"{count} of {len(described)} studies {outcome}")
+
+
+def _waits(missing: Sequence[Mapping[str, Any]], fetched: bool) -> bool:
+    """Whether something is missing that a launch does not fetch, or else only what it does."""
+    return bool(missing) and all(item["fetched"] for item in missing) == fetched

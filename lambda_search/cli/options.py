@@ -7,12 +7,25 @@ from typing import TypeAlias
 
 import typer
 
+from lambda_search.shell import use_store
+
 __all__ = ["AsJson", "Gpus", "RayAddress", "StoreUrl", "Workers"]
+
+
+def _remembered(
+    context: typer.Context, parameter: typer.CallbackParam, url: str | None
+) -> str | None:
+    """Has commands that are printed name the store that this command line names."""
+    source = context.get_parameter_source(parameter.name or "")
+    use_store(url if source is not None and source.name == "COMMANDLINE" else None)
+    return url
+
 
 StoreUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--store",
+        callback=_remembered,
         envvar="LAMBDA_SEARCH_STORE",
         metavar="URL",
         help="Database: sqlite:///PATH, postgresql://…, or a file. "

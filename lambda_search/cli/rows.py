@@ -1,8 +1,9 @@
-"""How a row of the lookup table looks on a terminal."""
+"""How rows of the lookup table look on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 from rich.console import Group
 from rich.console import RenderableType
@@ -12,16 +13,15 @@ from rich.text import Text
 
 from lambda_search.records import Interval
 from lambda_search.records import Row
-from lambda_search.records import loading_line
-from lambda_search.records import sampling_line
+from lambda_search.records import using_lines
 
-__all__ = ["row_panel"]
+__all__ = ["row_panel", "rows_table"]
 
 _STYLES = {"confirmed": "bold green", "published": "bold cyan", "measured": "bold yellow"}
 
 
 def row_panel(found: Row) -> RenderableType:
-    """A row with its evidence and the line that uses it."""
+    """A row with its evidence, and the lines that use it."""
     setting = found.setting
     lowest, highest = min(found.lambdas), max(found.lambdas)
     facts = Table.grid(padding=(0, 2))
@@ -33,12 +33,41 @@ def row_panel(found: Row) -> RenderableType:
     )
     for name, words in _published(found) if found.status == "published" else _measured(found):
         facts.add_row(name, words)
-    facts.add_row("use it", Text(loading_line(found), style="cyan"))
-    facts.add_row("", Text(sampling_line(found), style="cyan"))
+    for caution in found.provenance.cautions:
+        facts.add_row("caution", Text(caution, "yellow"))
     title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
     if found.nfe != setting.steps:
         title += f" · {found.nfe} network evaluations"
-    return Panel(Group(facts), title=title, title_align="left", expand=False)
+    return Group(
+        Panel(facts, title=Text(title), title_align="left", expand=False),
+        # not in the panel: lines of Python are there to be copied
+        Text("use it:", "dim"),
+        *(Text(line, "cyan", no_wrap=True) for line in using_lines(found)),
+    )
+
+
+def rows_table(rows: Sequence[Row]) -> RenderableType:
+    """Rows in a line each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("steps", "sampler", "λ(i)", "FID", "at λ = 1", "status", "row"):
+        table.add_column(heading, justify="right" if heading == "steps" else "left")
+    for row in rows:
+        setting = row.setting
+        marks = [
+            setting.sampler,
+            "" if setting.guidance is None else f"guidance {setting.guidance:g}",
+            "" if setting.site == "full" else setting.site,
+        ]
+        table.add_row(
+            str(setting.steps),
+            ", ".join(mark for mark in marks if mark),
+            Text(str(row.schedule), "bold"),
+            f"{row.fid:.4g}",
+            f"{row.baseline_fid:.4g}",
+            Text(row.status, _STYLES[row.status]),
+            row.id[:12],
+        )
+    return table
 
 
 def _measured(found: Row) -> Iterator[tuple[str, RenderableType]]:

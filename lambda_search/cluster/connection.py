@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import ray
 from ray._private import state
 
+from lambda_search.cluster.private import ADDRESS
+from lambda_search.cluster.private import apart
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.machine import cores
 
 __all__ = ["connect", "gpus_each", "nodes"]
 
@@ -23,34 +28,53 @@ _STORE_BYTES = 256 * 2**20
 """Room for what travels; answers are copied out of it as they come."""
 
 
-def connect(workers: int | None, address: str | None) -> None:
-    """Joins the cluster at `address`, or starts one for `workers` on this machine.
+def connect(workers: int | None, address: str | None) -> Callable[[], None]:
+    """Joins the cluster at `address`, or starts a private one for `workers` on this machine.
+
+    Returns:
+        What leaves it again, and ends a private one.
 
     Raises:
         UsageError: if there is none.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address is not None:
-            _knock(address)
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
-                **quiet,
-            )
-    except Exception as error:  # ray raises many kinds here
-        where = f"at {address}" if address else "on this machine"
-        raise UsageError(
-            f"Ray cannot be reached {where}: {first_line(error)}",
-            "Check the address (ray status), and RAY_AUTH_MODE if the cluster uses tokens."
-            if address
-            else "See what is missing with: lambda-search doctor",
-        ) from error
+    with ExitStack() as stack:
+        try:
+            if address is not None:
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                _knock(address)
+                stack.callback(ray.shutdown)
+                ray.init(address=address, **quiet)
+            else:
+                folder = stack.enter_context(apart())
+                stack.callback(ray.shutdown)
+                ray.init(
+                    address="local",
+                    num_cpus=workers or cores(),
+                    include_dashboard=False,
+                    object_store_memory=_STORE_BYTES,
+                    _temp_dir=str(folder),
+                    _node_ip_address=ADDRESS,
+                    **quiet,
+                )
+        except UsageError:
+            raise
+        except Exception as error:  # ray raises many kinds here
+            raise UsageError(*_unreachable(address, error)) from error
+        return stack.pop_all().close
+
+
+def _unreachable(address: str | None, error: Exception) -> tuple[str, str]:
+    if address is not None:
+        return (
+            f"Ray cannot be reached at {address}: {first_line(error)}",
+            "Check the address (ray status), and RAY_AUTH_MODE if the cluster uses tokens.",
+        )
+    return (
+        f"Ray cannot be started on this machine: {first_line(error)}",
+        "Check that /dev/shm and the temporary folder have room, and the limits that ulimit -a "
+        "shows; or name a running cluster with --ray-address.",
+    )
 
 
 def gpus_each(wanted: float | None) -> float:

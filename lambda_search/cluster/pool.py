@@ -102,14 +102,11 @@ class RayPool:
         gpus: float | None = None,
         policy: Policy | None = None,
     ) -> None:
-        self._own_ray = not ray.is_initialized()
-        if self._own_ray:
-            connect(workers, address)
+        self._leave = _stay if ray.is_initialized() else connect(workers, address)
         try:
             self._gpus = gpus_each(gpus)
         except UsageError:
-            if self._own_ray:
-                ray.shutdown()
+            self._leave()
             raise
         as_actor: Any = ray.remote(
             num_cpus=1,
@@ -180,8 +177,7 @@ class RayPool:
         self._thread.join(timeout=1)
         while self._actors:
             _kill(self._actors.popitem()[1])
-        if self._own_ray:
-            ray.shutdown()
+        self._leave()
 
     def _withdraw(self, number: int, future: Future[Any]) -> None:
         """Forgets a task whose future was cancelled."""
@@ -293,6 +289,10 @@ class RayPool:
             job = self._jobs.pop(task, None)
         if job is not None:
             self._settle(job, answer)
+
+
+def _stay() -> None:
+    """Leaves the cluster to whoever connected to it."""
 
 
 def _settle(future: Future[Any], answer: Done | Raised) -> None:

@@ -9,12 +9,16 @@ from lambda_search.errors import LambdaSearchError
 
 __all__ = ["cannot_start", "missing", "poisonous", "unsendable"]
 
-_DOCTOR = "See what is missing with: lambda-search doctor"
+_DEBUG = "Launch again with --debug to see where; nothing that was computed is lost."
+_START = (
+    "Check that the workers' hosts have memory, room in /dev/shm and the temporary folder, and "
+    "the packages that are installed here; a single worker (--workers 1) needs least."
+)
 
 
 def unsendable(reason: str) -> LambdaSearchError:
     """The task cannot travel."""
-    return LambdaSearchError(f"A task cannot be sent: {reason}", _DOCTOR)
+    return LambdaSearchError(f"A task cannot be sent: {reason}", _DEBUG)
 
 
 def poisonous(lost: int, reason: str) -> LambdaSearchError:
@@ -34,13 +38,13 @@ def missing(
     return LambdaSearchError(
         f"{what} is needed, and none has been there for {seconds:.0f} s; "
         f"there: {there or 'no worker at all'}{_and(troubles)}.",
-        "Launch again when there is one; nothing that was computed is lost." if up else _DOCTOR,
+        "Launch again when there is one; nothing that was computed is lost." if up else _START,
     )
 
 
 def cannot_start(troubles: Sequence[str]) -> LambdaSearchError:
     """No worker comes up, again and again."""
-    return LambdaSearchError(f"No worker can start{_and(troubles)}.", _DOCTOR)
+    return LambdaSearchError(f"No worker can start{_and(troubles)}.", _START)
 
 
 def _and(troubles: Sequence[str]) -> str:

@@ -18,12 +18,14 @@ import torch
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 
 __all__ = [
     "SCHEDULERS",
     "LibraryGrid",
     "build_grid",
     "check_scheduler",
+    "make_scheduler",
     "pure_noise",
     "spacing",
     "spacings",
@@ -49,6 +51,7 @@ SCHEDULERS = (
 )
 """Those of a discrete variance-preserving process."""
 
+_MOST_TIMESTEPS = 100_000
 _SPACINGS = ("leading", "linspace", "trailing")
 
 
@@ -61,6 +64,35 @@ class LibraryGrid(Grid):
     """
 
     start_scale: float = 1.0
+
+
+def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
+    """The library's scheduler.
+
+    Arguments:
+        name: of its class, one of `SCHEDULERS`.
+        config: in the library's own words.
+
+    Raises:
+        UsageError: if that makes no scheduler.
+    """
+    count, betas = config.get("num_train_timesteps", 1000), config.get("trained_betas")
+    if type(count) is not int or not 1 <= count <= _MOST_TIMESTEPS:
+        raise _refused(f"num_train_timesteps must be a number of 1 to {_MOST_TIMESTEPS:,}")
+    if betas is not None and (not isinstance(betas, list) or len(betas) > _MOST_TIMESTEPS):
+        raise _refused(f"trained_betas must be a list of at most {_MOST_TIMESTEPS:,} numbers")
+    offset = config.get("steps_offset", 0)
+    if type(offset) is not int or not 0 <= offset <= _MOST_TIMESTEPS:
+        raise _refused(f"steps_offset must be a number of 0 to {_MOST_TIMESTEPS:,}")
+    try:
+        found = getattr(diffusers, name).from_config(dict(config))
+        table = found.alphas_cumprod.double()
+    except Exception as error:  # the library lets through whatever a config provokes
+        raise _refused(first_line(error).rstrip(".")) from error
+    falls = bool((table.diff() < 0).all()) and 0 <= float(table[-1]) <= float(table[0]) <= 1
+    if not falls:
+        raise _refused("its ᾱ does not fall from 1 towards 0")
+    return found
 
 
 def spacings(scheduler: Any) -> tuple[str, ...]:
@@ -99,9 +131,11 @@ def build_grid(scheduler: Any, sampler: str, steps: int, grid: str) -> LibraryGr
     try:
         times, alpha_bar, end, scale = walk(scheduler, steps, grid)
     except (ValueError, LookupError, ArithmeticError) as error:
+        left = isinstance(error, LookupError)
+        why = "it would leave the timesteps of training" if left else first_line(error)
         raise UsageError(
-            f"This model's grid cannot have {steps} steps: {str(error).rstrip('.')}.",
-            f"Take at most {len(scheduler.alphas_cumprod)} steps.",
+            f"This model's grid cannot have {steps} steps: {why.rstrip('.')}.",
+            _fewer(scheduler, steps, grid),
         ) from error
     if grid == "linspace" and times == [0]:
         raise UsageError(
@@ -166,6 +200,39 @@ def pure_noise(scheduler: Any) -> float | None:
     return 2.0**-23 if scheduler.config.get("rescale_betas_zero_snr") else None
 
 
+def _check_known(scheduler: Any, steps: int) -> None:
+    """Raises ValueError for more steps than there are timesteps."""
+    if steps > (known := len(scheduler.alphas_cumprod)):
+        raise ValueError(f"the network knows {known} timesteps")
+
+
+def _check_last(scheduler: Any, time: float, grid: str) -> None:
+    """Raises ValueError for a timestep behind the last one of training."""
+    if time > (last := len(scheduler.alphas_cumprod) - 1):
+        offset = scheduler.config.get("steps_offset", 0)
+        raise ValueError(
+            f"with its steps_offset of {offset} the grid '{grid}' leads to timestep {time:g}, "
+            f"and the last is {last}"
+        )
+
+
+def _fewer(scheduler: Any, steps: int, grid: str) -> str:
+    """What to ask for instead of too many steps."""
+    count = len(scheduler.alphas_cumprod)
+    last = count - 1 - (scheduler.config.get("steps_offset", 0) if grid == "leading" else 0)
+    fit = (n for n in range(min(steps - 1, count), 0, -1) if (n - 1) * (count // n) <= last)
+    most, others = next(fit, 0), [word for word in spacings(scheduler) if word != grid]
+    known = [f"{most} steps"] * (most > 0) + [f"the grid {word}" for word in others]
+    return f"Take {', or '.join(known) or 'another scheduler'}."
+
+
+def _refused(why: str) -> UsageError:
+    return UsageError(
+        f"The scheduler's configuration cannot be used: {why}.",
+        "Take the scheduler_config.json that belongs to the network.",
+    )
+
+
 def _by_table(
     scheduler: Any, steps: int, grid: str
 ) -> tuple[list[float], list[float], float, float]:
@@ -173,10 +240,12 @@ def _by_table(
     kind, config = type(scheduler), scheduler.config
     if kind.__name__ == "PNDMScheduler":  # its own list repeats steps for its history's sake
         kind = diffusers.DDIMScheduler
+    table = scheduler.alphas_cumprod.double().tolist()
+    _check_known(scheduler, steps)
     walked = kind.from_config(config, timestep_spacing=grid)
     walked.set_timesteps(steps)
-    table = scheduler.alphas_cumprod.double().tolist()
     times = [t for t in walked.timesteps.tolist()[::-1] if t >= 0]  # trailing: −1 by rounding
+    _check_last(scheduler, times[-1], grid)
     end = 1.0 if config.get("set_alpha_to_one", True) else table[0]
     return times, [table[t] for t in times], end, 1.0
 
@@ -185,6 +254,8 @@ def _by_sigmas(
     scheduler: Any, steps: int, grid: str
 ) -> tuple[list[float], list[float], float, float]:
     """As `_by_table`, from the scheduler's list of σ."""
+    if grid != "linspace":  # whose points may lie between timesteps
+        _check_known(scheduler, steps)
     own = {"timestep_spacing": grid} if "timestep_spacing" in scheduler.config else {}
     walked = type(scheduler).from_config(scheduler.config, **own)
     walked.set_timesteps(steps)
@@ -195,6 +266,7 @@ def _by_sigmas(
     sigmas = walked.sigmas.double().tolist()
     points = [(t, s) for t, s in zip(times, sigmas[:: walked.order], strict=False) if t >= 0]
     points.reverse()
+    _check_last(scheduler, points[-1][0], grid)
     levels = [s for _, s in points]
     if len(set(levels)) < len(levels) or levels[0] <= 0:
         raise ValueError("some of them would be one and the same")

@@ -8,19 +8,27 @@ than 0.01 of 255.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 from typing import Literal
+from typing import TypeAlias
 
 import torch
 from pydantic import Field
-from pydantic import PositiveInt
 from pydantic import ValidationInfo
 from pydantic import field_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lambda_search.errors import UsageError
 from lambda_search.setting import FrozenModel
 
 __all__ = ["Preprocessing"]
+
+Side: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
+
+_PIXELS = 2**22
+_CROPPED = 2**25
+"""Pixels that an image may have before the crop."""
 
 
 class Preprocessing(FrozenModel):
@@ -35,18 +43,26 @@ class Preprocessing(FrozenModel):
         filter: `bicubic` or `bilinear`, antialiased.
         quantise: whether the resize works in bytes, as Pillow's of an 8-bit picture does: across,
             then down, each rounded.
+            Neither a side nor `resize` is longer than 4096, and `size` has at most 2²² pixels.
         mean, std: per channel, or one for all, in units of bytes: the input is (x − mean)/std for
             x in 0 … 255.
     """
 
     channels: Literal[1, 3] = 3
-    size: tuple[PositiveInt, PositiveInt] | None = None
+    size: tuple[Side, Side] | None = None
     fit: Literal["stretch", "crop"] = "stretch"
-    resize: int | None = Field(default=None, ge=1)
+    resize: Side | None = None
     filter: Literal["bicubic", "bilinear"] = "bicubic"
     quantise: bool = False
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+
+    @field_validator("size")
+    @classmethod
+    def _fits_into_memory(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value and value[0] * value[1] > _PIXELS:
+            raise ValueError(f"it has more than {_PIXELS:,} pixels")
+        return value
 
     @field_validator("resize")
     @classmethod
@@ -85,7 +101,14 @@ class Preprocessing(FrozenModel):
         h, w = self.size
         if self.fit == "crop":
             shorter = self.resize or max(h, w)
-            x = self._interpolated(x, [shorter * s // min(x.shape[2:]) for s in x.shape[2:]])
+            whole = [shorter * s // min(x.shape[2:]) for s in x.shape[2:]]
+            if whole[0] * whole[1] > _CROPPED:
+                raise UsageError(
+                    f"An image of {x.shape[3]} × {x.shape[2]} would be {whole[1]} × {whole[0]} "
+                    "before its middle is taken.",
+                    "Crop the images to a squarer shape.",
+                )
+            x = self._interpolated(x, whole)
             top, left = (round((a - b) / 2) for a, b in zip(x.shape[2:], self.size, strict=True))
             return x[:, :, top : top + h, left : left + w]
         return self._interpolated(x, self.size)

@@ -25,6 +25,8 @@ __all__ = ["ON_SIGMA", "Model", "check_sampler", "check_site"]
 ON_SIGMA = ("euler", "heun")
 """Samplers that walk σ in variance-exploding coordinates (`diffusion/ode`)."""
 
+_CORNER = 8
+
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -137,6 +139,20 @@ class Model(ABC):
     def decode(self, x: Tensor) -> Tensor:
         """Images of final states `x`; pixels are their own images."""
         return x
+
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(c, h, w) of the images that `decode` makes; None where it cannot.
+
+        It looks at a corner: decoders are convolutional.
+        """
+        try:
+            self.check_decoder()
+        except UsageError:
+            return None
+        c, h, w = self.shape
+        corner = torch.zeros(1, c, min(h, _CORNER), min(w, _CORNER), device=self.device)
+        _, channels, height, width = self.decode(corner.to(self.dtype)).shape
+        return channels, height * h // corner.shape[2], width * w // corner.shape[3]
 
     def check_decoder(self) -> None:  # noqa: B027  pixels need none
         """Raises UsageError if `decode` needs a decoder that is not there."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from typing import cast
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from lambda_search.downloads import NotOnHub
-from lambda_search.downloads import snapshot
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
+from lambda_search.hub import NotOnHub
+from lambda_search.hub import snapshot
 from lambda_search.models.checkpoints import locate
+from lambda_search.models.diffusers.files import weights
+from lambda_search.models.diffusers.networks import read_network
+from lambda_search.models.diffusers.networks import read_state
+from lambda_search.models.json_files import read_json
 
 __all__ = ["LatentDecoder", "autoencoder", "read_autoencoder"]
 
@@ -107,17 +109,18 @@ def read_autoencoder(
         folder = locate(name) or snapshot(name, [_CONFIG, _WEIGHTS])
     except NotOnHub as error:
         raise MissingFile(
-            f"There is no autoencoder {name}: it is no folder, and the hub did not give it.",
-            "Check vae and the network, or copy the autoencoder's folder to this machine.",
+            f"There is no autoencoder {name}: it is no folder, and the hub did not give it"
+            f"{error.reason and ': '}{error.reason}.",
+            f"Check vae, or copy the autoencoder's folder to this machine. {error.step}",
         ) from error
     try:
-        vae = cast(Any, AutoencoderKL).from_pretrained(
-            folder, use_safetensors=True, low_cpu_mem_usage=False
-        )
-        sha256 = sha256_of(folder / _CONFIG, folder / _WEIGHTS)
-    except Exception as error:  # the library lets through whatever a broken file provokes
+        files = weights(folder, "", "diffusers")
+        config = read_json(folder / _CONFIG)
+        vae = read_network(AutoencoderKL, config, read_state(files, name), name)
+    except UsageError as error:
         raise UsageError(
-            f"The autoencoder {name} cannot be read: {first_line(error).rstrip('.')}.",
+            f"The autoencoder {name} cannot be read: {error.cause}",
             f"vae must be a folder with {_CONFIG} and {_WEIGHTS}, or a hub name of one.",
         ) from error
+    sha256 = sha256_of(folder / _CONFIG, *files)
     return autoencoder(vae, channels, device, name=name, scale_factor=scale_factor, sha256=sha256)

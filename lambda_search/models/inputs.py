@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from typing import TypeVar
-from typing import cast
 
 from pydantic import BaseModel
 from pydantic import ConfigDict
@@ -89,7 +88,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         UsageError: if it cannot be read.
     """
     try:
-        return cast(dict[str, Tensor], load_file(path))
+        return load_file(path)
     except MemoryError as error:
         cause = f"There is not enough memory to read {path}."
         raise UsageError(cause, "Free some, or use a machine with more.") from error

@@ -30,7 +30,7 @@ from lambda_search.models.states import refuse_foreign
 from lambda_search.models.states import state_of
 from lambda_search.models.states import summary
 
-__all__ = ["Description", "convert", "inspect"]
+__all__ = ["Description", "convert", "inspect", "recognise"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,24 @@ def inspect(checkpoint: str, config: Config = None) -> Description:
         known,
         None,
     )
+
+
+def recognise(checkpoint: str, wanted: str | None = None) -> tuple[str, dict[str, Any] | None]:
+    """The framework of a checkpoint, and what is known of its config.
+
+    Raises:
+        UsageError: as `inspect`, and if it is none of the framework `wanted`.
+    """
+    path, name, framework, content = _recognised(checkpoint)
+    if wanted not in (None, name):
+        framework = framework_of(wanted)
+        if framework.weights(content) is None:
+            raise UsageError(
+                f"{path.name} is no checkpoint of {wanted}; it looks like one of {name}.",
+                "Leave the framework out, or name another.",
+            )
+        name = wanted
+    return name, _config(path, framework, content, None)
 
 
 def convert(checkpoint: str, out: Path | None = None, config: Config = None) -> Path:

@@ -26,6 +26,7 @@ from lambda_search.models.checkpoints import read_config
 __all__ = [
     "GROUP",
     "Config",
+    "ConfigNeeded",
     "Framework",
     "Loader",
     "converted_config",
@@ -37,6 +38,19 @@ __all__ = [
 
 GROUP = "lambda_search.frameworks"
 Config: TypeAlias = Mapping[str, Any] | str | Path | None
+
+
+class ConfigNeeded(UsageError):
+    """A model cannot be sampled without what only its user can tell.
+
+    Arguments:
+        cause, hint: as in `LambdaSearchError`.
+        entry: of the config that is needed, such as `prompts`; "" where it is the config itself.
+    """
+
+    def __init__(self, cause: str, hint: str = "", entry: str = "") -> None:
+        super().__init__(cause, hint)
+        self.entry = entry
 
 
 class Loader(Protocol):

@@ -16,7 +16,16 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 
-__all__ = ["foreign", "printable", "refuse_foreign", "state_of", "summary", "tensors", "unwrapped"]
+__all__ = [
+    "foreign",
+    "printable",
+    "refuse_foreign",
+    "state_dict",
+    "state_of",
+    "summary",
+    "tensors",
+    "unwrapped",
+]
 
 _INNER = "_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 _WRAPPERS = re.compile(rf"\A(?:(?:module|{_INNER})\.)+|(?<=\.)(?:(?:{_INNER})\.)+")
@@ -88,10 +97,21 @@ def state_of(content: Any, prefer: Sequence[str] = ()) -> dict[str, Tensor] | No
 
 
 def tensors(content: Any, source: str, prefer: Sequence[str] = ()) -> dict[str, Tensor]:
-    """The state dict in `content`, as `state_of` finds it.
+    """The state dict in `content` of one of the frameworks that have their own networks.
 
     Raises:
         UsageError: if there is none, or several, or if it is another program's.
+    """
+    found = state_dict(content, source, prefer)
+    refuse_foreign(found, source)
+    return found
+
+
+def state_dict(content: Any, source: str, prefer: Sequence[str] = ()) -> dict[str, Tensor]:
+    """The state dict in `content`, as `state_of` finds it.
+
+    Raises:
+        UsageError: if there is none, or several.
     """
     found = state_of(content, prefer)
     if found is None:
@@ -102,7 +122,6 @@ def tensors(content: Any, source: str, prefer: Sequence[str] = ()) -> dict[str, 
             f"it holds {several}; {summary(content)}.",
             "Check the path and the framework, or save the state dict alone.",
         )
-    refuse_foreign(found, source)
     return found
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
+from lambda_search.records.progress import Progress
+from lambda_search.records.progress import Stage
 from lambda_search.records.provenance import Candidate
 from lambda_search.records.provenance import Figures
 from lambda_search.records.provenance import Identity
@@ -27,13 +29,14 @@ from lambda_search.records.studies import Event
 from lambda_search.records.studies import EventKind
 from lambda_search.records.studies import Image
 from lambda_search.records.studies import Phase
-from lambda_search.records.studies import Progress
 from lambda_search.records.studies import Study
 from lambda_search.records.studies import StudyState
 from lambda_search.records.studies import Trial
 from lambda_search.records.studies import TrialState
+from lambda_search.records.studies import leading
 from lambda_search.records.usage import loading_line
 from lambda_search.records.usage import sampling_line
+from lambda_search.records.usage import using_lines
 
 __all__ = [
     "Attempt",
@@ -58,11 +61,14 @@ __all__ = [
     "Row",
     "RowStatus",
     "Source",
+    "Stage",
     "Study",
     "StudyState",
     "Trial",
     "TrialState",
+    "leading",
     "loading_line",
     "network_evaluations",
     "sampling_line",
+    "using_lines",
 ]

@@ -190,6 +190,8 @@ class Provenance:
         versions: of the libraries, for people.
         preview: the name of the images kept for people.
         source: where it was published.
+        cautions: what makes it weaker than its numbers look, a sentence each; rows of before the
+            list was kept have none.
         version: of this format.
     """
 
@@ -210,6 +212,7 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     preview: str = ""
     source: Source | None = None
+    cautions: tuple[str, ...] = ()
     version: Literal[2] = PROVENANCE_VERSION
 
     @property

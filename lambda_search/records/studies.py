@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from datetime import datetime
-from typing import Any
 from typing import Literal
 from typing import TypeAlias
 
+from lambda_search.records.progress import Progress
 from lambda_search.records.provenance import Identity
 from lambda_search.records.rows import Row
 from lambda_search.schedule import LambdaSchedule
@@ -23,12 +23,13 @@ __all__ = [
     "Event",
     "EventKind",
     "Image",
+    "Leading",
     "Phase",
-    "Progress",
     "Study",
     "StudyState",
     "Trial",
     "TrialState",
+    "leading",
 ]
 
 StudyState: TypeAlias = Literal["queued", "running", "done", "failed", "stopped"]
@@ -74,6 +75,30 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Leading:
+    """The best schedule so far, with its gain on n images."""
+
+    schedule: LambdaSchedule
+    gain: float
+    n: int
+
+
+def leading(trials: Iterable[Trial]) -> Leading | None:
+    """The best of the trials that have ended, on the most images that any was scored on.
+
+    Where none is better than λ = 1, it is λ = 1, with a gain of 0. None before any was scored.
+    """
+    scored = [one for one in trials if one.n is not None and one.gain is not None]
+    if not scored:
+        return None
+    most = max(one.n or 0 for one in scored)
+    best = max((one for one in scored if one.n == most), key=lambda one: (one.gain, -one.number))
+    if best.gain is None or best.gain <= 0:
+        return Leading(LambdaSchedule(), 0.0, most)
+    return Leading(best.schedule, best.gain, most)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One schedule scored on n images from index `first` on, beside λ = 1 on the same noise.
 
@@ -87,6 +112,8 @@ class Evaluation:
         gain_standard_error: of `gain`, paired.
         correlation: of the paired features.
         fingerprint: names the features behind it.
+        picture: a PNG of its first images, if they were sampled for it. The store keeps it among
+            its images, under the fingerprint, and does not hand it back here.
     """
 
     trial: int
@@ -101,6 +128,7 @@ class Evaluation:
     gain_standard_error: float
     correlation: float
     fingerprint: str
+    picture: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -177,57 +205,18 @@ class Study:
     updated: datetime
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a running study is; a snapshot.
-
-    Arguments:
-        study: its name.
-        phase: `search`, `confirm`, `done`, `stopped` or `failed`.
-        trials_done, trials_total: ended trials, and the budget.
-        images, images_expected: made or known from before, and about how many there will be.
-        made: images that were made by this driver.
-        images_per_second: these, over wall time.
-        useful_seconds: what workers spent in network and extractor for it.
-        best: the schedule of the ended trial with the largest gain so far, λ = 1 apart.
-        best_gain, best_n: its gain, on how many images.
-        at: UTC.
-    """
-
-    study: str
-    phase: str
-    trials_done: int
-    trials_total: int
-    images: int
-    images_expected: int
-    made: int
-    images_per_second: float
-    useful_seconds: float
-    best: LambdaSchedule | None
-    best_gain: float | None
-    best_n: int | None
-    at: datetime
-
-    @property
-    def share_done(self) -> float:
-        """About how much of the work is behind, 0 to 1."""
-        if self.phase == "done":
-            return 1.0
-        return min(0.99, self.images / max(self.images_expected, 1))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self) | {"at": self.at.isoformat()}
-
-    @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Progress:
-        """What `to_json` wrote."""
-        best = told["best"] and LambdaSchedule(**told["best"])
-        return cls(**{**told, "best": best, "at": datetime.fromisoformat(told["at"])})
-
-
 EventKind: TypeAlias = Literal[
-    "queued", "began", "phase", "trial", "warning", "row", "stopped", "failed", "done", "retracted"
+    "queued",
+    "began",
+    "phase",
+    "trial",
+    "warning",
+    "row",
+    "stopped",
+    "failed",
+    "done",
+    "retracted",
+    "renamed",
 ]
 
 

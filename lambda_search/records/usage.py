@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from lambda_search.records.rows import Row
 
-__all__ = ["loading_line", "sampling_line"]
+__all__ = ["loading_line", "sampling_line", "using_lines"]
+
+
+def using_lines(row: Row) -> list[str]:
+    """A whole Python program that samples with the row."""
+    return ["import lambda_search as ls", loading_line(row), sampling_line(row)]
 
 
 def loading_line(row: Row) -> str:

@@ -1,1 +1,1 @@
-"""Reports for people: figures and one self-contained page."""
+"""Reports for people: figures, and pages that a browser shows without a network or a server."""

@@ -19,16 +19,14 @@ from statistics import NormalDist
 
 from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
+from lambda_search.metrics.evidence import enough_images
 from lambda_search.records import Interval
 from lambda_search.records import RowStatus
 from lambda_search.schedule import LambdaSchedule
 
-__all__ = ["Confirmation", "Contender", "enough_images", "level_for", "optimism", "settle"]
+__all__ = ["Confirmation", "Contender", "level_for", "optimism", "settle"]
 
 NO_GAIN = "no significant gain"
-
-_ENOUGH = 4
-"""Images per feature from which on the corrected gain's bias is small against its error."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,6 @@ class Confirmation:
 def level_for(candidates: int) -> float:
     """The level of each interval so that all hold together at 95 %."""
     return 1 - 0.05 / max(candidates, 1)
-
-
-def enough_images(width: int) -> int:
-    """The images from which on a gain can be confirmed, 4d."""
-    return _ENOUGH * width
 
 
 def settle(baseline: Score, contenders: Sequence[Contender]) -> Confirmation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,18 +14,19 @@ from typing import Any
 import torch
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.files import private_folder
+from lambda_search.machine import cores
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import default_labels
 from lambda_search.records import network_evaluations
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.missing import Missing
-from lambda_search.search.missing import missing_metric
+from lambda_search.search.missing import look_at
 from lambda_search.search.missing import outline
 from lambda_search.search.plan import MissingWeights
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import model_of
-from lambda_search.search.plan import resolve
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 
@@ -37,7 +37,7 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
     """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
     needed = sum(plan.most_feature_bytes() for plan in plans) + 64 * 2**20
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise LambdaSearchError(
@@ -54,27 +54,26 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
 
 def outlines(specs: Sequence[StudySpec]) -> Iterator[tuple[Plan, list[Missing]]]:
     """Each study's plan, with what is missing; what several studies share is looked at once."""
-    look = cache(missing_metric)
+    look = cache(look_at)
     known: tuple[ModelSpec, Model | Missing] | None = None
     for spec in specs:
         named = spec.model.model_copy(update={"name": None, "dataset": None})
         if known is None or known[0] != named:
             known = named, _model(named)
         model = known[1]
-        missing = [item for measure in spec.metric.measures for item in look(measure)]
+        looked = [look(measure) for measure in spec.metric.measures]
+        missing = [item for one in looked for item in one.missing]
         if isinstance(model, Missing):
-            yield outline(spec, None), [model, *missing]
-        elif missing:
-            yield outline(spec, model), missing
+            yield outline(spec, None, looked), [model, *missing]
         else:
-            yield resolve(spec, model), []
+            yield outline(spec, model, looked), missing
 
 
 def _model(spec: ModelSpec) -> Model | Missing:
     try:
         return model_of(spec)
     except MissingWeights as error:
-        return Missing("weights", error.cause, error.hint)
+        return Missing.of("weights", error)
 
 
 def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[str, Any]:
@@ -94,12 +93,13 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "sampler": _sampler(plan)
         + (", the rest as its authors have it" if without_weights else ""),
         "metric": f"{setting.metric}, {setting.extractor}, {setting.reference}",
+        "reference": "; ".join(plan.read) or None,
         "also": ", ".join(m.extractor_label for m in plan.recipe.measures[1:]) or None,
         "mean": f"{plan.space.mean[0]:g} to {plan.space.mean[1]:g}",
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
-        "rungs": ", ".join(f"{n:,}" for n in plan.rungs),
+        "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan),
         "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
         f"{spec.confirm.samples:,} images each",
         "images": images,
@@ -111,6 +111,12 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
     }
 
 
+def _assumed(plan: Plan) -> str:
+    """What rungs stand on that follow from a width which only running the extractor tells."""
+    known = plan.spec.metric.rungs or plan.recipe.measures[0].width
+    return "" if known else " (for features as wide as Inception's; a launch knows their width)"
+
+
 def _sampler(plan: Plan) -> str:
     setting = plan.setting
     options = {"guidance": setting.guidance} | setting.options.model_dump()
@@ -119,7 +125,7 @@ def _sampler(plan: Plan) -> str:
 
 
 def _estimate(plan: Plan, evaluations: int, helpful: int, workers: int | None) -> str:
-    count = workers or (torch.cuda.device_count() or os.cpu_count() or 1)
+    count = workers or (torch.cuda.device_count() or cores())
     useful = min(count, helpful)
     rate = _forwards_per_second(plan)
     return (

@@ -25,16 +25,16 @@ from lambda_search.search.candidates import best_of
 from lambda_search.search.candidates import unscored_leaders
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import settle
+from lambda_search.search.edges import left_open
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
-from lambda_search.search.proposals import Observation
+from lambda_search.search.proposals import observations
 from lambda_search.search.proposals import propose
 from lambda_search.search.publish import as_evaluation
 from lambda_search.search.publish import as_row
 from lambda_search.search.record import Record
 from lambda_search.search.rungs import promoted
-from lambda_search.search.space import Point
 from lambda_search.store.leases import Lease
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
@@ -85,9 +85,12 @@ class Driver:
         """
         for caution in self._plan.cautions():
             self._events.say("warning", caution)
+        for line in self._plan.read:
+            self._events.say("phase", line)
         self._evaluator.prepare()
+        self._tracker.stage = "search"
         self._search()
-        self._tracker.stage = "confirm"
+        self._tracker.confirm(self._plan.confirm_images())
         row = self._confirm()
         self._tracker.stage = "done"
         self._events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
@@ -97,7 +100,7 @@ class Driver:
 
     def _search(self) -> None:
         ended = [trial for trial in self._record.trials if not trial.is_open]
-        self._tracker.closed(ended)
+        self._tracker.closed([trial for trial in ended if self._counts(trial)])
         going_on = f", going on after {len(ended)} finished trials" if ended else ""
         self._events.say("phase", f"searching{going_on}")
         generation = 0
@@ -107,16 +110,20 @@ class Driver:
             generation += 1
 
     def _propose(self, generation: int) -> list[Trial]:
-        """Asks for a generation and commits it; empty when the budget is spent."""
+        """Asks for a generation and commits it; empty when the budget is spent.
+
+        Trials outside of the ranges, which were other ones then, take no part of the budget.
+        """
         search, space, trials = self._plan.spec.search, self._plan.space, self._record.trials
+        left = search.trials - sum(self._counts(trial) for trial in trials)
         points = propose(
             space,
             search.proposals,
             search.trials,
             search.seed,
             generation,
-            _observations(trials),
-            min(search.parallel, search.trials - len(trials)),
+            observations(trials),
+            max(0, min(search.parallel, left)),
         )
         members = [
             Trial(number, generation, space.schedule(point), point.mean, point.slope)
@@ -125,17 +132,22 @@ class Driver:
         self._record.propose(members)
         return members
 
+    def _counts(self, trial: Trial) -> bool:
+        """Whether a trial is λ = 1 or lies in the ranges as they are now."""
+        return not trial.number or self._plan.space.contains(trial)
+
     def _run_generation(self, members: Sequence[Trial]) -> None:
         """Takes a generation up the rungs."""
         alive, last, before = list(members), members[-1].number, None
         rungs = self._plan.rungs
+        rivals = {trial.number for trial in self._record.trials if self._counts(trial)}
         for n in rungs:
             new, reasons = self._score(alive, n)
             gains = self._record.gains(n) | {one.trial: one.gain for one in new}
-            gains = {number: gain for number, gain in gains.items() if number <= last}
-            worst = dict.fromkeys([*reasons, *self._diverged_at(n, before, last)], -math.inf)
+            gains |= dict.fromkeys([*reasons, *self._diverged_at(n, before, last)], -math.inf)
+            gains = {one: gain for one, gain in gains.items() if one <= last and one in rivals}
             numbers = [trial.number for trial in alive if trial.number in gains]
-            going_on = set(promoted(worst | gains, numbers)) if n != rungs[-1] else set()
+            going_on = set(promoted(gains, numbers)) if n != rungs[-1] else set()
             by_trial = {one.trial: one for one in new}
             ended = []
             for trial in alive:
@@ -150,7 +162,7 @@ class Driver:
                 state: TrialState = "complete" if n == rungs[-1] else "stopped"
                 ended.append(replace(trial, state=state, n=n, gain=found.gain, fid=found.fid))
             self._record.close(new, ended)
-            self._tracker.closed(ended)
+            self._tracker.closed([trial for trial in ended if self._counts(trial)])
             for trial in ended:
                 self._events.say("trial", describe(trial))
             alive, before = [trial for trial in alive if trial.number in going_on], n
@@ -191,6 +203,8 @@ class Driver:
 
     def _confirm(self) -> Row:
         candidates = self._candidates()
+        for caution in self._left_open(candidates[0]):
+            self._events.say("warning", caution)
         first, n = self._round(candidates), self._plan.spec.confirm.samples
         numbers = ", ".join(str(trial.number) for trial in candidates)
         self._events.say("phase", f"confirming trial {numbers} and λ = 1 on {n:,} images")
@@ -215,9 +229,17 @@ class Driver:
             ],
         )
         best = outcome.best.schedule
+        [chosen] = [trial for trial, _ in compared if trial.number == outcome.best.trial]
         preview = self._evaluator.name(best, first, n)
         row = as_row(
-            outcome, baseline, compared, self._plan, first, self._evaluator.identity, preview
+            outcome,
+            baseline,
+            compared,
+            self._plan,
+            first,
+            self._evaluator.identity,
+            preview,
+            (*self._plan.cautions(), *self._left_open(chosen)),
         )
         evaluations = [
             as_evaluation(trial, "confirm", first, result, self._name(trial, first, n))
@@ -230,12 +252,12 @@ class Driver:
         return self._record.publish(row, evaluations, images, self._plan.decides())
 
     def _candidates(self) -> list[Trial]:
-        """Whom to confirm: the best at the last rung, λ = 1 apart."""
+        """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""
         last, top = self._plan.rungs[-1], self._plan.spec.confirm.top
         closed = [
             trial
             for trial in self._record.trials
-            if trial.gain is not None and not trial.schedule.is_identity
+            if trial.gain is not None and not trial.schedule.is_identity and self._counts(trial)
         ]
         leaders = unscored_leaders(closed, self._record.gains(last), self._plan.rungs, top)
         new, reasons = self._score(leaders, last)
@@ -246,6 +268,9 @@ class Driver:
         if not best:
             raise _nothing_finite()
         return best
+
+    def _left_open(self, best: Trial) -> tuple[str, ...]:
+        return left_open(self._plan.space, self._record.trials, best)
 
     def _round(self, candidates: Sequence[Trial]) -> int:
         """The first index of this confirmation, whose images nobody has seen.
@@ -266,18 +291,6 @@ class Driver:
 
     def _name(self, trial: Trial, first: int, n: int) -> str:
         return f"{trial.number:05d}{self._evaluator.name(trial.schedule, first, n)[:59]}"
-
-
-def _observations(trials: Sequence[Trial]) -> list[Observation]:
-    """What proposals are told: differences to λ = 1, and of diverged trials one that is worse."""
-    values = [-trial.gain for trial in trials if trial.gain is not None]
-    highest, lowest = max(values, default=0.0), min(values, default=0.0)
-    worst = highest + (highest - lowest or 1.0)
-    return [
-        Observation(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
-        for trial in trials
-        if not trial.is_open
-    ]
 
 
 def _nothing_finite() -> LambdaSearchError:

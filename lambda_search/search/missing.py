@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
+from lambda_search.errors import UsageError
+from lambda_search.metrics.extractors.base import Described
+from lambda_search.metrics.extractors.registry import known_extractor
 from lambda_search.metrics.extractors.registry import load_extractor
-from lambda_search.metrics.references.load import IMAGES
+from lambda_search.metrics.references.load import Reference
 from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.base import check_sampler
 from lambda_search.models.base import check_site
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import framework_of
 from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
+from lambda_search.search.plan import about
 from lambda_search.search.plan import assemble
 from lambda_search.spec import MeasureSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.recipe import Measure
 
-__all__ = ["Missing", "missing_metric", "outline"]
+__all__ = ["Looked", "Missing", "look_at", "outline"]
 
 _UNKNOWN = "missing"
 
@@ -35,40 +40,73 @@ class Missing:
         what: `weights`, `extractor` or `reference`.
         cause: what is not there.
         hint: how to get it.
+        fetched: whether a launch fetches it.
     """
 
     what: str
     cause: str
     hint: str
+    fetched: bool = False
+
+    @classmethod
+    def of(cls, what: str, error: UsageError) -> Missing:
+        """What an error says."""
+        return cls(what, error.cause, error.hint, isinstance(error, NotFetched))
 
 
-def missing_metric(spec: MeasureSpec) -> list[Missing]:
-    """What of the extractor and the reference is not here; nothing is fetched.
+@dataclass(frozen=True)
+class Looked:
+    """A measure as far as it is known.
+
+    Arguments:
+        measure: its fingerprints are "" and its width is 0 where they are not known.
+        reference: None where it is not here.
+        missing: what is not here of it.
+    """
+
+    measure: Measure
+    reference: Reference | None
+    missing: tuple[Missing, ...]
+
+
+def look_at(spec: MeasureSpec) -> Looked:
+    """The extractor and the reference, as far as they are here; nothing is fetched, nothing run.
 
     Raises:
-        UsageError: for one that does not exist, or is here and cannot be used.
+        UsageError: for one that does not exist, that is here and cannot be used, or that does not
+            belong to the other.
     """
+    missing: list[Missing] = []
+    extractor: Described
     try:
-        extractor = load_extractor(spec.extractor, torch.device("cpu"), fetch=False)
+        extractor = load_extractor(spec.extractor, torch.device("cpu"), fetch=False, run=False)
     except MissingFile as error:
-        missing = [Missing("extractor", error.cause, error.hint)]
-        if locate(spec.reference.removeprefix(IMAGES)) is None:
-            cause = f"The reference {spec.reference} cannot be looked at without the extractor."
-            missing.append(Missing("reference", cause, ""))
-        return missing
+        missing.append(Missing.of("extractor", error))
+        extractor = known_extractor(spec.extractor)
+    reference, dim = None, extractor.dim
     try:
-        load_reference(spec.reference, extractor, cache=references_folder(), fetch=False)
+        reference = load_reference(
+            spec.reference, extractor, cache=references_folder(), fetch=False
+        )
+        dim = dim or reference.dim
     except MissingFile as error:
-        return [Missing("reference", error.cause, error.hint)]
-    return []
+        missing.append(Missing.of("reference", error))
+    known = (
+        ("", "")
+        if missing or reference is None
+        else (extractor.fingerprint, reference.fingerprint)
+    )
+    measure = Measure(spec.extractor, known[0], spec.reference, known[1], dim)
+    return Looked(measure, reference, tuple(missing))
 
 
-def outline(spec: StudySpec, model: Model | None) -> Plan:
+def outline(spec: StudySpec, model: Model | None, looked: Sequence[Looked]) -> Plan:
     """The plan as far as it is known without what is missing: it can be shown, not run.
 
     Arguments:
         spec: the study.
         model: its model, where the weights are here.
+        looked: its measures.
 
     Raises:
         UsageError: for a sampling that the framework, or the model, cannot do.
@@ -79,8 +117,9 @@ def outline(spec: StudySpec, model: Model | None) -> Plan:
         check_sampler(framework, framework_of(framework).samplers, sampling.sampler)
         check_site(sampling)
     else:
+        model.check_decoder()
         sampling = model.resolve(sampling)
         steps = len(model.grid(sampling))
     weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)
-    measures = tuple(Measure(m.extractor, "", m.reference, "") for m in spec.metric.measures)
-    return assemble(spec, sampling, steps, weights, measures)
+    plan = assemble(spec, sampling, steps, weights, tuple(one.measure for one in looked))
+    return about(plan, [one.reference for one in looked if one.reference is not None], model)

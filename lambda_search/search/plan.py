@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from math import ceil
@@ -11,10 +12,12 @@ import torch
 
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.metrics.evidence import enough_images
+from lambda_search.metrics.references.doubts import doubts
+from lambda_search.metrics.references.load import Reference
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import load_model
-from lambda_search.search.confirm import enough_images
 from lambda_search.search.proposals import check_candidates
 from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
@@ -28,7 +31,7 @@ from lambda_search.work.context import resolve_measure
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 
-__all__ = ["MissingWeights", "Plan", "assemble", "model_of", "resolve", "resolve_all"]
+__all__ = ["MissingWeights", "Plan", "about", "assemble", "model_of", "resolve", "resolve_all"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Plan:
         space: where λ is looked for; `space.steps` is the real length of the grid.
         former: the setting as release 0.1 spelled it, where it is now spelled otherwise.
         revision: the commit on the hub that the model was fetched at, if it was.
+        read: what was read for its references and what not, in words.
+        doubts: what makes these weak, or of another kind than the model's images.
     """
 
     spec: StudySpec
@@ -50,6 +55,8 @@ class Plan:
     space: Space
     former: Setting | None = None
     revision: str | None = None
+    read: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int:
@@ -104,7 +111,7 @@ class Plan:
                 f"confirm.samples is {self.spec.confirm.samples:,}; below {enough:,}, four times "
                 "the features' width, no gain can be confirmed"
             )
-        return tuple(found)
+        return (*found, *self.doubts)
 
     def shards(self, n: int) -> int:
         """How many shards hold n images."""
@@ -153,7 +160,19 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     filled = written.model_copy(update={"options": model.filled(written)})
     former = plan.setting.model_copy(update=dict(filled))
     return replace(
-        plan, former=None if former == plan.setting else former, revision=model.revision
+        about(plan, [reference for _, _, reference in used], model),
+        former=None if former == plan.setting else former,
+        revision=model.revision,
+    )
+
+
+def about(plan: Plan, references: Sequence[Reference], model: Model | None) -> Plan:
+    """`plan` with what is to be told of its references, next to its model if that is here."""
+    shape = None if model is None else model.image_shape()
+    return replace(
+        plan,
+        read=tuple(f"{one.name}: {one.told}" for one in references if one.told),
+        doubts=tuple(doubt for one in references for doubt in doubts(one, shape)),
     )
 
 

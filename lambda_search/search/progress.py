@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC
 from datetime import datetime
-from typing import Literal
-from typing import TypeAlias
 
 from lambda_search.records import Progress
+from lambda_search.records import Stage
 from lambda_search.records import Trial
+from lambda_search.records import leading
 from lambda_search.work.meter import Meter
 
-__all__ = ["Stage", "Tracker", "describe"]
+__all__ = ["Tracker", "describe"]
 
-Stage: TypeAlias = Literal["search", "confirm", "done", "stopped", "failed"]
+_LATELY_SECONDS = 60.0
+"""Over how long the speed is measured: longer than most shards take."""
+
+_APART_SECONDS = 1.0
 
 
 class Tracker:
@@ -26,51 +30,56 @@ class Tracker:
     """
 
     def __init__(self, study: str) -> None:
-        self.stage: Stage = "search"
+        self.stage: Stage = "preparing"
         self.meter = Meter()
         self._study = study
         self._trials_total = 0
         self._images_expected = 0
-        self._began = time.monotonic()
-        self._done = 0
-        self._best: Trial | None = None
+        self._marks = deque([(time.monotonic(), 0)])
+        self._ended: list[Trial] = []
 
     def expect(self, trials: int, images: int) -> None:
         """The budget, and about how many images search and confirmation make together."""
         self._trials_total, self._images_expected = trials, images
 
+    def confirm(self, images: int) -> None:
+        """The search is over, and the confirmation has so many images."""
+        self.stage = "confirm"
+        self._images_expected = self.meter.images + self.meter.reused + images
+
     def closed(self, ended: Sequence[Trial]) -> None:
         """Trials that go no further, or went no further under an earlier driver."""
-        self._done += len(ended)
-        scored = [trial for trial in ended if trial.number and trial.gain is not None]
-        if self._best is not None:
-            scored.append(self._best)
-        self._best = max(scored, key=_rank, default=None)
+        self._ended += ended
 
-    def snapshot(self) -> Progress:
-        """How far it is now."""
-        meter, best = self.meter, self._best
-        seconds = max(time.monotonic() - self._began, 1e-9)
+    def snapshot(self, workers: int = 0) -> Progress:
+        """How far it is now, on that many workers."""
+        meter, best = self.meter, leading(self._ended)
         return Progress(
             study=self._study,
             phase=self.stage,
-            trials_done=self._done,
+            trials_done=len(self._ended),
             trials_total=self._trials_total,
             images=meter.images + meter.reused,
             images_expected=self._images_expected,
             made=meter.images,
-            images_per_second=meter.images / seconds,
+            images_per_second=self._speed(),
             useful_seconds=meter.network_seconds + meter.feature_seconds,
             best=None if best is None else best.schedule,
             best_gain=None if best is None else best.gain,
             best_n=None if best is None else best.n,
             at=datetime.now(UTC),
+            workers=workers,
         )
 
-
-def _rank(trial: Trial) -> tuple[int, float, int]:
-    """Orders closed trials: those on more images first, then by gain, then the earlier one."""
-    return trial.n or 0, trial.gain or 0.0, -trial.number
+    def _speed(self) -> float:
+        """Images a second lately: since the first mark of the last minute, or the one before."""
+        now, made = time.monotonic(), self.meter.images
+        while len(self._marks) > 1 and self._marks[1][0] <= now - _LATELY_SECONDS:
+            self._marks.popleft()
+        before, known = self._marks[0]
+        if now - self._marks[-1][0] >= _APART_SECONDS:
+            self._marks.append((now, made))
+        return (made - known) / max(now - before, 1e-9)
 
 
 def describe(trial: Trial) -> str:

@@ -6,8 +6,12 @@ ignores pruned trials), and a fresh sampler with a seed of its own is asked. No 
 generation, so a restarted driver proposes the same points.
 
 A model that knows no point of the ranges, since they were changed, is not asked: a Sobol sequence
-of that generation's own stands in. A point that a model proposes again (the Gaussian process does,
-at the ends of a range) is moved a little, by the generation's own random numbers.
+of that generation's own stands in.
+
+No point is proposed twice, as far as the ranges hold others: one that repeats another (the
+Gaussian process proposes the ends of a range again and again) is moved by the generation's own
+random numbers, the farther the more points lie around it, so that a corner does not take up the
+budget. Ranges so narrow that they hold no other point end the search.
 """
 
 from __future__ import annotations
@@ -26,25 +30,29 @@ from optuna.samplers import QMCSampler
 from optuna.samplers import TPESampler
 
 from lambda_search.errors import UsageError
+from lambda_search.records import Trial
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 
-__all__ = ["IDENTITY", "Observation", "check_candidates", "propose"]
+__all__ = ["IDENTITY", "Observation", "check_candidates", "observations", "propose"]
 
 IDENTITY = Point(mean=1.0, slope=0.0)
 """λ = 1, always trial 0."""
 
 _GRID_SLOPES = 3
 
-_SAME = 1e-3
-"""Points repeat each other if both coordinates are as near, in widths of the ranges."""
+_SAME = 0.01
+"""Points repeat each other if both coordinates are as near, in widths of the ranges.
+
+No FID on a search's images tells such points apart.
+"""
 
 _NUDGE = 0.05
-"""How far a repeated point is moved at first, in widths of the ranges."""
+"""How far a repeated point is moved at first, in widths of the ranges; so far reaches "around"."""
 
 _ATTEMPTS = 64
 
-_FEW = 8
+_FEW = 4
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -55,6 +63,18 @@ class Observation:
 
     point: Point
     value: float
+
+
+def observations(trials: Sequence[Trial]) -> list[Observation]:
+    """What proposals are told of the trials that have ended: of those that diverged, the worst."""
+    values = [-trial.gain for trial in trials if trial.gain is not None]
+    highest, lowest = max(values, default=0.0), min(values, default=0.0)
+    worst = highest + (highest - lowest or 1.0)
+    return [
+        Observation(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
+        for trial in trials
+        if not trial.is_open
+    ]
 
 
 def propose(
@@ -69,52 +89,48 @@ def propose(
     """The next `count` points of a study of `trials` trials, of which `history` is finished.
 
     The first two are λ = 1 and the centre of the published optima; a Sobol sequence follows until
-    the model-based samplers have something to learn from.
+    the model-based samplers have something to learn from. There are fewer where the ranges hold
+    no other points.
 
     Arguments:
         kind: `gp`, `tpe`, `qmc` or `grid`.
+        trials: the budget.
     """
-    first = len(history)
+    first, known = len(history), [told.point for told in history]
     if kind == "grid":
-        return [IDENTITY, *_grid(space, trials - 1)][first : first + count]
-    opening = [IDENTITY, space.published_centre()]
-    fixed = max(0, min(count, _startup(kind, trials) - first))
-    if fixed:
-        opening += _sobol(space, seed, max(0, first + fixed - len(opening)))
-    points = opening[first : first + fixed]
-    if count > fixed:
-        own_seed = int(np.random.SeedSequence([seed, generation]).generate_state(1)[0])
-        inside = [told for told in history if space.contains(told.point)]
-        if history and not inside:
-            points += _sobol(space, own_seed, count - fixed)
-        else:
-            asked = _ask(space, _model(kind, own_seed), inside, count - fixed)
-            known = [*(told.point for told in history), *points]
-            points += _apart(space, asked, known, own_seed)
-    return (
-        [points[0], *map(space.rounded, points[1:])]
-        if first == 0
-        else list(map(space.rounded, points))
-    )
+        opening = [] if known else [IDENTITY]
+        others = _grid(space, trials - 1, [IDENTITY, *known])
+        return [*opening, *others][:count]
+    own_seed = int(np.random.SeedSequence([seed, generation]).generate_state(1)[0])
+    inside = [told for told in history if space.contains(told.point)]
+    fixed = count if kind == "qmc" else max(0, min(count, _startup(trials) - first))
+    opening = [IDENTITY] if fixed and not known else []
+    asked = []
+    if fixed > len(opening):
+        last = first + fixed - 1  # λ = 1 apart
+        asked = [space.published_centre(), *_sobol(space, seed, max(0, last - 1))]
+        asked = asked[max(0, first - 1) : last]
+    wanted = count - len(opening) - len(asked)
+    if wanted and history and not inside:
+        asked += _sobol(space, own_seed, wanted)
+    elif wanted:
+        asked += _ask(space, _model(kind, own_seed), inside, wanted)
+    return [*opening, *_apart(space, asked, [*known, *opening], own_seed)]
 
 
 def check_candidates(space: Space, kind: str, trials: int, seed: int) -> None:
-    """Raises UsageError if a study's proposals can only be λ = 1."""
-    if kind in ("gp", "tpe") and trials > _startup(kind, trials):
-        return  # a model moves what it has proposed before
-    for count in (min(trials, _FEW), trials):
-        points = propose(space, kind, trials, seed, 0, (), count)
-        if any(not space.schedule(point).is_identity for point in points):
-            return
-    raise UsageError(
-        "λ = 1 is the only candidate of this study.",
-        "Widen search.mean or search.slope, or raise search.trials.",
-    )
+    """Raises UsageError if a study's ranges hold no candidate but λ = 1."""
+    points = propose(space, kind, trials, seed, 0, (), min(trials, _FEW))
+    if all(space.schedule(point).is_identity for point in points):
+        raise UsageError(
+            "λ = 1 is the only candidate of this study.",
+            "Widen search.mean or search.slope.",
+        )
 
 
-def _startup(kind: str, trials: int) -> int:
+def _startup(trials: int) -> int:
     """How many points are proposed before a model is asked."""
-    return trials if kind == "qmc" else min(10, max(4, trials // 3))
+    return min(10, max(4, trials // 3))
 
 
 def _model(kind: str, seed: int) -> BaseSampler:
@@ -149,20 +165,29 @@ def _ask(
 def _apart(
     space: Space, points: Sequence[Point], known: Sequence[Point], seed: int
 ) -> list[Point]:
-    """`points`, with those that repeat one of `known` or of each other moved inside the ranges."""
+    """`points`, with those that repeat one of `known` or of each other moved inside the ranges.
+
+    One that finds no place is left out.
+    """
     generator = np.random.default_rng(seed)
     found: list[Point] = []
     for point in map(space.rounded, points):
+        others = [*known, *found]
+        crowd = sum(space.near(point, other, _NUDGE) for other in others)
         moved = point
         for attempt in range(_ATTEMPTS):
-            if not any(space.near(moved, other, _SAME) for other in (*known, *found)):
+            if not any(_same(space, moved, other) for other in others):
+                found.append(moved)
                 break
-            reach = _NUDGE * (1 + attempt / 8)
+            reach = _NUDGE * (1 + crowd + attempt / 8)
             moved = space.rounded(
                 space.moved(point, *generator.uniform(-reach, reach, 2).tolist())
             )
-        found.append(moved)
     return found
+
+
+def _same(space: Space, a: Point, b: Point) -> bool:
+    return space.near(a, b, _SAME) or space.schedule(a) == space.schedule(b)
 
 
 def _sobol(space: Space, seed: int, count: int) -> list[Point]:
@@ -176,8 +201,18 @@ def _sobol(space: Space, seed: int, count: int) -> list[Point]:
     return _ask(space, sampler, [anchor], count)
 
 
-def _grid(space: Space, count: int) -> list[Point]:
-    """`count` points: means × three slopes (one, if the slope is fixed), the means rising."""
+def _grid(space: Space, count: int, known: Sequence[Point]) -> list[Point]:
+    """`count` points: means × three slopes (one, if the slope is fixed), the means rising.
+
+    Without those that are `known`; λ = 1 is no candidate, and where it lies on the grid, this has
+    one more mean.
+    """
     slopes = np.unique(np.linspace(*space.slope, _GRID_SLOPES))
-    means = np.linspace(*space.mean, -(-count // len(slopes)))
-    return [space.rounded(Point(float(m), float(s))) for m in means for s in slopes][:count]
+    found: list[Point] = []
+    for more in range(2):
+        means = np.linspace(*space.mean, -(-count // len(slopes)) + more)
+        grid = [space.rounded(Point(float(m), float(s))) for m in means for s in slopes]
+        found = [point for point in dict.fromkeys(grid) if not space.schedule(point).is_identity]
+        if len(found) >= count:
+            break
+    return [point for point in found[:count] if point not in known]

@@ -48,6 +48,7 @@ def as_evaluation(trial: Trial, phase: Phase, first: int, result: Result, name: 
         gain_standard_error=against.standard_error,
         correlation=against.correlation,
         fingerprint=name,
+        picture=result.picture,
     )
 
 
@@ -59,6 +60,7 @@ def as_row(
     first: int,
     identity: Identity,
     preview: str,
+    cautions: Sequence[str] = (),
 ) -> Row:
     """The entry of the lookup table that a confirmation makes.
 
@@ -70,6 +72,7 @@ def as_row(
         first: index of the first image.
         identity: what the numbers depend on besides the setting.
         preview: name of the pictures kept for people.
+        cautions: what makes the row weaker than its numbers look.
     """
     at_one = baseline.score
     return Row(
@@ -102,6 +105,7 @@ def as_row(
             identity=identity,
             versions=_versions(),
             preview=preview,
+            cautions=tuple(cautions),
         ),
         origin=_origin(),
         created=datetime.now(UTC),

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.errors import without_secrets
 from lambda_search.events import Events
 from lambda_search.events import Listener
 from lambda_search.models.checkpoints import locate
@@ -211,6 +212,7 @@ class Run:
         return driver.run()
 
     def _end(self, state: str, outcome: Outcome, message: str) -> None:
+        message = without_secrets(message)
         self.tracker.stage = "stopped" if outcome == "stopped" else "failed"
         with suppress(LambdaSearchError):
             if Queue(self._store).end(self.lease, state, outcome, message):
@@ -225,7 +227,7 @@ def _origins(plan: Plan) -> Origins:
     local = locate(told.checkpoint) is not None
     return Origins(
         dataset=told.dataset,
-        hub=None if local else told.checkpoint,
+        hub=None if local else without_secrets(told.checkpoint),
         revision=plan.revision,
         file=Path(told.checkpoint).name if local else None,
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeAlias
 
+from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import Range
 from lambda_search.spec import StudySpec
@@ -26,6 +28,10 @@ class Point:
     slope: float
 
 
+Placed: TypeAlias = Point | Trial
+"""What has a λ̄ and a k."""
+
+
 @dataclass(frozen=True)
 class Space:
     """The ranges of λ̄ and k over a grid of `steps` steps."""
@@ -42,18 +48,22 @@ class Space:
             UsageError: if λ reaches zero in it.
         """
         space = cls(spec.search.mean, spec.slope_range(steps), steps)
-        for mean, slope in product(space.mean, space.slope):
-            LambdaSchedule.from_mean(mean, slope, steps).values(steps)
+        space.check()
         return space
 
-    def contains(self, point: Point) -> bool:
+    def check(self) -> None:
+        """Raises UsageError if λ reaches zero in it."""
+        for mean, slope in product(self.mean, self.slope):
+            LambdaSchedule.from_mean(mean, slope, self.steps).values(self.steps)
+
+    def contains(self, point: Placed) -> bool:
         """Whether the point lies in the ranges."""
         return (
             self.mean[0] <= point.mean <= self.mean[1]
             and self.slope[0] <= point.slope <= self.slope[1]
         )
 
-    def near(self, a: Point, b: Point, share: float) -> bool:
+    def near(self, a: Placed, b: Placed, share: float) -> bool:
         """Whether two points differ by at most `share` of each range's width."""
         return abs(a.mean - b.mean) <= share * (self.mean[1] - self.mean[0]) and abs(
             a.slope - b.slope

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lambda_search.spec.changes import Change
+from lambda_search.spec.changes import changes
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import CONFIRM_FROM
 from lambda_search.spec.models import EXTRACTOR_FILES
@@ -15,6 +17,7 @@ from lambda_search.spec.models import SearchSpec
 from lambda_search.spec.models import SourceSpec
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import attachments
+from lambda_search.spec.places import last_change
 from lambda_search.spec.places import located
 from lambda_search.spec.places import unpacked
 from lambda_search.spec.reading import Written
@@ -27,6 +30,7 @@ __all__ = [
     "CONFIG_PATHS",
     "EXTRACTOR_FILES",
     "CONFIRM_FROM",
+    "Change",
     "ConfirmSpec",
     "MeasureSpec",
     "MetricSpec",
@@ -38,7 +42,9 @@ __all__ = [
     "StudySpec",
     "Written",
     "attachments",
+    "changes",
     "check_names",
+    "last_change",
     "load_specs",
     "located",
     "parse_specs",

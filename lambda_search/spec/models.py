@@ -10,9 +10,11 @@ from typing import TypeVar
 
 import yaml
 from pydantic import Field
+from pydantic import ValidationError
 from pydantic import field_validator
 from pydantic import model_validator
 
+from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import FrozenModel
 from lambda_search.setting import SamplerOptions
@@ -39,7 +41,7 @@ Measured = TypeVar("Measured", bound="MeasureSpec")
 CONFIRM_FROM = 10**6
 """Sample indices from here on are for confirmation only."""
 
-CONFIG_PATHS = ("checkpoint", "vae", "prompts")
+CONFIG_PATHS = ("checkpoint", "vae", "prompts", "config")
 """Entries of a framework's config that name files."""
 
 EXTRACTOR_FILES = (".pt", ".ts")
@@ -262,6 +264,21 @@ class StudySpec(FrozenModel):
             return self.search.slope
         span = max((steps or self.sampler.steps) - 1, 1)
         return DEFAULT_TILT[0] / span, DEFAULT_TILT[1] / span
+
+    def renamed(self, name: str) -> StudySpec:
+        """The study under another name; its model keeps the one it has in the lookup table.
+
+        Raises:
+            UsageError: for what is no name.
+        """
+        model = self.model.model_copy(update={"name": self.model.name or self.name})
+        try:
+            return StudySpec.model_validate(self.model_dump() | {"name": name, "model": model})
+        except ValidationError as error:
+            raise UsageError(
+                f"'{name}' is no name of a study.",
+                "Take up to 100 lower-case letters, digits, dots, hyphens and underscores.",
+            ) from error
 
     def to_yaml(self) -> str:
         """The study as a file that `parse_specs` reads back to an equal study."""

@@ -12,20 +12,22 @@ import os
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from typing import TypeVar
 
-import yaml
-
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
+from lambda_search.files import private_folder
 from lambda_search.files import written_whole
+from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import EXTRACTOR_FILES
 from lambda_search.spec.models import MeasureSpec
 from lambda_search.spec.models import StudySpec
 
-__all__ = ["attachments", "located", "unpacked"]
+__all__ = ["attachments", "last_change", "located", "unpacked"]
 
 Measured = TypeVar("Measured", bound=MeasureSpec)
 
@@ -115,6 +117,38 @@ def attachments(spec: StudySpec, base: Path) -> dict[str, bytes]:
     return found
 
 
+def last_change(spec: StudySpec, base: Path) -> float:
+    """When the files and folders that `spec` names were last written, in seconds since 1970.
+
+    0 if it names none that lies here; whatever lies in a folder counts.
+
+    Arguments:
+        spec: as it is written.
+        base: the folder that relative names start from.
+    """
+    here = located(spec, [base])
+    named = [here.model.checkpoint, *_strings(here.model.config)]
+    for one in here.metric.measures:
+        named += [one.extractor, one.extractor.partition(":")[2]]
+        named += [one.reference, one.reference.removeprefix("images:")]
+    latest = 0.0
+    for path in (Path(name) for name in dict.fromkeys(named) if os.path.isabs(name)):
+        with suppress(OSError):
+            latest = max(latest, path.stat().st_mtime)
+            for folder, folders, files in os.walk(path):
+                for name in (*folders, *files):
+                    latest = max(latest, os.stat(os.path.join(folder, name)).st_mtime)
+    return latest
+
+
+def _strings(config: Any) -> Iterator[str]:
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, Mapping):
+        for value in config.values():
+            yield from _strings(value)
+
+
 def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
     """Writes what came with a study below `folder`, under names of the contents; where each is."""
     places = {}
@@ -122,8 +156,8 @@ def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
         digest = hashlib.sha256(content).hexdigest()[:16]
         places[name] = folder / f"{digest}-{Path(name).name}"
         if not places[name].is_file() or places[name].read_bytes() != content:
-            folder.mkdir(parents=True, exist_ok=True)
-            with written_whole(places[name]) as stream:
+            private_folder(folder)
+            with written_whole(places[name], private=True) as stream:
                 stream.write(content)
     return places
 
@@ -138,18 +172,24 @@ def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _mapping(content: bytes, name: str) -> dict[str, Any]:
     """A config file's options; what `models convert` wrote holds them under `config`."""
-    try:
-        text = content.decode()
-        found = json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
-        if not isinstance(found, dict):
-            raise ValueError("it holds no mapping of names to values")
-    except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"The config {name} cannot be read: {str(error).splitlines()[0].rstrip('.')}.",
-            "It must be a JSON or YAML file with the framework's own option names.",
-        ) from error
+    if name.endswith(".json"):
+        try:
+            found = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(name, first_line(error)) from error
+    else:
+        found = read_yaml(content, f"The config {name}")
+    if not isinstance(found, dict):
+        raise _unreadable(name, "it holds no mapping of names to values")
     inner = found.get("config")
     return inner if isinstance(inner, dict) and "framework" in found else found
+
+
+def _unreadable(name: str, why: str) -> UsageError:
+    return UsageError(
+        f"The config {name} cannot be read: {why.rstrip('.')}.",
+        "It must be a JSON or YAML file with the framework's own option names.",
+    )
 
 
 def _content(path: Path) -> bytes:

@@ -7,6 +7,7 @@ with lists, there is one study per combination, named after the values (`name-20
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -17,14 +18,22 @@ from pathlib import Path
 from typing import Any
 from typing import get_args
 
-import yaml
 from pydantic import ValidationError
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
+from lambda_search.spec.blanks import refuse_blanks
+from lambda_search.spec.documents import LARGEST
+from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
 __all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs"]
+
+_MOST_STUDIES = 500
+_DEEPEST_FIELD = 8
+_SHOWN = 10
+_LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -59,21 +68,27 @@ def read_specs(path: Path) -> list[Written]:
             raise UsageError(f"There is no study file in {path}.", "Study files end in .yaml.")
         found = [one for file in files for one in read_specs(file)]
     else:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = (
-                "does not exist"
-                if isinstance(error, FileNotFoundError)
-                else f"is unreadable ({error})"
-            )
-            raise UsageError(
-                f"The study file {path} {reason}.", "Name a .yaml file or a folder."
-            ) from error
         base = path.parent.resolve()
-        found = [Written(spec, base) for spec in parse_specs(text, source=str(path))]
+        found = [Written(spec, base) for spec in parse_specs(_content(path), source=str(path))]
     check_names([one.spec for one in found])
     return found
+
+
+def _content(path: Path) -> bytes:
+    """What a study file holds; of a larger one no more than tells that it is too large."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(
+                f"The study file {path} is a device or a pipe.", "Name a .yaml file or a folder."
+            )
+        with path.open("rb") as stream:
+            return stream.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "does not exist" if missing else f"is unreadable ({first_line(error)})"
+        raise UsageError(
+            f"The study file {path} {reason}.", "Name a .yaml file or a folder."
+        ) from error
 
 
 def check_names(specs: Iterable[StudySpec]) -> None:
@@ -86,16 +101,14 @@ def check_names(specs: Iterable[StudySpec]) -> None:
         )
 
 
-def parse_specs(text: str, source: str = "study", base: Path | None = None) -> list[StudySpec]:
+def parse_specs(
+    text: str | bytes, source: str = "study", base: Path | None = None
+) -> list[StudySpec]:
     """The studies that `text` (YAML) describes; errors name `source`."""
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(
-            f"{source} is not YAML: {error}", "Check its indentation and quotes."
-        ) from error
+    document = read_yaml(text, source)
     if not isinstance(document, dict):
         raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
+    refuse_blanks(document, text, source)
     return [_validate(one, source, base) for one in _expand(document, source)]
 
 
@@ -118,6 +131,13 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
                 "Give it once, with one value or more.",
             )
         axes["sampler.steps"] = sampler["steps"]
+    count = math.prod(len(options) for options in axes.values())
+    if count > _MOST_STUDIES or any(field.count(".") > _DEEPEST_FIELD for field in axes):
+        raise UsageError(
+            f"{source}: matrix and sampler.steps make {count:,} studies; at most {_MOST_STUDIES} "
+            f"can stand in a file, and fields at most {_DEEPEST_FIELD} dots deep.",
+            "Make several files, or shorter lists.",
+        )
     expanded = []
     for values in itertools.product(*axes.values()):
         one = _copy(document)
@@ -159,7 +179,10 @@ def _validate(document: dict[str, Any], source: str, base: Path | None) -> Study
 
 def _problems(error: ValidationError) -> Iterable[str]:
     """One line per problem, in the words of the study file."""
-    for item in error.errors():
+    several = error.errors()
+    if len(several) > _SHOWN:
+        yield f"{len(several)} problems, of which the first are:"
+    for item in several[:_SHOWN]:
         place = ".".join(str(part) for part in item["loc"]) or "the study"
         message = item["msg"].removeprefix("Value error, ")
         match item["type"]:
@@ -171,8 +194,15 @@ def _problems(error: ValidationError) -> Iterable[str]:
             case "missing":
                 yield f"{place}: is missing"
             case _:
-                shown = "" if isinstance(item["input"], dict) else f" (it is {item['input']!r})"
+                shown = (
+                    "" if isinstance(item["input"], dict) else f" (it is {_short(item['input'])})"
+                )
                 yield f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= _LONGEST_SHOWN else f"{told[:_LONGEST_SHOWN]}…"
 
 
 def _fields_beside(location: tuple[int | str, ...]) -> list[str]:

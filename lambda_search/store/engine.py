@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from typing import TypeVar
 
@@ -16,26 +14,28 @@ from sqlalchemy import Engine
 from sqlalchemy import create_engine
 from sqlalchemy import event
 from sqlalchemy import inspect
-from sqlalchemy import make_url
 from sqlalchemy import text
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.store.address import Address
+from lambda_search.store.address import shown
+from lambda_search.store.sqlite import File
+from lambda_search.store.sqlite import configure
 
 __all__ = [
     "HEAD",
     "VERSION_TABLE",
     "StoreAway",
+    "can_only_be_read",
     "explain",
-    "missing_file",
     "one_at_a_time",
     "open_engine",
     "patiently",
+    "still_there",
     "upgrade",
     "writing",
 ]
@@ -47,7 +47,7 @@ VERSION_TABLE = "ls_alembic_version"
 
 T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-_BUSY_SECONDS = 60
+_FILE = "lambda_search_file"
 _GO_ON = "When it answers again, go on with the same command; nothing that was stored is lost."
 _CONNECTING = {
     "connect_timeout": 10,
@@ -64,63 +64,56 @@ class StoreAway(LambdaSearchError):
 
 
 def open_engine(url: str) -> Engine:
-    """Connects to `url` and brings the schema up to date.
+    """Connects to `url` and brings the schema up to date, unless it can only be read.
 
     Arguments:
         url: an SQLAlchemy URL, SQLite or PostgreSQL.
 
     Raises:
         UsageError: for a URL that is none, or names another kind of database.
-        LambdaSearchError: if the database cannot be reached or written.
+        LambdaSearchError: if the database cannot be reached, or is of no use as it is.
     """
-    shown = url
-    try:
-        parsed = make_url(url)
-        shown = parsed.render_as_string(hide_password=True)
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise ArgumentError(f"{parsed.get_backend_name()} is neither SQLite nor PostgreSQL")
-        options: dict[str, Any] = {"pool_pre_ping": True}
-        if parsed.get_backend_name() == "sqlite":
-            options["connect_args"] = {"timeout": _BUSY_SECONDS}
-            if parsed.database not in (None, "", ":memory:"):
-                Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        else:
-            options |= {"pool_size": 2, "max_overflow": 3, "connect_args": _CONNECTING}
-        engine = create_engine(parsed, **options)
-    except (ArgumentError, ValueError, NoSuchModuleError, ImportError) as error:
-        raise UsageError(
-            f"The store's address {shown} cannot be used: {error}.",
-            "Use sqlite:///PATH or postgresql://USER@HOST/NAME (needs the extra 'postgres').",
-        ) from error
-    except OSError as error:
-        raise LambdaSearchError(
-            f"The folder of the store {shown} cannot be made: {error.strerror}.",
-            "Choose another place with --store or LAMBDA_SEARCH_HOME.",
-        ) from error
-    if parsed.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
+    address = Address.of(url)
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if address.file is not None:
+        file = File(address.file, address.for_reading)
+        options |= {"creator": file.connect, "execution_options": {_FILE: file}}
+    elif address.url.get_backend_name() == "postgresql":
+        options |= {"pool_size": 2, "max_overflow": 3, "connect_args": _CONNECTING}
+    engine = create_engine(address.url, **options)
+    if engine.dialect.name == "sqlite":
+        for_reading = can_only_be_read(engine)
+        event.listen(engine, "connect", lambda raw, _: configure(raw, for_reading))
         event.listen(engine, "begin", _begin_sqlite)
     with explain(engine):
         version = _version(engine)
         if version is not None and version > HEAD:
             raise UsageError(
-                f"The store {shown} was made by a newer lambda_search (schema {version}).",
+                f"The store {address} was made by a newer lambda_search (schema {version}).",
                 "Update lambda_search, or name another store.",
             )
         if version != HEAD:
+            if can_only_be_read(engine):
+                holds = "no tables" if version is None else f"tables of an older one ({version})"
+                raise UsageError(
+                    f"The store {address} can only be read, and holds {holds} of lambda_search.",
+                    "Copy it to where it can be written, and name the copy with --store.",
+                )
             upgrade(engine)
     return engine
 
 
-def missing_file(url: str) -> Path | None:
-    """The SQLite file that `url` names, if it is not there: looking up makes no files."""
-    try:
-        database = make_url(url).database if url.startswith("sqlite") else None
-    except (ArgumentError, ValueError):  # opening it will say what is wrong
-        return None
-    if not database or database == ":memory:" or Path(database).exists():
-        return None
-    return Path(database)
+def can_only_be_read(engine: Engine) -> bool:
+    """Whether it is a file that cannot be written, or whose address asks for that."""
+    file: File | None = engine.get_execution_options().get(_FILE)
+    return file is not None and file.for_reading
+
+
+def still_there(engine: Engine) -> None:
+    """Raises LambdaSearchError if a store's file was removed or replaced since it was opened."""
+    file: File | None = engine.get_execution_options().get(_FILE)
+    if file is not None:
+        file.check()
 
 
 def upgrade(engine: Engine) -> None:
@@ -161,7 +154,16 @@ def one_at_a_time(connection: Connection) -> None:
 
 
 def writing(engine: Engine) -> Engine:
-    """`engine` for transactions that write: SQLite then takes its write lock at their start."""
+    """`engine` for transactions that write: SQLite then takes its write lock at their start.
+
+    Raises:
+        LambdaSearchError: if it can only be read.
+    """
+    if can_only_be_read(engine):
+        raise LambdaSearchError(
+            f"The store {shown(engine.url)} can only be read.",
+            "Copy it to where it can be written, or name another with --store.",
+        )
     return engine.execution_options(writing=True)
 
 
@@ -173,12 +175,17 @@ def explain(engine: Engine) -> Iterator[None]:
     except (DBAPIError, NoConnection) as error:
         told = str(getattr(error, "orig", error)).strip()
         reason = next(iter(told.splitlines()), type(error).__name__).rstrip(".")
-        address = engine.url.render_as_string(hide_password=True)
+        address = shown(engine.url)
         if "full" in reason:
             hint = "Free some space and run it again; nothing that was stored is lost."
         else:
             hint = "Check --store (or LAMBDA_SEARCH_STORE), the server, and its permissions."
         raise LambdaSearchError(f"The store {address} failed: {reason}.", hint) from error
+    except UnicodeEncodeError as error:
+        raise LambdaSearchError(
+            f"{error.object!r} is not valid Unicode, which no store takes.",
+            "Rename the file or folder of that name, or use a UTF-8 locale.",
+        ) from error
 
 
 def patiently(engine: Engine, patience: float, action: Callable[[], T]) -> T:
@@ -224,32 +231,7 @@ def _version(engine: Engine) -> str | None:
         return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-    _write_ahead(cursor)
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _write_ahead(cursor: Any) -> None:
-    """Has the file keep a write-ahead log, once for all.
-
-    SQLite does not wait where another connection does the same, or writes meanwhile.
-    """
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(_FIRST_PAUSE)
-
-
 def _begin_sqlite(connection: Connection) -> None:
+    still_there(connection.engine)
     immediate = connection.get_execution_options().get("writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

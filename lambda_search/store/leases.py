@@ -27,7 +27,9 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.files import private_folder
 from lambda_search.paths import leases_folder
+from lambda_search.shell import command
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
 from lambda_search.store.tables import AttemptRow
@@ -83,7 +85,7 @@ class Lease:
         )
         if touched.rowcount != 1:  # type: ignore[attr-defined]
             raise LeaseLost(
-                "Another driver has taken this study over.", "Watch it with: lambda-search status."
+                "Another driver has taken this study over.", f"Watch it with: {command('status')}"
             )
 
     def is_valid(self, session: Session) -> bool:
@@ -208,7 +210,7 @@ def _locked_token() -> str:
     token = uuid.uuid4().hex
     folder = leases_folder()
     with suppress(OSError, Timeout):
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         lock = _lock_of(token)
         lock.acquire()
         _held[token] = lock

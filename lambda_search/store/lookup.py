@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
-from lambda_search.paths import store_url
 from lambda_search.records import Row
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
-from lambda_search.store.engine import missing_file
+from lambda_search.shell import command
+from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 
-__all__ = ["best", "describe", "matches", "preferred", "standing"]
+__all__ = ["best", "describe", "listed", "matches", "preferred", "standing", "under_way"]
 
 _RANK = {"confirmed": 0, "published": 1, "measured": 2}
 _METRIC_FIELDS = ("metric", "extractor", "reference")
@@ -73,12 +74,7 @@ def matches(
     **setting: Any,
 ) -> list[Row]:
     """All rows that compete in `best`, in their order; at least one. Arguments as there."""
-    known = (set(Setting.model_fields) | set(SamplerOptions.model_fields)) - {"options"}
-    unknown = set(setting) - known
-    if unknown:
-        raise UsageError(
-            f"A setting has no field '{min(unknown)}'.", "See Setting and SamplerOptions."
-        )
+    _check_fields(setting)
     if (steps is None) == (nfe is None):
         raise UsageError(
             f"{'Neither' if steps is None else 'Both'} of steps and nfe are given.",
@@ -86,19 +82,20 @@ def matches(
         )
     asked = {"steps": steps, "nfe": nfe, "sampler": sampler}
     wanted = setting | {name: value for name, value in asked.items() if value is not None}
-    if isinstance(store, Store):
-        return _matches(store, model, wanted)
-    missing = missing_file(store_url(store))
-    opened = Store(store if missing is None else "sqlite://")
-    try:
-        return _matches(opened, model, wanted)
-    except NoScheduleFound as error:
-        if missing is None:
-            raise
-        cause = f"There is no store at {missing} yet. {error.cause}"
-        raise NoScheduleFound(cause, error.hint) from None
-    finally:
-        opened.close()
+    return _looked_up(model, wanted, store)
+
+
+def listed(
+    model: str, sampler: str | None = None, store: Store | str | None = None, **setting: Any
+) -> list[Row]:
+    """All rows of `model` that stand, by step count and then in the order of `best`.
+
+    Arguments and errors as in `matches`.
+    """
+    _check_fields(setting)
+    wanted = setting | ({} if sampler is None else {"sampler": sampler})
+    found = _looked_up(model, wanted, store)
+    return sorted(found, key=lambda row: row.setting.steps)  # which keeps the order else
 
 
 def preferred(found: Sequence[Row]) -> Row:
@@ -163,6 +160,30 @@ def describe(found: Row) -> str:
     )
 
 
+def _check_fields(setting: dict[str, Any]) -> None:
+    known = (set(Setting.model_fields) | set(SamplerOptions.model_fields)) - {"options"}
+    unknown = set(setting) - known
+    if unknown:
+        raise UsageError(
+            f"A setting has no field '{min(unknown)}'.", "See Setting and SamplerOptions."
+        )
+
+
+def _looked_up(model: str, wanted: dict[str, Any], store: Store | str | None) -> list[Row]:
+    if isinstance(store, Store):
+        return _matches(store, model, wanted)
+    opened = Store.look(store)
+    try:
+        return _matches(opened, model, wanted)
+    except NoScheduleFound as error:
+        if opened.missing is None:
+            raise
+        cause = f"There is no store at {opened.missing} yet. {error.cause}"
+        raise NoScheduleFound(cause, error.hint) from None
+    finally:
+        opened.close()
+
+
 def _matches(store: Store, model: str, wanted: dict[str, Any]) -> list[Row]:
     rows = store.lookup_rows(model)
     matching = standing(row for row in rows if _agrees(row, wanted))
@@ -221,21 +242,48 @@ def _explain_miss(
     store: Store, model: str, wanted: dict[str, Any], rows: list[Row]
 ) -> tuple[str, str]:
     asked = ", ".join(f"{name} {value}" for name, value in wanted.items())
-    launch = "Search it with: lambda-search launch STUDY"
+    going = under_way(store, model)
+    hint = (
+        f"See them with: {command('status')}"
+        if going
+        else f"Search it with: {command('launch', 'STUDY')}"
+    )
     if rows:
-        by = "steps" if "steps" in wanted else "nfe"
-        near = sorted(
-            standing(rows),
-            key=lambda r: abs((r.setting.steps if by == "steps" else r.nfe) - wanted[by]),
-        )
-        return f"No row for {model} with {asked}. It has:\n{_listed(near[:5])}", launch
+        near = sorted(standing(rows), key=lambda row: _apart(row, wanted))
+        miss = f"No row for {model} with {asked}. It has:\n{_listed(near[:5])}"
+        return f"{miss}{_sentence(going)}", hint
     known = store.lookup_rows()
     own = sorted({row.setting.model for row in known if row.status != "published"})
     published = sorted({row.setting.model for row in known if row.status == "published"})
-    close = get_close_matches(model, [*own, *published], n=1)
-    meant = f" Did you mean {close[0]}?" if close else ""
-    listed = f"Models with rows: {', '.join(own[:12])}. " if own else ""
+    names = {name.lower(): name for name in [*own, *published]}
+    close = get_close_matches(model.lower(), names, n=3)
+    meant = f" Did you mean {' or '.join(names[one] for one in close)}?" if close else ""
+    told = f"Models with rows: {', '.join(own[:12])}. " if own else ""
     return (
-        f"No row for the model '{model}'.{meant} {listed}Published: {', '.join(published)}.",
-        launch,
+        f"No row for the model '{model}'.{meant}{_sentence(going)} {told}"
+        f"Published: {', '.join(published)}.",
+        hint,
     )
+
+
+def _apart(row: Row, wanted: dict[str, Any]) -> int:
+    if "nfe" in wanted:
+        return abs(row.nfe - int(wanted["nfe"]))
+    return abs(row.setting.steps - int(wanted.get("steps", row.setting.steps)))
+
+
+def under_way(store: Store, model: str) -> list[str]:
+    """The studies of a model that wait or run, a phrase each."""
+    found = []
+    for study in store.studies():
+        if study.state in ("queued", "running"):
+            with suppress(UsageError):  # a file that can be read no more
+                [spec] = parse_specs(study.spec)
+                if model in (spec.model.name or spec.name, spec.name):
+                    steps = f"{spec.sampler.name}, {spec.sampler.steps} steps"
+                    found.append(f"{study.name} ({steps}) is {study.state}")
+    return found
+
+
+def _sentence(going: Sequence[str]) -> str:
+    return f" Under way: {'; '.join(going)}." if going else ""

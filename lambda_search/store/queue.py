@@ -23,6 +23,7 @@ from lambda_search.records import Identity
 from lambda_search.records import Progress
 from lambda_search.records import Study
 from lambda_search.setting import Setting
+from lambda_search.shell import command
 from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
@@ -270,7 +271,7 @@ class Queue:
             if study.state not in ("queued", "running"):
                 raise UsageError(
                     f"The study '{name}' is {study.state}; there is nothing to stop.",
-                    f"See it with: lambda-search status {name}",
+                    f"See it with: {command('status', name)}",
                 )
             if study.state == "running" and not leases.is_abandoned(study, clock):
                 study.stop_wanted = True
@@ -312,7 +313,7 @@ def _check_free(study: StudyRow, spec: str, clock: float) -> bool:
     if study.spec != spec:
         raise UsageError(
             f"The study '{study.name}' is running with another file.",
-            f"Stop it first, with: lambda-search stop {study.name}",
+            f"Stop it first, with: {command('stop', study.name)}",
         )
     return True
 

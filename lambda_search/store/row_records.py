@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import func
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -12,12 +13,14 @@ from lambda_search.errors import UsageError
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Row
+from lambda_search.shell import command
 from lambda_search.store import leases
 from lambda_search.store.leases import Lease
 from lambda_search.store.mapping import row_of
 from lambda_search.store.mapping import schedule_row
 from lambda_search.store.settings import setting_row
 from lambda_search.store.study_records import add_evaluations
+from lambda_search.store.study_records import add_images
 from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import RetractionRow
@@ -63,7 +66,7 @@ class RowRecords(Transactions):
             session.execute(
                 update(StudyRow).where(StudyRow.id == lease.study_id).values(decisive=decisive)
             )
-            _add_images(session, lease.study_id, row.provenance.preview, images)
+            add_images(session, lease.study_id, row.provenance.preview, images)
             leases.end(session, lease, "done", "done")
             session.flush()
             session.refresh(new)
@@ -80,6 +83,20 @@ class RowRecords(Transactions):
         )
         return self.read(lambda session: [row_of(one) for one in session.scalars(query)])
 
+    def latest_rows(self) -> dict[int, Row]:
+        """The last row of every study that has one, by the study's id."""
+        last = select(func.max(ScheduleRow.id)).group_by(ScheduleRow.study_id)
+        query = select(ScheduleRow).where(
+            ScheduleRow.id.in_(last), ScheduleRow.study_id.is_not(None)
+        )
+        return self.read(
+            lambda session: {
+                one.study_id: row_of(one)
+                for one in session.scalars(query)
+                if one.study_id is not None
+            }
+        )
+
     def row(self, id: str) -> Row:
         """The row whose id begins with `id`, retracted ones too.
 
@@ -90,6 +107,8 @@ class RowRecords(Transactions):
 
     def lookup_rows(self, model: str | None = None) -> list[Row]:
         """The rows of a model (of all models unless given) that stand, the newest first."""
+        if model is not None and not _is_unicode(model):
+            return []  # no database has such a name
         query = (
             select(ScheduleRow)
             .join(SettingRow)
@@ -130,21 +149,6 @@ class RowRecords(Transactions):
         )
 
 
-def _add_images(session: Session, study_id: int, preview: str, images: Sequence[Image]) -> None:
-    known = set(session.scalars(select(ImageRow.place).where(ImageRow.preview == preview)))
-    session.add_all(
-        ImageRow(
-            study_id=study_id,
-            preview=preview,
-            place=place,
-            caption=image.caption,
-            content=image.content,
-        )
-        for place, image in enumerate(images)
-        if place not in known
-    )
-
-
 def _row_named(session: Session, id: str) -> ScheduleRow:
     found = session.scalars(
         select(ScheduleRow).where(ScheduleRow.content.startswith(id, autoescape=True)).limit(2)
@@ -152,6 +156,11 @@ def _row_named(session: Session, id: str) -> ScheduleRow:
     if len(found) != 1:
         raise UsageError(
             f"{'Several rows are' if found else 'No row is'} named {id}.",
-            "Give more digits; `lambda-search best MODEL --all` shows them.",
+            f"Give more digits; rows are shown by: {command('best', 'MODEL', '--all')}",
         )
     return found[0]
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether it is no stray bytes, which a shell without UTF-8 hands over."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)

@@ -12,13 +12,23 @@ from sqlalchemy.orm import Session
 from lambda_search.errors import UsageError
 from lambda_search.records import Identity
 from lambda_search.setting import Setting
+from lambda_search.shell import command
 from lambda_search.store.mapping import setting_of
 from lambda_search.store.tables import Base
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import SettingRow
 from lambda_search.store.tables import StudyRow
 
-__all__ = ["Elsewhere", "Origins", "check_identity", "check_setting", "insert_once", "setting_row"]
+__all__ = [
+    "Elsewhere",
+    "Origins",
+    "check_identity",
+    "check_setting",
+    "insert_once",
+    "other_name",
+    "other_setting",
+    "setting_row",
+]
 
 
 class Elsewhere(UsageError):
@@ -100,14 +110,26 @@ def check_setting(study: StudyRow, row: SettingRow, former: Setting | None) -> N
         return
     if former is not None and study.setting.key == former.key:
         return
-    before, after = setting_of(study.setting), setting_of(row)
-    fields = ((name, getattr(before, name), getattr(after, name)) for name in Setting.model_fields)
-    raise UsageError(
-        f"The store has a study '{study.name}' of another setting: "
-        + ", ".join(f"{name} is {old}" for name, old, new in fields if old != new)
-        + ".",
-        "Give this study another name.",
+    raise other_setting(study.name, setting_of(study.setting), setting_of(row))
+
+
+def other_setting(study: str, before: Setting, after: Setting) -> UsageError:
+    """The error that a study was begun with the setting `before`, and is not that of `after`."""
+    old, new = ({**dict(one), **dict(one.options)} for one in (before, after))
+    return UsageError(
+        f"The store has a study '{study}' of another setting:\n"
+        + "\n".join(
+            f"  {name}: {value} → {new[name]}"
+            for name, value in old.items()
+            if name != "options" and new[name] != value
+        ),
+        other_name(study),
     )
+
+
+def other_name(study: str) -> str:
+    """What to do with a file that is not that of the study of its name in the store."""
+    return f"Give this one another name, or remove that one with: {command('remove', study)}"
 
 
 def check_identity(study: StudyRow, identity: Identity) -> None:
@@ -125,7 +147,7 @@ def check_identity(study: StudyRow, identity: Identity) -> None:
             + "; this is "
             + ", ".join(f"{field} {here}" for field, (_, here) in differing.items())
             + ".",
-            "Its trials would not be comparable: finish it there, or give it another name.",
+            f"Its trials would not be comparable: finish it there. {other_name(study.name)}",
         )
 
 

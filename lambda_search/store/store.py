@@ -6,9 +6,18 @@ transaction.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Self
+
 from sqlalchemy import func
 from sqlalchemy import select
 
+from lambda_search.errors import LambdaSearchError
+from lambda_search.paths import store_url
+from lambda_search.records import Row
+from lambda_search.store.address import missing_file
+from lambda_search.store.catalogue import Entry
+from lambda_search.store.catalogue import absent_entries
 from lambda_search.store.catalogue import add_published_rows
 from lambda_search.store.row_records import RowRecords
 from lambda_search.store.study_records import StudyRecords
@@ -26,13 +35,37 @@ PATIENCE_SECONDS = 120.0
 class Store(StudyRecords, RowRecords):
     """The store at `url`; arguments and errors as in `Transactions`.
 
-    Opening it brings its tables up to date and adds what it lacks of the catalogue. One store of a
-    process is enough for all its threads, and keeps few connections.
+    Opening it brings its tables up to date and adds what it lacks of the catalogue; what can only
+    be read answers as if they were there. One store of a process is enough for all its threads,
+    and keeps few connections.
+
+    `missing` is the file that `look` did not find.
     """
+
+    missing: Path | None = None
 
     def __init__(self, url: str | None = None, patience: float = 0.0) -> None:
         super().__init__(url, patience)
-        add_published_rows(self.read, self.write)
+        self._absent: list[Entry] = []
+        try:
+            add_published_rows(self.read, self.write)
+        except LambdaSearchError:  # a role or a file that may only read
+            self._absent = self.read(absent_entries)
+
+    @classmethod
+    def look(cls, url: str | None = None) -> Self:
+        """The store at `url` for who only reads: where there is no file yet, none is made.
+
+        It then lies in memory, with the published rows alone.
+        """
+        missing = missing_file(store_url(url))
+        opened = cls(url if missing is None else "sqlite://")
+        opened.missing = missing
+        return opened
+
+    def lookup_rows(self, model: str | None = None) -> list[Row]:
+        absent = [entry.row for entry in self._absent if model in (None, entry.setting.model)]
+        return [*super().lookup_rows(model), *absent]
 
     def counts(self) -> dict[str, int]:
         """How many studies, trials, evaluations and rows there are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import func
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from lambda_search.errors import UsageError
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
+from lambda_search.records import Image
 from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.store import leases
@@ -23,13 +25,16 @@ from lambda_search.store.mapping import event_of
 from lambda_search.store.mapping import study_of
 from lambda_search.store.mapping import trial_of
 from lambda_search.store.mapping import trial_row
+from lambda_search.store.settings import insert_once
+from lambda_search.store.tables import AttemptRow
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
+from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
 from lambda_search.store.transactions import Transactions
 
-__all__ = ["StudyRecords", "add_evaluations"]
+__all__ = ["StudyRecords", "add_evaluations", "add_images"]
 
 
 class StudyRecords(Transactions):
@@ -155,13 +160,42 @@ class StudyRecords(Transactions):
         )
         return self.read(lambda session: [event_of(one, name) for one in session.scalars(query)])
 
+    def warnings(self) -> dict[int, list[str]]:
+        """What studies were warned of in their last attempts, oldest first, by the study's id."""
+        last = (
+            select(AttemptRow.study_id, func.max(AttemptRow.began).label("began"))
+            .group_by(AttemptRow.study_id)
+            .subquery()
+        )
+        query = (
+            select(EventRow.study_id, EventRow.text)
+            .join(last, last.c.study_id == EventRow.study_id)
+            .where(EventRow.kind == "warning", EventRow.at >= last.c.began)
+            .order_by(EventRow.id)
+        )
+        found: dict[int, list[str]] = {}
+        for study_id, text in self.read(lambda session: session.execute(query).all()):
+            found.setdefault(study_id, []).append(text)
+        return found
+
 
 def add_evaluations(session: Session, study_id: int, evaluations: Sequence[Evaluation]) -> None:
-    """Adds those that the study does not have yet."""
+    """Adds those that the study does not have yet, with their pictures."""
     if not evaluations:
         return
     known = select(EvaluationRow.fingerprint).where(EvaluationRow.study_id == study_id)
     there = set(session.scalars(known))
-    session.add_all(
-        evaluation_row(study_id, one) for one in evaluations if one.fingerprint not in there
-    )
+    new = [one for one in evaluations if one.fingerprint not in there]
+    session.add_all(evaluation_row(study_id, one) for one in new)
+    for one in new:
+        if one.picture is not None:
+            image = Image(f"trial {one.trial}: its first images", one.picture)
+            add_images(session, study_id, one.fingerprint, [image])
+
+
+def add_images(session: Session, study_id: int, preview: str, images: Sequence[Image]) -> None:
+    """Adds a preview's pictures; another study may have made the same, at the same time."""
+    for place, image in enumerate(images):
+        told = {"caption": image.caption, "content": image.content}
+        named = {"study_id": study_id, "preview": preview, "place": place}
+        insert_once(session, ImageRow, named | told, "preview", "place")

@@ -10,8 +10,10 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from lambda_search.paths import store_url
+from lambda_search.store.address import shown
 from lambda_search.store.engine import open_engine
 from lambda_search.store.engine import patiently
+from lambda_search.store.engine import still_there
 from lambda_search.store.engine import writing
 from lambda_search.store.leases import Lease
 
@@ -39,10 +41,14 @@ class Transactions:
         self._patience = patience
         self._engine = open_engine(self.url)
 
+    def check_writable(self) -> None:
+        """Raises LambdaSearchError if it is known, without trying, that nothing can be written."""
+        writing(self._engine)
+
     @property
     def address(self) -> str:
         """The URL without its password, for people."""
-        return self._engine.url.render_as_string(hide_password=True)
+        return shown(self._engine.url)
 
     def impatient(self) -> Self:
         """The same store for who is about to leave: it is not waited for."""
@@ -71,6 +77,8 @@ class Transactions:
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 if lease is not None:
                     lease.guard(session)
-                return change(session)
+                changed = change(session)
+            still_there(self._engine)
+            return changed
 
         return patiently(self._engine, self._patience, once)

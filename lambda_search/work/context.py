@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from typing import TypeVar
 
-import psutil
 import torch
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.machine import cores
+from lambda_search.machine import memory
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
@@ -149,10 +149,10 @@ class Shelf:
 
 def _room(device: torch.device) -> int:
     if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
+        there = torch.cuda.get_device_properties(device).total_memory
     else:
-        memory = psutil.virtual_memory().total // (os.cpu_count() or 1)  # a worker has one core
-    return int(_SHARE * memory)
+        there = memory() // cores()  # a worker has one core
+    return int(_SHARE * there)
 
 
 def _check(name: str, here: str, wanted: str) -> None:

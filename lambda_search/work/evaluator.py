@@ -51,11 +51,13 @@ class Result:
         score: of the distance that ranks.
         against: the comparison with λ = 1.
         also: the same for the other distances, on the same images.
+        picture: a PNG of its first images, if they were sampled for this.
     """
 
     score: Score
     against: Comparison
     also: tuple[Result, ...] = ()
+    picture: bytes | None = None
 
 
 class Evaluator:
@@ -121,18 +123,22 @@ class Evaluator:
             schedule: self._source.gather(schedule, first, n, measures)
             for schedule in dict.fromkeys([_BASELINE, *schedules])
         }
-        baseline = gathered.pop(_BASELINE).wait()
+        unscaled = gathered.pop(_BASELINE)
+        baseline = unscaled.wait()
         at_one = self._at_one.get((first, n, whole))
         scoring = [] if at_one else self._score(measures, baseline, whole)
         pending: dict[LambdaSchedule, _Pending | Diverged] = {}
         for schedule in [*gathered]:
+            coming = gathered.pop(schedule)
             try:
-                features = gathered.pop(schedule).wait()
+                features = coming.wait()
             except Diverged as error:
                 pending[schedule] = Diverged(error.cause, error.hint)  # one without its frames
             else:
                 pending[schedule] = _Pending(
-                    self._score(measures, features, whole), _correlations(features, baseline)
+                    self._score(measures, features, whole),
+                    _correlations(features, baseline),
+                    coming.picture,
                 )
         if at_one is None:
             at_one = [self._halt.result(future) for future in scoring]
@@ -142,7 +148,9 @@ class Evaluator:
             for schedule, one in pending.items()
         }
         if _BASELINE in schedules:
-            found[_BASELINE] = _result(at_one, at_one, _correlations(baseline, baseline))
+            found[_BASELINE] = _result(
+                at_one, at_one, _correlations(baseline, baseline), unscaled.picture
+            )
         return [found[schedule] for schedule in schedules]
 
     def preview(self, schedules: Sequence[LambdaSchedule], first: int, count: int) -> list[bytes]:
@@ -170,20 +178,25 @@ class _Pending:
 
     scores: list[Future[Score]]
     correlations: list[float]
+    picture: bytes | None
 
     def result(self, at_one: Sequence[Score], halt: Halt) -> Result:
-        return _result([halt.result(one) for one in self.scores], at_one, self.correlations)
+        scores = [halt.result(one) for one in self.scores]
+        return _result(scores, at_one, self.correlations, self.picture)
 
 
 def _result(
-    scores: Sequence[Score], at_one: Sequence[Score], correlations: Sequence[float]
+    scores: Sequence[Score],
+    at_one: Sequence[Score],
+    correlations: Sequence[float],
+    picture: bytes | None,
 ) -> Result:
     """One result of the scores by each measure."""
     ranking, *others = (
         Result(score, paired(score, baseline, correlated))
         for score, baseline, correlated in zip(scores, at_one, correlations, strict=True)
     )
-    return replace(ranking, also=tuple(others))
+    return replace(ranking, also=tuple(others), picture=picture)
 
 
 def _correlations(features: Sequence[Array], baseline: Sequence[Array]) -> list[float]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lambda_search.files import private_folder
 from lambda_search.files import written_whole
 
 __all__ = ["FeatureFiles"]
@@ -102,8 +103,8 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as stream:
+    private_folder(path.parent)
+    with written_whole(path, private=True) as stream:
         stream.write(content)
 
 

@@ -20,6 +20,7 @@ from lambda_search.work.recipe import shard_name
 from lambda_search.work.shards import Array
 from lambda_search.work.shards import Shards
 from lambda_search.work.shards import Wanted
+from lambda_search.work.tasks import ShardResult
 
 __all__ = ["Gathering", "Source"]
 
@@ -55,7 +56,8 @@ class Source:
 class Gathering:
     """The features of n images by each of `measures`, [n, d], on their way.
 
-    Arguments as in `Source.gather`. Measures of one extractor share its features.
+    Arguments as in `Source.gather`. Measures of one extractor share its features. `picture` is a
+    PNG of the first images, if they were sampled for this.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Gathering:
         n: int,
         measures: Sequence[Measure],
     ) -> None:
+        self.picture: bytes | None = None
         self._source = source
         self._schedule = schedule
         self._coming: list[Future[None]] = []
@@ -106,7 +109,7 @@ class Gathering:
 
     def _request(self, start: int, wanted: list[Wanted]) -> None:
         source, shard = self._source, wanted[0].name
-        made, device = partial(source.meter.add, shard), source.identity.device
+        made, device = partial(self._made, shard), source.identity.device
         answer = source.shards.request(
             source.recipe, self._schedule, start, wanted, made, device, source.halt
         )
@@ -115,6 +118,10 @@ class Gathering:
             self._kept.append((start, answer.kept))
         if not answer.sampled:
             source.meter.reuse(shard, source.recipe.batch)
+
+    def _made(self, shard: str, result: ShardResult) -> None:
+        self._source.meter.add(shard, result)
+        self.picture = self.picture or result.picture
 
     def _taker(self, extractor: str, row: int) -> Callable[[Array], Array]:
         """Copies a shard's features to where they belong, from `row` on."""

@@ -40,6 +40,9 @@ __all__ = [
 
 T_co = TypeVar("T_co", covariant=True)
 
+_PICTURED = 16
+"""Images of a trial that are kept as a picture: two rows."""
+
 
 class Task(Protocol[T_co]):
     """Something a worker can do; it travels by pickle."""
@@ -57,12 +60,14 @@ class ShardResult:
         features: float32 [B, d] for each measure that was asked for.
         images: B.
         network_seconds, feature_seconds: device time in the network and in the extractors.
+        picture: a PNG of its first images, for people; a schedule's first shard has one.
     """
 
     features: tuple[NDArray[np.float32], ...]
     images: int
     network_seconds: float
     feature_seconds: float
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,13 @@ class SampleShard:
                 "The features of sampled images are NaN or infinite.",
                 "Take an extractor that computes in fp32, or λ nearer to 1.",
             )
-        return ShardResult(extracted, len(images), network.seconds(), features.seconds())
+        return ShardResult(
+            extracted,
+            len(images),
+            network.seconds(),
+            features.seconds(),
+            _sheet(images[:_PICTURED]) if self.start == 0 else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -189,7 +200,7 @@ class Preview:
         images = images_of(
             context, self.recipe, self.schedule, self.start, DeviceTimer(context.device)
         )
-        return contact_sheet(images[: self.count].cpu().numpy())
+        return _sheet(images[: self.count])
 
 
 def images_of(
@@ -213,3 +224,7 @@ def images_of(
     with timer():
         images = model.decode(states)
     return to_uint8(images)
+
+
+def _sheet(images: torch.Tensor) -> bytes:
+    return contact_sheet(images.cpu().numpy())

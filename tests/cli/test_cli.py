@@ -29,6 +29,7 @@ def test_help_names_every_command_and_the_exit_codes(cli):
     assert code == 0
     for command in (
         "demo",
+        "init",
         "launch",
         "submit",
         "drive",
@@ -40,6 +41,7 @@ def test_help_names_every_command_and_the_exit_codes(cli):
         "retract",
         "evaluate",
         "report",
+        "export",
         "dashboard",
     ):
         assert command in out
@@ -137,9 +139,9 @@ def test_submitting_loads_neither_torch_nor_ray_nor_optuna(study_file):
 
 def test_the_report_is_one_file_without_links(cli, finished, tmp_path):
     path = tmp_path / "r.html"
-    assert cli("report", "tiny", "-o", path)[0] == 0
+    assert cli("report", "tiny", "--single", "-o", path)[0] == 0
     page = path.read_text()
-    assert "[[" not in page.split("<script")[0]
+    assert "{{" not in page.split("<script")[0]
     assert page.count("<figure><img alt=") == 2
     for tag in ('<script src="', '<link rel="stylesheet" href="http', '<img src="http'):
         assert tag not in page
@@ -156,8 +158,9 @@ def test_dry_run_resolves_everything_and_computes_nothing(cli, study_file):
     assert plan["trials"] == 7
     assert plan["network_evaluations"] == plan["images"] * 4
     assert Store().studies() == []
-    first, second = plan["cautions"]
+    first, second, third = plan["cautions"]
     assert "below 128 images" in first and "no gain can be confirmed" in second
+    assert "the model makes images of 8 × 8 pixels" in third and "28 × 28" in third
     out = " ".join(cli("launch", study_file, "--dry-run")[1].split())
     assert f"caution {first}" in out and f"caution {second}" in out
 
@@ -225,7 +228,28 @@ def test_doctor_tells_what_is_there(cli):
     assert code == 0
     assert answers["network"]["answer"].startswith("offline")
     assert answers["Inception"]["answer"].startswith("not here; put it at")
-    assert "0 studies" in answers["store"]["answer"]
+    assert "not there yet" in answers["store"]["answer"]
+    Store().close()
+    assert "0 studies" in cli("doctor", "--quick")[1]
+
+
+def test_looking_makes_no_store(cli, tmp_path):
+    address = f"{tmp_path}/new/typo.db"
+    for command in (
+        ["status"],
+        ["status", "tiny"],
+        ["wait", "tiny"],
+        ["stop", "tiny"],
+        ["resume", "tiny"],
+        ["retract", "abcd", "--reason", "x"],
+        ["report", "tiny"],
+        ["best", "tiny", "--steps", 4],
+        ["doctor", "--quick", "--json"],
+    ):
+        code, out, err = cli(*command, "--store", address)
+        assert f"{address}" in (out + err).replace("\n", ""), command
+        assert code == 0 or command[0] not in ("status", "doctor") or len(command) == 2
+        assert not (tmp_path / "new").exists(), command
 
 
 def test_looking_up_is_light():

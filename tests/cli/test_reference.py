@@ -99,6 +99,7 @@ def test_made_of_a_folder_it_says_what_a_study_file_must_say(
     code, out, err = cli("reference", "make", "real", "--extractor", "bundled")
     assert code == 0 and sum(calls) == N
     assert "500 images, 128 features each, bundled@" in out
+    assert "500 images: 500 .png" in err and "caution  the reference images:real is of 500" in err
     assert "500 of 500 images" in err
     metric = metric_of(out)
     assert metric == {"extractor": "bundled", "reference": f"images:{folder / 'real'}"}
@@ -160,7 +161,7 @@ def test_as_json_it_names_what_a_study_will_record(cli, folder, to):
 def test_what_it_prints_is_yaml_whatever_the_folder_is_called(cli, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     Path(name).mkdir()
-    for i in range(2):
+    for i in range(128):
         Image.fromarray(fashion_images()[i]).save(Path(name) / f"{i}.png")
     code, out, _ = cli("reference", "make", name, "--extractor", "bundled")
     assert code == 0
@@ -230,9 +231,10 @@ def test_a_real_ctrl_c_is_exit_code_130(folder, home):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    first = process.stderr.readline()
+    count, first = process.stderr.readline(), process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
+    assert count == "10,000 images\n"
     assert re.fullmatch(r"\d,\d{3} of 10,000 images\n", first)
     assert (process.returncode, out) == (130, "")
     assert "same command" in err and "Traceback" not in err
@@ -255,7 +257,7 @@ BAD = {
     "no name": (("images:", "--extractor", "bundled"), 2, "no reference at images:"),
     "an empty folder": (("empty", "--extractor", "bundled"), 2, "There are no images in"),
     "another file": (("broken.pt", "--extractor", "bundled"), 2, "is no folder, .zip or .npz"),
-    "images of two sizes": (("mixed", "--extractor", "bundled"), 2, "differ: a.png is"),
+    "too few images": (("few", "--extractor", "bundled"), 2, "fewer than the 128 features"),
     "a device that is none": (("real", "--extractor", "bundled", "--device", "x"), 2, "'x'"),
     "a file in the place of a folder": (
         ("real", "--extractor", "bundled", "--out", "broken.pt/mine.npz"),
@@ -281,9 +283,9 @@ def test_a_bad_make_is_one_message_before_anything_is_computed(
     cli, folder, home, calls, arguments, expected, words
 ):
     (folder / "empty").mkdir()
-    (folder / "mixed").mkdir()
-    for name, size in (("a.png", (8, 8)), ("b.png", (9, 8))):
-        Image.new("L", size).save(folder / "mixed" / name)
+    (folder / "few").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("L", (8, 8)).save(folder / "few" / name)
     (folder / "broken.pt").write_text("no archive")
     before = files_in(folder)
     code, out, err = cli("reference", "make", *arguments)
@@ -499,7 +501,7 @@ def test_a_file_with_several_studies_is_refused(cli, serial, study_file):
     study_file.write_text(text)
     assert len(load_specs(study_file)) == 2
     code, _, err = cli("evaluate", study_file, "--b", "1.03")
-    assert code == 2 and "describes 2 studies" in err
+    assert code == 2 and "has 2 studies: tiny-3" in err
 
 
 def test_list_gives_the_fingerprint_that_studies_record(cli):

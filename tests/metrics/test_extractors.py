@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 from torch import nn
 from transformers import BertConfig
@@ -126,6 +128,26 @@ def test_images_of_another_size_than_the_file_is_made_for_are_refused(tmp_path):
         extractor(images(3, 3, 8, 8))
 
 
+def test_an_image_too_long_for_the_crop_is_refused(tmp_path):
+    path = save(nn.Flatten(), tmp_path / "c.pt", size=[4, 4], fit="crop", resize=224)
+    extractor = load_extractor(path, CPU)
+    with pytest.raises(UsageError, match="1 × 2000000 would be 224 × 448000000 before"):
+        extractor(images(1, 3, 2_000_000, 1))
+
+
+def test_a_program_that_must_not_run_is_described(tmp_path):
+    path = save(Stubborn(), tmp_path / "mine.pt", size=[17, 2])
+    found, loaded = load_extractor(path, CPU, run=False), load_extractor(path, CPU)
+    assert (found.name, found.fingerprint, found.dim) == ("mine.pt", loaded.fingerprint, 0)
+
+
+def test_pipes_and_devices_are_no_programs(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "zero.pt").symlink_to("/dev/zero")
+    for name in ("pipe.pt", "zero.pt"):
+        assert "it is no file" in refused(tmp_path / name)[0]
+
+
 @pytest.mark.parametrize("ending", [".pt", ".ts"])
 def test_a_file_in_the_working_folder_is_found_by_its_ending(tmp_path, monkeypatch, ending):
     save(nn.Flatten(), tmp_path / f"mine{ending}", size=[4, 4])
@@ -180,6 +202,10 @@ def test_the_sidecar_may_ask_for_a_crop(tmp_path):
         ('{"channels": 2}', "channels: Input should be 1 or 3"),
         ('{"size": 32}', "size: Input should be a valid tuple"),
         ('{"size": [32]}', "size.1: Field required"),
+        ('{"size": [20000, 20000]}', "size.0: Input should be less than or equal to 4096"),
+        ('{"size": [4096, 4096]}', "size: Value error, it has more than 4,194,304 pixels"),
+        ('{"size": [8, 8], "resize": 20000}', "resize: Input should be less than or equal"),
+        ("[" * 100_000, "recursion"),
         ('{"filter": "lanczos"}', "filter: Input should be"),
         ('{"mean": [NaN]}', "mean.0: Input should be a finite number"),
         ('{"mean": [1, 2]}', "mean: Value error, it has one value, or one for each channel"),
@@ -584,6 +610,58 @@ def test_a_model_of_text_is_refused(tmp_path):
     cause, hint = refused(tmp_path)
     assert cause.startswith(f"The model in {tmp_path} cannot be used: ")
     assert "vision model" in hint
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"auto_map": {"AutoModel": "mine.Mine"}},
+        {"text_config": {"auto_map": {"AutoModel": "mine.Mine"}}},
+        {"vision_config": {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}},
+        {"a": [[{"auto_map": {"AutoConfig": "mine.Mine"}}]]},
+        {"model_type": "llava", "vision_config": {"model_type": "clip_vision_model"}},
+        {"model_type": "timm_wrapper"},
+        {"model_type": ["clip"]},
+        {"model_type": None},
+        {"hidden_size": 10**9},
+        {"num_hidden_layers": 10**9},
+        {"num_hidden_layers": 10**6},
+        {"image_size": 10**6},
+        {"num_labels": 10**9},
+    ],
+)
+def test_a_configuration_names_no_code_and_no_network_larger_than_its_weights(
+    tmp_path, told, monkeypatch
+):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question was asked"))
+    folder, _ = clip_folder(tmp_path)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+    (folder / "mine.py").write_text("raise SystemExit('executed')")
+    cause, _ = refused(f"clip-vit-b32:{folder}")
+    assert cause.startswith(f"The model in {folder} cannot be used: ")
+
+
+def test_the_weights_that_are_hashed_are_loaded_and_none_is_made_up(tmp_path):
+    folder, model = clip_folder(tmp_path)
+    state = model.state_dict()
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    decoy = {"metadata": {}, "weight_map": {name: "decoy.safetensors" for name in state}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(decoy))
+    save_file({name: value + 1 for name, value in state.items()}, folder / "decoy.safetensors")
+    given = images(2, 3, 224, 224)
+    found = load_extractor(f"clip-vit-b32:{folder}", CPU)(given)
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "decoy.safetensors").unlink()
+    assert torch.equal(found, load_extractor(f"clip-vit-b32:{folder}", CPU)(given))
+    last = sorted(state)[-1]
+    lacking = {name: value for name, value in state.items() if name != last}
+    for more in ({}, {"another": state[last]}):
+        torch.save(lacking | more, folder / "pytorch_model.bin")
+        cause, _ = refused(f"clip-vit-b32:{folder}")
+        assert cause.startswith(f"The model in {folder} cannot be used: ")
+    assert last in cause
 
 
 @pytest.mark.parametrize(

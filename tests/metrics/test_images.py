@@ -178,16 +178,11 @@ def tiff(order, bits):
     ("name", "content"),
     [
         ("grey.png", png(16, 0, 1)),
-        ("rgb.png", png(16, 2, 3)),
-        ("grey-alpha.png", png(16, 4, 2)),
-        ("rgb-alpha.png", png(16, 6, 4)),
-        ("little.tif", tiff("<", 16)),
-        ("big.tif", tiff(">", 16)),
         ("float.tif", encoded(Image.new("F", (4, 4)), "TIFF")),
         ("int.tif", encoded(Image.new("I", (4, 4)), "TIFF")),
     ],
 )
-def test_more_than_eight_bits_are_refused(folder, name, content):
+def test_grey_of_more_than_eight_bits_is_refused(folder, name, content):
     assert f"{name} in" in (cause := refused(put(folder, {name: content, "z.png": content})))
     assert "more than 8 bits per channel" in cause
 
@@ -262,19 +257,37 @@ def test_of_several_frames_the_first_counts(folder):
     assert torch.equal(found[0], channels_first(pictures(2))[0])
 
 
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        (pictures(1, 5, 5)[0], "5 × 5 RGB"),
-        (pictures(1, 6, 4)[0], "4 × 6 RGB"),
-        (pictures(1, c=1)[0], "5 × 6 grey"),
-    ],
-)
-def test_the_first_two_that_differ_are_named(folder, other, said):
-    same = encoded(pictures(1)[0])
-    files = {"a.png": same, "b.png": same, "c.png": encoded(other), "d.png": b"never read"}
-    cause = refused(put(folder, files))
-    assert f"a.png is 5 × 6 RGB, and c.png is {said}." in cause
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_images_of_several_sizes_come_one_size_after_the_other(tmp_path, kind):
+    sides = [5, 5, 6, 6, 6, 5]
+    pixels = [pictures(1, side, side, seed=i)[0] for i, side in enumerate(sides)]
+    files = {f"{i}.png": encoded(one) for i, one in enumerate(pixels)}
+    path = put(tmp_path / "real", files) if kind == "folder" else pack(tmp_path / "a.zip", files)
+    batches = list(open_images(path).batches(4))
+    assert [tuple(batch.shape) for batch in batches] == [
+        (2, 3, 5, 5),
+        (1, 3, 6, 6),
+        (2, 3, 6, 6),
+        (1, 3, 5, 5),
+    ]
+    found = [one for batch in batches for one in batch]
+    for one, wanted in zip(found, pixels, strict=True):
+        assert torch.equal(one, channels_first(wanted[None])[0])
+    assert open_images(path).shape == (0, 0, 3)
+    for start, left in ((2, 3), (3, 2), (5, 1), (6, 0)):
+        assert len(list(open_images(path).batches(4, start))) == left
+
+
+def test_grey_among_colours_becomes_rgb(folder):
+    files = {"a.png": encoded(pictures(1, c=1)[0]), "b.png": encoded(pictures(1)[0])}
+    found = read(put(folder, files))
+    assert torch.equal(found[0], channels_first(pictures(1, c=1))[0].expand(3, -1, -1))
+    assert open_images(folder).shape == (6, 5, 3)
+
+
+def test_large_images_come_in_smaller_batches(tmp_path):
+    np.savez(tmp_path / "real.npz", np.zeros((6, 2**12, 2**11, 3), np.uint8))  # 24 MiB each
+    assert [len(batch) for batch in open_images(tmp_path / "real.npz").batches(64)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP", "TIFF"])
@@ -292,9 +305,8 @@ def test_a_text_file_with_the_name_of_an_image_is_named(folder):
     assert cause.startswith("b.png in ")
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PPM"])
-def test_no_other_format_is_opened(folder, kind):
-    content = encoded(pictures(1)[0], kind)
+def test_no_other_format_is_opened(folder):
+    content = encoded(pictures(1)[0], "ICO")
     assert "a.png in" in refused(put(folder, {"a.png": content, "b.png": content}))
 
 
@@ -312,7 +324,7 @@ def test_an_image_that_would_fill_the_memory_is_named(folder):
 def test_a_link_to_nowhere_is_named(folder):
     put(folder, {"a.png": encoded(pictures(1)[0])})
     (folder / "b.png").symlink_to(folder / "gone")
-    assert refused(folder).startswith("b.png in ")
+    assert refused(folder) == f"b.png in {folder} is a link to nowhere."
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "npz"])

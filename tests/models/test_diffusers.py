@@ -6,10 +6,15 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from diffusers import DDPMScheduler
+from diffusers import DPMSolverMultistepScheduler
+from diffusers import EulerDiscreteScheduler
+from diffusers import PNDMScheduler
 from diffusers import UNet2DModel
 from diffusers.schedulers import scheduling_ddpm
 
 from lambda_search.diffusion.noise import normal
+from lambda_search.diffusion.schedulers import build_grid
+from lambda_search.diffusion.schedulers import make_scheduler
 from lambda_search.errors import UsageError
 from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.checkpoints import locate
@@ -242,7 +247,33 @@ def test_a_trailing_grid_has_its_steps_and_no_timestep_below_zero(ddpm_folder, s
 def test_a_grid_beyond_the_last_timestep_is_refused(make_pipeline):
     model = load(make_pipeline(DDIMScheduler(steps_offset=1)))
     assert model.grid(asked("ddim", 500, grid="leading")).timesteps[-1] == 999
-    refused(lambda: model.grid(asked("ddim", 1000, grid="leading")))
+    cause, hint = refused(lambda: model.grid(asked("ddim", 1000, grid="leading")))
+    assert "steps_offset of 1" in cause
+    assert "leads to timestep 1000, and the last is 999" in cause
+    assert hint == "Take 999 steps, or the grid linspace, or the grid trailing."
+    assert len(model.grid(asked("ddim", 999, grid="leading"))) == 999
+    assert len(model.grid(asked("ddim", 1000, grid="trailing"))) == 1000
+
+
+@pytest.mark.parametrize("offset", [0, 1, 5])
+@pytest.mark.parametrize("count", [1, 2, 7, 50])
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@pytest.mark.parametrize(
+    "kind", [DDIMScheduler, PNDMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler]
+)
+def test_a_grid_of_few_timesteps_is_whole_or_refused_in_words(kind, spacing, count, offset):
+    told = {"num_train_timesteps": count, "timestep_spacing": spacing, "steps_offset": offset}
+    scheduler = make_scheduler(kind.__name__, told)
+    for steps in range(1, count + 2):
+        try:
+            grid = build_grid(scheduler, "ddim", steps, spacing)
+        except UsageError as error:
+            assert "index" not in error.cause
+            assert error.hint.startswith("Take")
+            continue
+        assert len(grid) == steps
+        assert 0 <= min(grid.timesteps) <= max(grid.timesteps) < count
+        assert list(grid.alpha) == sorted(set(grid.alpha), reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -329,28 +360,22 @@ def test_a_model_index_that_is_none(broken, text):
     assert "not a diffusers pipeline" in cause or "names no unet" in cause
 
 
-@pytest.mark.parametrize("kept", [0, 7, 1000, -1])
-def test_truncated_weights(broken, kept):
+@pytest.mark.parametrize(
+    ("kept", "next_step"),
+    [(0, "copy it again"), (7, "Pass the authors'"), (1000, "truncated"), (-1, "truncated")],
+)
+def test_truncated_weights(broken, kept, next_step):
     path = broken / "unet" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
     cause, hint = refused(lambda: load(broken))
     assert f"The weights in {broken} cannot be read: " in cause
-    assert "truncated" in hint
+    assert next_step in hint
 
 
 def test_missing_weights(broken):
     (broken / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     cause, _ = refused(lambda: load(broken))
     assert f"The weights in {broken} cannot be read: " in cause
-
-
-def test_pickled_weights_are_not_opened(broken):
-    """A .bin is a pickle, and could run anything."""
-    folder = broken / "unet"
-    weights = UNet2DModel.from_pretrained(folder).state_dict()
-    (folder / "diffusion_pytorch_model.safetensors").unlink()
-    torch.save(weights, folder / "diffusion_pytorch_model.bin")
-    refused(lambda: load(broken))
 
 
 def test_weights_of_another_network(broken):

@@ -237,7 +237,7 @@ def test_wrong_config_lists_what_differs(state):
 
 def test_files_that_are_none_of_ours(tmp_path):
     torch.save([1, 2], tmp_path / "list.ckpt")
-    refused(lambda: load(str(tmp_path / "list.ckpt"), config_of(), CPU), "no state_dict")
+    refused(lambda: load(str(tmp_path / "list.ckpt"), config_of(), CPU), "it holds none")
     refused(lambda: load(str(tmp_path / "none.ckpt"), config_of(), CPU), "no checkpoint at")
     refused(lambda: load(str(tmp_path / "list.ckpt"), None, CPU), "config.yaml")
 

@@ -205,7 +205,7 @@ def test_nothing_needs_a_gradient(model):
         ("ddim", 4, TILTED, {"variance": "small"}, "'ddim' has no option 'variance'", "Remove va"),
         ("ddim", 4, TILTED, {"grid": "quad"}, "no grid 'quad'", "leading, linspace or trailing"),
         ("ancestral", 4, TILTED, {"variance": "learned"}, "not learned its variance", "small or"),
-        ("ddim", 1001, TILTED, {}, "grid cannot have 1001 steps", "at most 1000"),
+        ("ddim", 1001, TILTED, {}, "grid cannot have 1001 steps", "Take 1000 steps"),
         ("ddim", 1, TILTED, {"grid": "linspace"}, "linspace grid of 1 step", "2 steps or more"),
         ("ddim", 4, LambdaSchedule(1.0, -0.5), {}, "reaches -0.5 in 4 steps", "Raise b"),
         # these come from outside, and are the caller's to mend too

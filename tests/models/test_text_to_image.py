@@ -357,16 +357,6 @@ def test_a_part_that_the_index_leaves_out(folder_xl, tmp_path, part):
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_pickled_weights_are_not_opened(broken, part):
-    """A .bin is a pickle, and could run anything."""
-    [weights] = (broken / part).glob("*.safetensors")
-    weights.rename(weights.with_suffix(".bin"))
-    cause, hint = refused(lambda: load(broken))
-    assert f"{part} has no safetensors file" in cause
-    assert ".bin" in hint
-
-
-@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
 @pytest.mark.parametrize("kept", [0, 1000, -1])
 def test_truncated_weights(broken, part, kept):
     [weights] = (broken / part).glob("*.safetensors")
@@ -386,7 +376,7 @@ def test_a_broken_tokenizer(broken, name):
     [
         ({"_class_name": "StableDiffusionInpaintPipeline"}, "it is a StableDiffusionInpaint"),
         ({"unet": ["diffusers", "UNet3DConditionModel"]}, "its unet is a UNet3DConditionModel"),
-        ({"unet": ["my_code", "UNet2DConditionModel"]}, "names no unet"),
+        ({"unet": ["my_code", "UNet2DConditionModel"]}, "code of its own (my_code.UNet2D"),
         ({"vae": ["diffusers", "AsymmetricAutoencoderKL"]}, "its vae is a Asymmetric"),
         ({"text_encoder": ["transformers", "T5EncoderModel"]}, "its text_encoder is a T5"),
         ({"scheduler": ["diffusers", "LCMScheduler"]}, "its scheduler is a LCMScheduler"),

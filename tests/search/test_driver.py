@@ -55,6 +55,18 @@ def test_a_study_ends_in_a_row(study_text, whole):
     assert len(set(shards)) == len(shards), "no shard is computed twice"
 
 
+def test_every_trial_has_a_picture_of_its_first_images(study_text):
+    store, pool = Store(), Halting()
+    run(study_text, pool, store)
+    firsts = {}
+    for one in store.evaluations(store.study("tiny").id):
+        if one.phase == "search":
+            firsts.setdefault(one.trial, store.images(one.fingerprint))
+    assert len(firsts) == 7 and all(len(images) == 1 for images in firsts.values())
+    assert all(image.content.startswith(b"\x89PNG") for [image] in firsts.values())
+    assert len(set(pool.done)) == len(pool.done), "nothing is sampled for them"
+
+
 @pytest.mark.parametrize("after", [1, 9, 20, 35])
 def test_interrupted_anywhere_it_goes_on_to_the_same_record(
     after, study_text, whole, home, monkeypatch
@@ -104,7 +116,7 @@ def test_another_setting_under_the_same_name_is_refused_before_sampling(study_te
     store = Store()
     launch(study_text, Halting(), store)
     pool = Halting()
-    with pytest.raises(UsageError, match="of another setting: steps is 4"):
+    with pytest.raises(UsageError, match="of another setting:\n  steps: 4 →"):
         launch(study_text.replace("steps: 4", "steps: 5"), pool, store)
     assert pool.done == []
 

@@ -8,6 +8,7 @@ import yaml
 
 from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.proposals import Observation
 from lambda_search.search.proposals import propose
 from lambda_search.search.rungs import default_rungs
@@ -71,19 +72,19 @@ def test_lambda_one_that_diverges_is_an_error(small, diverging):
 
 def test_proposals_are_told_of_diverged_trials_as_worse_than_the_worst():
     from lambda_search.records import Trial
-    from lambda_search.search.driver import _observations
+    from lambda_search.search.proposals import observations
 
     base = Trial(0, 0, None, 1.0, 0.0, "complete", 32, 0.0)
     bad = replace(base, number=1, state="diverged", n=None, gain=None)
     worse, better = replace(base, number=2, gain=-2.0), replace(base, number=3, gain=1.0)
-    assert [one.value for one in _observations([base, bad, worse, better])] == [
+    assert [one.value for one in observations([base, bad, worse, better])] == [
         -0.0,
         5.0,
         2.0,
         -1.0,
     ]
-    assert [one.value for one in _observations([base, bad])] == [-0.0, 1.0]
-    assert len(_observations([base, replace(base, state="proposed", gain=None)])) == 1
+    assert [one.value for one in observations([base, bad])] == [-0.0, 1.0]
+    assert len(observations([base, replace(base, state="proposed", gain=None)])) == 1
 
 
 def test_a_diverged_trial_is_the_worst_at_its_rung():
@@ -97,7 +98,7 @@ def test_changed_rungs_leave_the_best_out_of_nothing(small):
     store, near = Store(), small.replace("[0.97, 1.05]", "[0.99, 1.01]")
     run(near, Halting(), store)
     later = near.replace("trials: 4", "trials: 6").replace("[16, 32]", "[24, 48]")
-    row = run(later.replace("[0.99, 1.01]", "[1.2, 1.25]"), Halting(), store)
+    row = run(later.replace("[0.99, 1.01]", "[0.98, 1.25]"), Halting(), store)
     study = store.study("tiny").id
     last = {one.trial: one.gain for one in store.evaluations(study) if one.n == 48}
     assert len(last.keys() & {1, 2, 3}) >= 2, "trials of before were scored at the new last rung"
@@ -106,23 +107,35 @@ def test_changed_rungs_leave_the_best_out_of_nothing(small):
     assert row.provenance.confirm_indices == (1_000_016, 1_000_032)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"trials: 4": "trials: 2", "[-0.01, 0.01]": "[0, 0]", "[0.97, 1.05]": "[0.97, 1.0]"},
-        {
-            "trials: 4": "trials: 2, proposals: grid",
-            "[-0.01, 0.01]": "[0, 0]",
-            "[0.97, 1.05]": "[1.0, 1.05]",
-        },
-    ],
-    ids=["gp", "grid"],
-)
-def test_lambda_one_alone_is_refused_before_anything_runs(small, changes):
+@pytest.mark.parametrize("kind", ["gp", "tpe", "qmc", "grid"])
+def test_ranges_that_hold_lambda_one_alone_are_refused_before_anything_runs(small, kind):
+    changes = {
+        "trials: 4": f"trials: 4, proposals: {kind}",
+        "[-0.01, 0.01]": "[0, 0]",
+        "[0.97, 1.05]": "[1.0, 1.000002]",
+    }
     for old, new in changes.items():
         small = small.replace(old, new)
     with pytest.raises(UsageError, match="λ = 1 is the only candidate"):
         plan_of(small)
+
+
+def test_a_schedule_outside_of_new_ranges_is_never_confirmed(small):
+    """Whatever it gained; those inside count, and the budget is spent on the new ranges."""
+    store, wide = Store(), small.replace("trials: 4", "trials: 6")
+    run(wide, Halting(), store)
+    study = store.study("tiny")
+    before = store.trials(study.id)
+    best = max(before[1:], key=lambda trial: trial.gain)
+    low, high = (0.97, best.mean - 1e-4) if best.mean > 1.01 else (best.mean + 1e-4, 1.05)
+    inside = [one for one in before[1:] if low <= one.mean <= high]
+    row = run(wide.replace("[0.97, 1.05]", f"[{low}, {high}]"), Halting(), store)
+    assert best.number not in [one.trial for one in row.provenance.candidates]
+    for one in row.provenance.candidates:
+        assert low - 1e-6 <= LambdaSchedule(one.b, one.k).mean(4) <= high + 1e-6
+    new = store.trials(study.id)[6:]
+    assert len(new) == 6 - 1 - len(inside)
+    assert all(low <= one.mean <= high for one in new)
 
 
 def test_evaluations_of_an_earlier_release_count(small):
@@ -162,7 +175,9 @@ def test_what_decides_numbers_is_told_from_what_does_not(small, tiny_pipeline):
     assert plan_of(yaml.safe_dump(document)).decides() == plan.decides()
     for old, new in {"seed: 3": "seed: 4", "top: 2": "top: 1", "[16, 32]": "[16, 48]"}.items():
         assert plan_of(small.replace(old, new)).decides() != plan.decides()
-    assert len(plan.cautions()) == 2
+    first, second, third = plan.cautions()
+    assert "trials are hard to rank" in first and "no gain can be confirmed" in second
+    assert "8 × 8 pixels" in third and "28 × 28" in third
 
 
 # Proposals

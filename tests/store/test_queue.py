@@ -86,7 +86,7 @@ def test_submitting_again_queues_what_has_ended_and_keeps_its_attempts(store, qu
 
 def test_another_setting_or_identity_is_refused_by_name(store, setting):
     Queue(store).end(begin(store, setting), "stopped", "stopped")
-    with pytest.raises(UsageError, match="of another setting: steps is 4"):
+    with pytest.raises(UsageError, match="of another setting:\n  steps: 4 →"):
         begin(store, setting.model_copy(update={"steps": 5}))
     with pytest.raises(UsageError, match="was begun with seed 0; this is seed 1") as caught:
         begin(store, setting, identity=replace(IDENTITY, seed=1))

@@ -254,3 +254,12 @@ def test_looking_up_makes_no_files(tmp_path):
     with pytest.raises(NoScheduleFound, match="no store at"):
         best("m", 4, store=f"{tmp_path}/typo.db")
     assert list(tmp_path.glob("typo*")) == []
+
+
+def test_the_picture_of_an_evaluation_is_kept_once_whoever_made_it(store, setting, lease):
+    pictured = replace(evaluation("a"), picture=b"PNG")
+    other = begin(store, setting, "other")
+    for one in (lease, lease, other):
+        store.close_rung(one, [pictured])
+    assert [image.content for image in store.images("a")] == [b"PNG"]
+    assert store.evaluations(other.study_id) == [evaluation("a")]

@@ -52,6 +52,10 @@ def features(schedule, start):
     return (noise * schedule.b).astype(np.float32)
 
 
+def picture(schedule, start):
+    return None if start else str(schedule).encode()
+
+
 class Pool:
     """Answers when it is told to, from a thread of its own."""
 
@@ -78,7 +82,8 @@ class Pool:
                 future.set_exception(Diverged("NaN.", "Less."))
             else:
                 found = tuple(features(task.schedule, task.start) for _ in task.measures)
-                future.set_result(ShardResult(found, B, 0.5, 0.25))
+                shown = picture(task.schedule, task.start)
+                future.set_result(ShardResult(found, B, 0.5, 0.25, shown))
 
 
 @pytest.fixture
@@ -282,3 +287,11 @@ def test_what_nobody_waits_for_is_withdrawn_and_the_rest_goes_on(files):
         pool.answer()
         threads[1].join(30)
     assert len(found[1]) == 1 and found[1][0].score.n == 2 * B
+
+
+def test_a_picture_comes_with_the_first_images_where_they_are_sampled(files):
+    with Shards(Pool(), files) as shards:
+        first = Evaluator(RECIPE, shards).results([ONE, A], 0, 32)
+        assert [one.picture for one in first] == [picture(ONE, 0), picture(A, 0)]
+        kept = Evaluator(RECIPE, shards).results([A], 0, 64)
+        assert [one.picture for one in kept] == [None], "its first images were not sampled"

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 from typing import Annotated
 from wsgiref.simple_server import WSGIRequestHandler
+from wsgiref.simple_server import WSGIServer
 
 import typer
 
 from lambda_search.cli.console import err
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.own_names import under_own_names
+from lambda_search.cli.reading import look
 from lambda_search.errors import UsageError
-from lambda_search.store.store import Store
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
-    from _typeshed.wsgi import WSGIApplication
-    from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = ["dashboard"]
 
@@ -29,25 +24,31 @@ def dashboard(
     store: StoreUrl = None,
 ) -> None:
     """Watch the trials in Optuna's dashboard, which can only read. It has no password."""
-    from wsgiref.simple_server import make_server
+    from lambda_search.store.optuna_view.dashboard import dashboard_app
 
-    from optuna_dashboard import wsgi
-
-    from lambda_search.store.optuna_view import optuna_storage
-
-    view = optuna_storage(Store(store))
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UsageError(
-                f"{host}:{port} cannot be used: {error.strerror}.", "Choose another --port."
-            ) from error
-    err.print(f"Optuna's dashboard: http://{host}:{port}/   (Ctrl-C ends it)")
-    err.print("Its values are FID(λ) − FID(1), bias-corrected: lower is better.")
-    with make_server(host, port, _read_only(wsgi(view)), handler_class=_Quiet) as server:
+    app = under_own_names(dashboard_app(look(store)), host)
+    try:
+        server = _server(host, port)
+    except OSError as error:
+        raise UsageError(
+            f"{host}:{port} cannot be used: {error.strerror}.", "Choose another --host or --port."
+        ) from error
+    with server:
+        server.set_app(app)
+        at = f"[{host}]" if ":" in host else host
+        err.print(f"Optuna's dashboard: http://{at}:{port}/   (Ctrl-C ends it)")
+        err.print("Its values are FID(λ) − FID(1), bias-corrected: lower is better.")
         server.serve_forever()
+
+
+def _server(host: str, port: int) -> WSGIServer:
+    """Listens at `host`, of either version of the Internet Protocol."""
+    family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+
+    class Server(WSGIServer):
+        address_family = family
+
+    return Server((host, port), _Quiet)
 
 
 class _Quiet(WSGIRequestHandler):
@@ -55,15 +56,3 @@ class _Quiet(WSGIRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def _read_only(app: WSGIApplication) -> WSGIApplication:
-    """`app`, which is asked nothing but to read."""
-
-    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            return app(environ, start_response)
-        start_response("405 Method Not Allowed", [("Allow", "GET, HEAD")])
-        return [b"Studies can only be read here; change them with lambda-search."]
-
-    return guarded

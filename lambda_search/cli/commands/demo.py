@@ -6,10 +6,13 @@ import time
 from importlib import resources
 from pathlib import Path
 
+from rich.text import Text
+
 from lambda_search.cli.commands.launch import run
 from lambda_search.cli.console import err
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
+from lambda_search.shell import command
 
 __all__ = ["demo"]
 
@@ -21,6 +24,5 @@ def demo(workers: Workers = None, store: StoreUrl = None) -> None:
     err.print("Searching λ(i) = b + k·i for a small diffusion model of Fashion-MNIST images, then")
     err.print("proving the best one on images that the search has not seen.\n")
     run([study], workers, None, None, store, as_json=False)
-    err.print(
-        f"      lambda-search best fashion-mnist --steps 10\n\n{time.monotonic() - began:.0f} s"
-    )
+    look = command("best", "fashion-mnist", "--steps", 10)
+    err.print(Text(f"      {look}\n\n{time.monotonic() - began:.0f} s"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
@@ -11,7 +10,6 @@ from typing import Annotated
 from typing import Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from lambda_search.cli.console import out
@@ -24,6 +22,9 @@ from lambda_search.downloads import obtain
 from lambda_search.downloads import offline
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.files import private_folder
+from lambda_search.machine import cores
+from lambda_search.machine import cores_present
 from lambda_search.paths import extractors_folder
 from lambda_search.paths import home
 from lambda_search.store.store import Store
@@ -45,27 +46,22 @@ def doctor(
             f"{version('lambda-search')} on Python {platform.python_version()}"
         ),
         **{name: _package(name) for name in _PACKAGES},
-        "device": _device,
         "data folder": _data_folder,
         "store": lambda: _store(store),
         "network": _network,
+        "device": _device,  # from here on torch is loaded: what is quick is told first
         "Inception": _inception,
     }
     if not quick:
         checks["workers"] = lambda: _workers(ray_address)
-    found: list[dict[str, Any]] = []
-    with working("checking"):
-        for name, check in checks.items():
-            try:
-                found.append({"check": name, "ok": True, "answer": check(), "next": ""})
-            except LambdaSearchError as error:
-                found.append(
-                    {"check": name, "ok": False, "answer": error.cause, "next": error.hint}
-                )
+    width, found = max(map(len, checks)), []
+    for name, check in checks.items():
+        with working(f"checking {name}"):
+            found.append(_answer(name, check))
+        if not as_json:
+            out.print(_line(found[-1], width))
     if as_json:
         print_json(found)
-    else:
-        out.print(_table(found))
     if not all(one["ok"] for one in found):
         raise typer.Exit(1)
 
@@ -88,7 +84,9 @@ def _device() -> str:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return f"CUDA {torch.version.cuda}: {', '.join(names)}"
-    return f"no GPU; {os.cpu_count()} CPU cores ({torch.backends.cpu.get_cpu_capability()})"
+    allowed, present = cores(), cores_present()
+    counted = f"{allowed}" if allowed == present else f"{allowed} of {present}"
+    return f"no GPU; {counted} CPU cores ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _data_folder() -> str:
@@ -96,7 +94,7 @@ def _data_folder() -> str:
 
     folder = home()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise LambdaSearchError(
@@ -106,7 +104,9 @@ def _data_folder() -> str:
 
 
 def _store(url: str | None) -> str:
-    opened = Store(url)
+    opened = Store.look(url)
+    if opened.missing is not None:
+        return f"{opened.missing}: not there yet; a launch makes it"
     counts = ", ".join(f"{count} {name}" for name, count in opened.counts().items())
     return f"{opened.address}: {counts}"
 
@@ -144,9 +144,15 @@ def _workers(address: str | None) -> str:
         return f"{pool.size or 1} came up on {pool.device_kind}"
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for one in found:
-        mark = "[green]✓[/]" if one["ok"] else "[red]✗[/]"
-        table.add_row(mark, one["check"], Text(one["answer"]), Text(one["next"], "yellow"))
-    return table
+def _answer(name: str, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"check": name, "ok": True, "answer": check(), "next": ""}
+    except LambdaSearchError as error:
+        return {"check": name, "ok": False, "answer": error.cause, "next": error.hint}
+
+
+def _line(one: dict[str, Any], width: int) -> Text:
+    mark = ("✓ ", "green") if one["ok"] else ("✗ ", "red")
+    advice = f"  {one['next']}" if one["next"] else ""
+    name = f"{one['check']:<{width}}  "
+    return Text.assemble(mark, name, one["answer"], (advice, "yellow"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 from typing import Annotated
 
 import typer
+from rich.prompt import Prompt
 from rich.table import Table
+from rich.text import Text
 
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
@@ -21,6 +24,9 @@ from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Workers
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.spec import Written
+from lambda_search.spec import located
+from lambda_search.studies import written
 
 if TYPE_CHECKING:
     from lambda_search.records import Evidence
@@ -32,6 +38,12 @@ def evaluate(
     study: Annotated[Path, typer.Argument(help="A study file; its setting is used.")],
     b: Annotated[float, typer.Option("--b", help="λ at the least noisy step.")],
     k: Annotated[float, typer.Option("--k", help="Change of λ per step index.")] = 0.0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Which study of a file with several step counts.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--study", help="Which study of a file with several, by name.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", "--samples", min=16, help="Images for each.")] = 5000,
     workers: Workers = None,
     ray_address: RayAddress = None,
@@ -39,21 +51,28 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure λ(i) = b + k·i beside λ = 1, on images that searches never use."""
-    from lambda_search.launching import plans_of
+    schedule = LambdaSchedule(b, k)
+    if schedule.is_identity:
+        raise UsageError(
+            "λ = 1 is what a schedule is compared with; beside itself it gains nothing.",
+            "Give another --b, or a --k.",
+        )
+    chosen = _chosen(study, steps, name)
+    schedule.values(chosen.spec.sampler.steps)
+
     from lambda_search.launching import worker_pool
     from lambda_search.paths import features_folder
     from lambda_search.paths import home
     from lambda_search.search.cost import check_disk
+    from lambda_search.search.plan import resolve_all
     from lambda_search.work.evaluate import evaluate_on
     from lambda_search.work.evaluator import Evaluator
     from lambda_search.work.features import FeatureFiles
     from lambda_search.work.shards import Shards
 
     with working("reading models"):
-        plans = plans_of(study)
-    if len(plans) != 1:
-        raise UsageError(f"{study} describes {len(plans)} studies.", "Name a file with one.")
-    plan, schedule = plans[0], LambdaSchedule(b, k)
+        plans = resolve_all([located(chosen.spec, [chosen.base])])
+    [plan] = plans
     schedule.values(plan.space.steps)
     check_disk(plans, home())
     files = FeatureFiles(features_folder())
@@ -69,6 +88,32 @@ def evaluate(
         show_evidence(evidence)
 
 
+def _chosen(file: Path, steps: int | None, name: str | None) -> Written:
+    """The one study of `file` that is meant; where several are left, a terminal is asked.
+
+    Raises:
+        UsageError: if none fits, or several do and there is nobody to ask.
+    """
+    several = written(file)
+    fitting = [
+        one
+        for one in several
+        if steps in (None, one.spec.sampler.steps) and name in (None, one.spec.name)
+    ]
+    known = ", ".join(f"{one.spec.name} ({one.spec.sampler.steps} steps)" for one in several)
+    if not fitting:
+        raise UsageError(f"{file} has no such study.", f"It has: {known}.")
+    if len(fitting) == 1:
+        return fitting[0]
+    names = [one.spec.name for one in fitting]
+    if not (sys.stdin.isatty() and err.is_terminal):
+        raise UsageError(
+            f"{file} has {len(several)} studies: {known}.", "Name one with --steps or --study."
+        )
+    answer = Prompt.ask("Which study", choices=names, default=names[0], console=err)
+    return fitting[names.index(answer)]
+
+
 def show_evidence(evidence: Evidence) -> None:
     """Prints the line that counts, then what stands behind it."""
     out.print(f"λ(i) = {evidence.schedule}")
@@ -78,7 +123,7 @@ def show_evidence(evidence: Evidence) -> None:
     table.add_column(justify="right")
     table.add_column(justify="right")
     table.add_column(justify="right")
-    table.add_row("", "[dim]λ[/]", "[dim]λ = 1[/]", "[dim]difference[/]")
+    table.add_row("", *(Text(heading, "dim") for heading in ("λ", "λ = 1", "difference")))
     for name, at_lambda, at_one, gain in _lines(evidence):
         shown = (f"{at_one - at_lambda:.4g}" if gain is None else gain,)
         table.add_row(name, f"{at_lambda:.5g}", f"{at_one:.5g}", *shown)

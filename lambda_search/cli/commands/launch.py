@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from lambda_search.cli.commands.queue import show_changes
 from lambda_search.cli.commands.queue import submit_files
 from lambda_search.cli.console import complain
 from lambda_search.cli.console import err
@@ -27,14 +28,21 @@ from lambda_search.cli.options import Workers
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.rows import row_panel
+from lambda_search.earlier import answered
+from lambda_search.earlier import driven_by
+from lambda_search.earlier import held
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.paths import store_url
 from lambda_search.records import Driven
 from lambda_search.records import Row
+from lambda_search.shell import command
+from lambda_search.spec import Written
 from lambda_search.spec import check_names
+from lambda_search.spec import located
+from lambda_search.store.address import missing_file
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
-from lambda_search.studies import held
 from lambda_search.studies import written
 
 __all__ = ["drive", "launch", "run"]
@@ -61,10 +69,13 @@ def launch(
     With --dry-run, weights and references need not be there: it says where to get them.
     """
     if dry_run:
+        several = [one for path in studies for one in written(path)]
+        check_names(one.spec for one in several)
+        if missing_file(store_url(store)) is None:
+            show_changes(several, Store(store))
         from lambda_search.cli.dry_run import show_studies
-        from lambda_search.spec import load_specs
 
-        show_studies([spec for path in studies for spec in load_specs(path)], workers, as_json)
+        show_studies([located(one.spec, [one.base]) for one in several], workers, as_json)
     elif detach:
         submit_files(studies, store, as_json)
     else:
@@ -101,6 +112,7 @@ def drive(
         with ExitStack() as stack:
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
+            opened.check_writable()
             with working("starting workers"):
                 from lambda_search.drive import drive as run_queue
                 from lambda_search.launching import worker_pool
@@ -144,7 +156,9 @@ def run(
             check_names(one.spec for one in several)
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
-            _refuse_if_all_held([one.spec.name for one in several], opened)
+            opened.check_writable()
+            if _told_by_the_store(several, opened, as_json):
+                return
             with working("reading models"):
                 from lambda_search.launching import prepare
                 from lambda_search.launching import worker_pool
@@ -165,9 +179,7 @@ def run(
             "Nothing was computed yet.", "Start again with the same command."
         ) from None
     rows, errors = {**launch.finished, **driven.rows}, launch.errors_of(driven)
-    _show([rows[name] for name in launch.names if name in rows], as_json)
-    if rows and not as_json:
-        err.print(f"\nnext: lambda-search report {next(iter(rows))}")
+    _finish({name: rows[name] for name in launch.names if name in rows}, as_json)
     _complain(errors)
 
 
@@ -188,22 +200,30 @@ def _count(workers: int) -> str:
     return "1 worker" if workers == 1 else f"{workers} workers"
 
 
-def _refuse_if_all_held(names: list[str], store: Store) -> None:
-    """Says at once, before anything heavy is loaded, that other drivers have all the studies.
+def _told_by_the_store(studies: list[Written], store: Store, as_json: bool) -> bool:
+    """Tells what the store alone knows, before anything heavy is loaded; whether that is all.
 
     Raises:
-        LambdaSearchError: if they have.
+        UsageError: if one has become another study than that of its name.
+        LambdaSearchError: if another driver has one, and nothing is left to be run.
     """
-    elsewhere = held(names, store)
-    if len(elsewhere) == len(names):
-        (name, driver), *others = elsewhere.items()
-        error = LambdaSearchError(
-            f"The study '{name}' is being driven by {driver}.",
-            f"Watch it with: lambda-search wait {name}",
-        )
-        for other, by in others:
-            error.add_note(f"{other}: by {by}")
-        raise error
+    elsewhere = held([one.spec.name for one in studies], store)
+    free = [one for one in studies if one.spec.name not in elsewhere]
+    rows = answered(free, store)
+    show_changes(free, store)
+    if len(elsewhere) + len(rows) < len(studies):
+        return False
+    if rows:
+        _finish(rows, as_json)
+    _complain({name: driven_by(name, driver) for name, driver in elsewhere.items()})
+    return True
+
+
+def _finish(rows: Mapping[str, Row], as_json: bool) -> None:
+    """Shows the rows that a launch comes to, by their studies, and the next command."""
+    _show(list(rows.values()), as_json)
+    if rows and not as_json:
+        err.print(Text(f"\nnext: {command('report', next(iter(rows)))}"))
 
 
 def _show(rows: list[Row], as_json: bool) -> None:

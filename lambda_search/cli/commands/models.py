@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from typing import TypeAlias
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
@@ -58,14 +59,19 @@ def inspect(file: File, config: ConfigFile = None, as_json: AsJson = False) -> N
     }
     for name, value in rows.items():
         if value is not None:
-            table.add_row(f"[dim]{name}[/]", escape(value))
+            table.add_row(Text(name, "dim"), Text(value))
     out.print(table)
     needed = ", config: FLAGS.json" if found.missing else ""
-    told = f', config: "{config}"' if config else needed
+    told = f", config: {_quoted(config)}" if config else needed
     out.print(
         f"\nIn a study file:\n"
-        f'model: {{framework: {found.framework}, checkpoint: "{escape(file)}"{told}}}'
+        f"model: {{framework: {found.framework}, checkpoint: {_quoted(file)}{told}}}"
     )
+
+
+def _quoted(path: str | Path) -> str:
+    """A path as a study file has it, whatever is in it."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def _channels(count: int) -> str:

@@ -1,7 +1,8 @@
-"""`submit`, `stop`, `resume`, `wait` and `retract`: the door to studies, without torch."""
+"""`submit`, `stop`, `wait`, `rename`, `remove` …: the door to studies, without torch."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,27 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.reading import look
 from lambda_search.cli.rows import row_panel
+from lambda_search.earlier import changed
+from lambda_search.errors import UsageError
 from lambda_search.records import Study
+from lambda_search.shell import command
+from lambda_search.spec import Written
+from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 
-__all__ = ["resume", "retract", "stop", "submit", "submit_files", "wait"]
+__all__ = [
+    "remove",
+    "rename",
+    "resume",
+    "retract",
+    "show_changes",
+    "stop",
+    "submit",
+    "submit_files",
+    "wait",
+]
 
 Name = Annotated[str, typer.Argument(help="The study's name.")]
 
@@ -39,6 +56,7 @@ def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
     """Queues study files and says what becomes of them."""
     written = [one for path in studies for one in door.written(path)]
     opened = Store(store)
+    show_changes(written, opened)
     queued = door.submit_written(written, opened)
     if as_json:
         print_json([{"study": study.name, "state": study.state} for study in queued])
@@ -46,12 +64,23 @@ def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
         for study in queued:
             out.print(Text(f"{study.name}  {study.state}"))
     if door.nobody_drives(opened):
-        err.print(door.NOBODY_DRIVES)
+        err.print(Text(door.nobody_drives_now()))
+
+
+def show_changes(studies: list[Written], store: Store) -> None:
+    """Says what differs from the files that are stored, and which trials still count.
+
+    Raises:
+        UsageError: if one has become another study than that of its name.
+    """
+    for one in changed(studies, store):
+        for line in one.lines:
+            err.print(Text(line))
 
 
 def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Stop a study, or take it out of the queue; nothing that was computed is lost."""
-    stopped = door.stop(study, store)
+    stopped = door.stop(study, look(store))
     words = (
         "stopped"
         if stopped.state == "stopped"
@@ -62,18 +91,60 @@ def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
 
 def resume(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Queue a study again that failed or was stopped; it goes on where it was."""
-    opened = Store(store)
+    opened = look(store)
     again = door.resume(study, opened)
     _tell(again, again.state, as_json)
     if door.nobody_drives(opened):
-        err.print(door.NOBODY_DRIVES)
+        err.print(Text(door.nobody_drives_now()))
+
+
+def rename(
+    study: Name,
+    new: Annotated[str, typer.Argument(help="Its new name.")],
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a study another name; its trials go with it, and its rows answer as before."""
+    renamed = door.rename(study, new, store)
+    _tell(renamed, renamed.state, as_json)
+    [spec] = parse_specs(renamed.spec)
+    err.print(Text(f'In its file, write "name: {new}" and, in model, "name: {spec.model.name}".'))
+
+
+def remove(
+    study: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a study with its trials; the rows that it made go on answering."""
+    opened = Store(store)
+    found = opened.study(study)
+    if not yes:
+        if not (sys.stdin.isatty() and err.is_terminal):
+            raise UsageError(
+                f"Removing '{study}' cannot be undone, and there is nobody to ask.",
+                f"Say it with: {command('remove', study, '--yes')}",
+            )
+        trials = len(opened.trials(found.id))
+        if not typer.confirm(f"Remove '{study}' ({found.state}, {trials} trials)?", err=True):
+            raise typer.Exit(1)
+    rows = door.remove(study, opened)
+    if as_json:
+        print_json({"study": study, "rows": [row.id for row in rows]})
+        return
+    out.print(Text(f"{study}  removed"))
+    for row in rows:
+        if row.retraction is None:
+            back = command("retract", row.id[:12], "--reason", "WHY")
+            err.print(Text(f"row {row.id[:12]} still answers; take it back with: {back}"))
 
 
 def wait(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Wait until a study ends, and show its row."""
-    opened = Store(store)
+    opened = look(store)
     if door.nobody_drives(opened):
-        err.print(door.NOBODY_DRIVES)
+        err.print(Text(door.nobody_drives_now()))
     with working(f"waiting for {study}"):
         row = door.wait(study, opened)
     if as_json:
@@ -89,7 +160,7 @@ def retract(
     as_json: AsJson = False,
 ) -> None:
     """Take a row of the lookup table back; it stays in the record, with the reason."""
-    taken_back = door.retract(row, reason, store)
+    taken_back = door.retract(row, reason, look(store))
     if as_json:
         print_json(taken_back.to_json())
     else:

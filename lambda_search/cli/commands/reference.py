@@ -29,6 +29,7 @@ from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.paths import references_folder
+from lambda_search.shell import command
 
 if TYPE_CHECKING:
     from lambda_search.metrics.references.installed import Kept
@@ -72,6 +73,7 @@ def make(
 ) -> None:
     """Compute the statistics of images; the same command goes on where it stopped."""
     from lambda_search.metrics.extractors.registry import load_extractor
+    from lambda_search.metrics.references.doubts import doubts
     from lambda_search.metrics.references.load import IMAGES
     from lambda_search.metrics.references.load import load_reference
     from lambda_search.metrics.references.statistics import write_statistics
@@ -86,6 +88,9 @@ def make(
     with working("reading images"):
         chosen = load_extractor(extractor, device_of(device))
         found = load_reference(name, chosen, cache=references_folder())
+    err.print(Text(found.told))
+    for caution in doubts(found, None):
+        err.print(Text(f"caution  {caution}", style="yellow"))
     try:
         with _Bar() as bar:
             statistics = found.load(bar)
@@ -107,6 +112,8 @@ def make(
         "extractor": _extractor_anywhere(extractor),
         "extractor_fingerprint": chosen.fingerprint,
         "fingerprint": found.fingerprint if to is None else statistics.fingerprint,
+        "read": found.told,
+        "cautions": list(doubts(found, None)),
     }
     if as_json:
         print_json(shown)
@@ -156,7 +163,8 @@ def list_(as_json: AsJson = False) -> None:
     for row, style in zip(rows, ["dim", *(_STYLES[one.state] for one in found)], strict=True):
         padded = (f"{cell:{side}{w}}" for cell, side, w in zip(row, ">><<<<", widths, strict=True))
         out.print(Text("  ".join(padded).rstrip(), style))
-    err.print("\nnext: lambda-search reference make FOLDER --extractor NAME", style="dim")
+    make = command("reference", "make", "FOLDER", "--extractor", "NAME")
+    err.print(Text(f"\nnext: {make}", style="dim"))
 
 
 def _cells(one: Kept) -> tuple[str, ...]:

@@ -20,15 +20,19 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.reading import look
+from lambda_search.cli.running import RunningStudies
 from lambda_search.records import Study
+from lambda_search.records import leading
+from lambda_search.shell import command
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
-from lambda_search.studies import NOBODY_DRIVES
 from lambda_search.studies import nobody_drives
+from lambda_search.studies import nobody_drives_now
 
 __all__ = ["status"]
 
-_STYLES = {"running": "cyan", "done": "green", "failed": "red", "stopped": "yellow"}
+_STYLES = {"done": "green", "failed": "red", "stopped": "yellow"}
 _EVENTS = 20
 
 
@@ -39,7 +43,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the studies of the store; of one, also who drove it and what happened."""
-    opened = Store(store)
+    opened = look(store)
     if study is not None:
         opened.study(study)  # says at once if there is none
     if as_json:
@@ -51,7 +55,7 @@ def status(
     if not watch or not out.is_terminal:
         out.print(_picture(opened, study))
         if nobody_drives(opened):
-            err.print(NOBODY_DRIVES)
+            err.print(Text(nobody_drives_now()))
         return
     with Live(_picture(opened, study), console=out, refresh_per_second=2) as live:
         while True:
@@ -61,9 +65,9 @@ def status(
 
 def _picture(store: Store, name: str | None) -> RenderableType:
     if name is None:
-        return _table(store, store.studies())
+        return _studies(store, store.studies())
     study = store.study(name)
-    parts: list[RenderableType] = [_table(store, [study])]
+    parts: list[RenderableType] = [_studies(store, [study])]
     message = _facts(store, study)["message"]
     if message:
         parts.append(Text(message))
@@ -80,9 +84,26 @@ def _picture(store: Store, name: str | None) -> RenderableType:
     return Group(*parts)
 
 
-def _table(store: Store, studies: list[Study]) -> Table:
+def _studies(store: Store, studies: list[Study]) -> RenderableType:
+    """Those that run as a launch shows them, then the others."""
     if not studies:
-        err.print("No study yet. Run: lambda-search demo")
+        err.print(Text(f"No study yet. Run: {command('demo')}"))
+    running = {study.name: study.driver for study in studies if _is_running(store, study)}
+    progress = [one.progress for one in studies if one.name in running and one.progress]
+    shown = [one.study for one in progress]
+    others = [study for study in studies if study.name not in shown]
+    parts: list[RenderableType] = []
+    if progress:
+        notes = {name: f"driven by {driver}" for name, driver in running.items()}
+        parts.append(RunningStudies(progress, notes))
+    if progress and others:
+        parts.append(Text())
+    if others or not progress:
+        parts.append(_table(store, others))
+    return Group(*parts)
+
+
+def _table(store: Store, studies: list[Study]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     told = [_facts(store, study) for study in studies]
     driven = any(facts["driver"] for facts in told)
@@ -93,7 +114,7 @@ def _table(store: Store, studies: list[Study]) -> Table:
         best, row, state = facts["best"], facts["row"], facts["state"]
         table.add_row(
             Text(study.name, "bold"),
-            Text(state if facts["phase"] is None else facts["phase"], _STYLES.get(state, "")),
+            Text(state, _STYLES.get(state, "")),
             f"{facts['trials']}/{facts['budget']}",
             Text(
                 f"{row['schedule']}  {row['status']}"
@@ -107,13 +128,15 @@ def _table(store: Store, studies: list[Study]) -> Table:
     return table
 
 
+def _is_running(store: Store, study: Study) -> bool:
+    return study.state == "running" and not store.is_abandoned(study)
+
+
 def _facts(store: Store, study: Study) -> dict[str, Any]:
     trials = [trial for trial in store.trials(study.id) if not trial.is_open]
-    scored = [trial for trial in trials if trial.number != 0 and trial.gain is not None]
-    best = max(scored, key=lambda trial: (trial.n or 0, trial.gain or 0.0), default=None)
-    rows = store.rows(study.id)
-    abandoned = study.state == "running" and store.is_abandoned(study)
-    running = study.state == "running" and not abandoned
+    best, rows = leading(trials), store.rows(study.id)
+    running = _is_running(store, study)
+    abandoned = study.state == "running" and not running
     progress = study.progress if running else None
     return {
         "study": study.name,
@@ -123,7 +146,11 @@ def _facts(store: Store, study: Study) -> dict[str, Any]:
         "driver": study.driver if running else None,
         "trials": len(trials),
         "budget": parse_specs(study.spec)[0].search.trials,
+        "images": None if progress is None else progress.images,
+        "images_expected": None if progress is None else progress.images_expected,
         "images_per_second": None if progress is None else progress.images_per_second,
+        "workers": None if progress is None else progress.workers,
+        "seconds_left": None if progress is None else progress.seconds_left,
         "best": None
         if best is None
         else {

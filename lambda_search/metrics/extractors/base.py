@@ -20,20 +20,48 @@ from lambda_search.errors import UsageError
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.setting import fingerprint
 
-__all__ = ["Extractor", "Factory", "NetworkExtractor", "Weights"]
+__all__ = ["Described", "Extractor", "Factory", "Known", "NetworkExtractor", "Weights"]
 
 _CHUNK = 128
+
+
+class Described(Protocol):
+    """An extractor as far as references need to know it.
+
+    Arguments:
+        name: its registered name, or its file's.
+        fingerprint: over weights, resize and value range; equal fingerprints, comparable features.
+            "" where the weights are not here.
+        dim: d, the width of its features; 0 where only running it would tell.
+        published: the word by which clean-fid calls statistics of exactly these features
+            (`clean`, `legacy_tensorflow` …), or "" where nobody publishes any.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def published(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an extractor's name alone tells of it (see `Described`)."""
+
+    name: str
+    fingerprint: str = ""
+    dim: int = 0
+    published: str = ""
 
 
 class Extractor(Protocol):
     """Turns images into feature vectors.
 
     Arguments:
-        name: its registered name, or its file's.
-        fingerprint: over weights, resize and value range; equal fingerprints, comparable features.
-        dim: d, the width of its features.
-        published: the word by which clean-fid calls statistics of exactly these features
-            (`clean`, `legacy_tensorflow` …), or "" where nobody publishes any.
+        name, fingerprint, dim, published: as in `Described`, all known.
     """
 
     name: str
@@ -53,10 +81,13 @@ class Weights:
     Arguments:
         path: of the user's own, or None for the published ones.
         fetch: whether published ones may be fetched.
+        run: whether what in a file is a program, as TorchScript is, may be run; if not, an
+            extractor that is one is only described.
     """
 
     path: Path | None = None
     fetch: bool = True
+    run: bool = True
 
 
 Factory: TypeAlias = Callable[[torch.device, Weights], Extractor]
@@ -67,7 +98,8 @@ class NetworkExtractor:
 
     Arguments:
         name, dim, published: as in `Extractor`.
-        network: float32 [n, channels, h, w] → [n, d], on `device`.
+        network: float32 [n, channels, h, w] → [n, d], on `device`; None: it is only described,
+            and cannot be called.
         preprocessing: what it is fed.
         weights: SHA-256 of its weights.
         device: where it computes.
@@ -77,7 +109,7 @@ class NetworkExtractor:
     def __init__(
         self,
         name: str,
-        network: Callable[[Tensor], Tensor],
+        network: Callable[[Tensor], Tensor] | None,
         preprocessing: Preprocessing,
         weights: str,
         dim: int,
@@ -100,6 +132,7 @@ class NetworkExtractor:
             return self._features(images)
 
     def _features(self, images: Tensor) -> Tensor:
+        assert self._network is not None
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise UsageError(
                 f"The extractor {self.name} reads grey or colour images [n, 1 or 3, h, w], not "

@@ -14,6 +14,7 @@ and of `Weights`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,7 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.base import Factory
+from lambda_search.metrics.extractors.base import Known
 from lambda_search.metrics.extractors.base import Weights
 from lambda_search.models.checkpoints import locate
 from lambda_search.spec import EXTRACTOR_FILES
@@ -31,6 +33,7 @@ from lambda_search.spec import EXTRACTOR_FILES
 __all__ = [
     "GROUP",
     "extractors",
+    "known_extractor",
     "load_extractor",
 ]
 
@@ -42,13 +45,17 @@ def extractors() -> tuple[str, ...]:
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
-def load_extractor(name: str, device: torch.device, fetch: bool = True) -> Extractor:
+def load_extractor(
+    name: str, device: torch.device, fetch: bool = True, run: bool = True
+) -> Extractor:
     """An extractor on `device`.
 
     Arguments:
         name: as above; paths are relative to the working folder.
         device: where it computes.
         fetch: whether published weights may be fetched.
+        run: whether a file that is a program may be run; if not, what it would make is only
+            described (see `base.Described`).
 
     Raises:
         MissingFile: if its weights are not on this machine, and cannot or may not be fetched.
@@ -58,13 +65,27 @@ def load_extractor(name: str, device: torch.device, fetch: bool = True) -> Extra
     base, colon, place = name.partition(":")
     if base in registered:
         factory = cast(Factory, registered[base].load())
-        return factory(device, Weights(_found(place, name) if colon else None, fetch))
+        return factory(device, Weights(_found(place, name) if colon else None, fetch, run))
     if "/" not in name and not name.endswith(EXTRACTOR_FILES):
         raise UsageError(
             f"There is no extractor '{name}'.",
             f"Known: {', '.join(sorted(registered))}; your own file or folder is ./{name}.",
         )
-    return _own(_found(name, name), device)
+    return _own(_found(name, name), device, run)
+
+
+def known_extractor(name: str) -> Known:
+    """What the name of an extractor tells whose weights are not on this machine."""
+    from lambda_search.metrics.extractors import inception
+    from lambda_search.metrics.extractors import transformers
+
+    base, colon, _ = name.partition(":")
+    if base in (inception.CLEAN, inception.LEGACY):  # one network, whatever its weights
+        found = inception.published(base)
+        return replace(found, fingerprint="") if colon else found
+    if colon:
+        return Known(base)
+    return transformers.PUBLISHED.get(name) or Known(Path(name).name)
 
 
 def _found(place: str, name: str) -> Path:
@@ -77,7 +98,7 @@ def _found(place: str, name: str) -> Path:
     return path
 
 
-def _own(path: Path, device: torch.device) -> Extractor:
+def _own(path: Path, device: torch.device, run: bool) -> Extractor:
     """The user's own: a transformers folder or a TorchScript file."""
     if path.is_dir():
         from lambda_search.metrics.extractors.transformers import from_folder
@@ -85,4 +106,4 @@ def _own(path: Path, device: torch.device) -> Extractor:
         return from_folder(path, device)
     from lambda_search.metrics.extractors.torchscript import from_file
 
-    return from_file(path, device)
+    return from_file(path, device, run)

@@ -9,57 +9,85 @@ import json
 from pathlib import Path
 from typing import Any
 from typing import cast
+from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
+from lambda_search.errors import without_secrets
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
 
-__all__ = ["from_file", "load_module", "width_of"]
+__all__ = ["check_module", "from_file", "load_module", "width_of"]
 
 _PROBE = 64
 
 
-def from_file(path: Path, device: torch.device) -> NetworkExtractor:
+def from_file(path: Path, device: torch.device, run: bool = True) -> NetworkExtractor:
     """The module in `path`: images [n, c, h, w] → features [n, d].
 
     A JSON file beside it, of the same name, says what it is fed, in the names of `Preprocessing`;
     without one it gets RGB in 0 … 255 at the images' own size.
 
+    Arguments:
+        path: the file.
+        device: where it computes.
+        run: whether it may be run; if not, its width is not known (0).
+
     Raises:
         UsageError: if either file cannot be read, or the module does something else.
     """
-    module = load_module(path, device)
     preprocessing = _beside(path.with_suffix(".json"))
-    return NetworkExtractor(
-        path.name,
-        module,
-        preprocessing,
-        sha256_of(path),
-        width_of(module, preprocessing, path, device),
-        device,
-    )
+    module = None
+    if run:
+        module = load_module(path, device)
+    else:
+        check_module(path)
+    width = 0 if module is None else width_of(module, preprocessing, path, device)
+    return NetworkExtractor(path.name, module, preprocessing, sha256_of(path), width, device)
+
+
+def check_module(path: Path) -> None:
+    """Raises UsageError unless `path` looks like TorchScript; nothing of it is run."""
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file")
+        with ZipFile(path) as archive:
+            if not any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise ValueError("it holds no program")
+    except (BadZipFile, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def load_module(path: Path, device: torch.device) -> Any:
-    """The TorchScript module in `path`, for inference.
+    """The TorchScript module in `path`, for inference. Loading it runs it already.
 
     Raises:
         UsageError: if it cannot be read.
     """
+    check_module(path)
     try:
         module = cast(Any, torch.jit.load)(str(path), map_location=device)
     except Exception as error:  # torch raises many kinds on broken files
-        raise UsageError(
-            f"{path} cannot be read as TorchScript: {first_line(error).rstrip('.')}.",
-            "Save it with torch.jit.save, or copy it again.",
-        ) from error
+        raise _unreadable(path, error) from error
     return module.eval()
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{path} cannot be read as TorchScript: {_last_line(error)}.",
+        "Save it with torch.jit.save, or copy it again.",
+    )
+
+
+def _last_line(error: Exception) -> str:
+    """What went wrong: TorchScript tells first where."""
+    said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
+    return without_secrets(said).rstrip(".")
 
 
 @torch.inference_mode()
@@ -74,9 +102,8 @@ def width_of(module: Any, preprocessing: Preprocessing, path: Path, device: torc
     try:
         found = module(preprocessing(black))
     except Exception as error:  # whatever the module provokes
-        said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
         raise UsageError(
-            f"The extractor {path} fails on images {list(black.shape)}: {said.rstrip('.')}.",
+            f"The extractor {path} fails on images {list(black.shape)}: {_last_line(error)}.",
             f"Say in {path.with_suffix('.json').name} what it is fed: channels, size, mean, std.",
         ) from error
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:
@@ -93,7 +120,7 @@ def _beside(path: Path) -> Preprocessing:
         return Preprocessing()
     try:
         return Preprocessing.model_validate(json.loads(path.read_text()))
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
         if isinstance(error, ValidationError):
             problem = error.errors()[0]
             said = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

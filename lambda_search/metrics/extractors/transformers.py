@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +10,53 @@ from typing import Literal
 from typing import cast
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torch import nn
 from torch.nn.functional import interpolate
 
-from lambda_search.downloads import NotOnHub
-from lambda_search.downloads import snapshot
+from lambda_search.downloads import offline
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
+from lambda_search.hub import NotOnHub
+from lambda_search.hub import snapshot
+from lambda_search.metrics.extractors.base import Known
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.base import Weights
 from lambda_search.metrics.preprocessing import Preprocessing
+from lambda_search.models.diffusers.networks import read_pretrained
+from lambda_search.models.diffusers.networks import read_state
+from lambda_search.models.json_files import read_json
 
-__all__ = ["clip_vit_b32", "dinov2", "from_folder"]
+__all__ = ["PUBLISHED", "clip_vit_b32", "dinov2", "from_folder"]
 
 _CONFIG, _WEIGHTS, _PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
-_PICKLE = "pytorch_model.bin"  # read with weights_only
+_PICKLE = "pytorch_model.bin"  # read as data
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_VISION = (
+    "clip",
+    "clip_vision_model",
+    "dinov2",
+    "dinov2_with_registers",
+    "dinov3_vit",
+    "vit",
+    "deit",
+    "beit",
+    "swin",
+    "swinv2",
+    "convnext",
+    "convnextv2",
+    "resnet",
+    "siglip_vision_model",
+)
+"""Types whose configuration names no other model's."""
+
+_LARGEST_SIZE, _LARGEST_SIDE = 1 << 24, 1 << 12
 _STEPS = ("do_resize", "do_rescale", "do_normalize")
 _FILTERS: dict[int, Literal["bicubic", "bilinear"]] = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of the filters."""
@@ -68,6 +91,11 @@ _DINOV2 = _Hub(
     _WEIGHTS,
     "399fba97a95f22c36834418bc69373364a99af3a1153da1c0fb31db567c92e23",
 )
+PUBLISHED = {
+    "clip-vit-b32": Known("clip-vit-b32", "", 512, "clean_clip_vit_b_32"),
+    "dinov2": Known("dinov2", "", 1024),
+}
+"""What is known of these without their weights."""
 
 
 def clip_vit_b32(device: torch.device, weights: Weights) -> NetworkExtractor:
@@ -116,16 +144,17 @@ def _fetch(hub: _Hub, fetch: bool) -> Path:
     """The hub's copy of a model, from its cache where it is there; the hub's library locks it.
 
     Raises:
+        NotFetched: if it is not there, and it is `fetch` alone that forbids to fetch it.
         MissingFile: if it is not there, and cannot or may not be fetched.
         UsageError: if its weights are not those that are published.
     """
     try:
         folder = snapshot(hub.name, [_CONFIG, hub.weights], hub.revision, fetch)
     except NotOnHub as error:
-        raise MissingFile(
+        raise (MissingFile if fetch or offline() else NotFetched)(
             f"The weights {hub.name} are not on this machine: {error.reason.rstrip('.')}.",
-            "A launch with the network fetches them; or copy the folder here and name the "
-            f"extractor NAME:FOLDER (https://huggingface.co/{hub.name}/tree/{hub.revision}).",
+            f"{error.step} Or copy the folder here and name the extractor NAME:FOLDER "
+            f"(https://huggingface.co/{hub.name}/tree/{hub.revision}).",
         ) from error
     if sha256_of(folder / hub.weights) != hub.sha256:
         raise UsageError(
@@ -154,7 +183,7 @@ def _extractor(
             "Name a folder as transformers' save_pretrained writes it.",
         )
     try:
-        network = _network(folder, preprocessing).eval().requires_grad_(False).to(device)
+        network = _network(folder, weights, preprocessing).eval().requires_grad_(False).to(device)
         probe = torch.zeros(2, 3, *(preprocessing.size or (224, 224)), device=device)
         dim = network(probe).shape[1]
     except Exception as error:  # the library lets through whatever a broken folder provokes
@@ -180,18 +209,19 @@ class _Pooled(nn.Module):
         return cast(Tensor, found.pooler_output if vector is None else vector).flatten(1)
 
 
-def _network(folder: Path, preprocessing: Preprocessing) -> nn.Module:
+def _network(folder: Path, weights: Path, preprocessing: Preprocessing) -> nn.Module:
     import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    kind = json.loads((folder / _CONFIG).read_text()).get("model_type", "")
-    family: Any = (
-        transformers.CLIPVisionModelWithProjection
-        if kind.startswith("clip")
-        else transformers.AutoModel
-    )
-    model = family.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32
-    )
+    kind = read_json(folder / _CONFIG, highest=_LARGEST_SIZE).get("model_type")
+    if kind not in _VISION:
+        raise ValueError(f"its model_type {ascii(kind)[:80]} is none of {', '.join(_VISION)}")
+    state = read_state([weights], str(folder))
+    clip = transformers.CLIPVisionModelWithProjection
+    family: Any = clip if kind.startswith("clip") else transformers.AutoModel.from_config
+    words: Any = clip.config_class if kind.startswith("clip") else CONFIG_MAPPING[kind]
+    config = words.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model: Any = read_pretrained(family, config, state, str(folder))
     if kind == "dinov2" and preprocessing.size is not None:
         _fit_positions(model.embeddings, preprocessing.size)
     return _Pooled(model)
@@ -218,7 +248,7 @@ def _fit_positions(embeddings: Any, size: tuple[int, int]) -> None:
 def _preprocessing(path: Path) -> Preprocessing:
     """What a `preprocessor_config.json` asks for."""
     try:
-        config = json.loads(path.read_text())
+        config = read_json(path, highest=_LARGEST_SIDE)
         size, crop = config["size"], config.get("crop_size")
         if not all(config.get(step, True) for step in _STEPS):
             raise ValueError(f"one of {', '.join(_STEPS)} is off")
@@ -236,9 +266,10 @@ def _preprocessing(path: Path) -> Preprocessing:
             mean=tuple(scale * value for value in config["image_mean"]),
             std=tuple(scale * value for value in config["image_std"]),
         )
-    except (OSError, KeyError, TypeError, ArithmeticError, ValueError, ValidationError) as error:
+    except (UsageError, KeyError, TypeError, ArithmeticError, ValueError) as error:
+        said = error.cause if isinstance(error, UsageError) else first_line(error)
         raise UsageError(
-            f"{path} does not say how images are resized to one size: {error}.",
+            f"{path} does not say how images are resized to one size: {said.rstrip('.')}.",
             "It must name size or crop_size, image_mean, image_std, and a bicubic or bilinear "
             "resample.",
         ) from error

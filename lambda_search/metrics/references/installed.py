@@ -91,6 +91,7 @@ def mark(path: Path, extractor: Extractor, source: str, out: Path) -> Statistics
         extractor.fingerprint,
         extractor.name,
         found.source or source,
+        found.shape,
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,13 +26,17 @@ from lambda_search.downloads import obtain
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.metrics.evidence import enough_images
+from lambda_search.metrics.extractors.base import Described
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
 from lambda_search.metrics.references.images import open_images
 from lambda_search.metrics.references.making import Watch
+from lambda_search.metrics.references.making import recall
 from lambda_search.metrics.references.making import statistics_of
+from lambda_search.metrics.references.pictures import Shape
 from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.metrics.references.statistics import check_origin
 from lambda_search.metrics.references.statistics import check_width
@@ -62,9 +67,11 @@ class Reference:
         name: as the study file says it.
         fingerprint: SHA-256 over its moments; for `images:` over the extractor's
             fingerprint and every image's SHA-256, whatever the images are called and wherever
-            they lie.
-        dim: d, the width of the features.
+            they lie. "" where the extractor's is not known.
+        dim: d, the width of the features; 0 where only running the extractor tells it.
         count: number of images, or None where a file of moments does not say it.
+        shape: (h, w, c) of the images, h = w = 0 where their sizes differ; None if not known.
+        told: what was read of a folder or an archive, and what not, in words.
         load: gives the statistics, telling whoever watches how far it is.
     """
 
@@ -72,6 +79,8 @@ class Reference:
     fingerprint: str
     dim: int
     count: int | None
+    shape: Shape | None
+    told: str
     load: Callable[[Watch | None], Statistics]
 
     @cached_property
@@ -101,7 +110,7 @@ class Reference:
 
 def load_reference(
     name: str,
-    extractor: Extractor,
+    extractor: Described,
     base: Path | None = None,
     cache: Path | None = None,
     fetch: bool = True,
@@ -110,34 +119,55 @@ def load_reference(
 
     Arguments:
         name: as above.
-        extractor: what the samples will go through.
+        extractor: what the samples will go through; one that is only described will do, but then
+            the statistics of images cannot be computed.
         base: where relative paths start.
         cache: folder in which the moments of images are kept; they are not kept without it.
         fetch: whether published statistics may be fetched.
 
     Raises:
         MissingFile: if it is not on this machine, and cannot or may not be fetched.
-        UsageError: if it cannot be read, or was made with another extractor; of images, all but
-            damaged pixels is seen here, and those when the moments are made.
+        UsageError: if it cannot be read, was made with another extractor, or of fewer images than
+            there are features; of images, all but damaged pixels is seen here, and those when the
+            moments are made.
     """
     if name.startswith(IMAGES):
-        return _from_images(name, extractor, base, cache)
-    if name.startswith(CLEAN_FID):
+        found = _from_images(name, extractor, base, cache)
+    else:
+        found = _from_file(name, extractor, base, fetch)
+    if found.count is not None and found.count < found.dim:
+        raise UsageError(
+            f"The reference {name} is of {found.count:,} images, fewer than the {found.dim:,} "
+            f"features of {extractor.name}: it cannot tell how they vary.",
+            f"Use {enough_images(found.dim):,} images or more, or an extractor with fewer "
+            "features.",
+        )
+    return found
+
+
+def _from_file(name: str, extractor: Described, base: Path | None, fetch: bool) -> Reference:
+    published = name.startswith(CLEAN_FID)
+    if published:
         path: Path | None = _clean_fid(name, extractor, fetch)
     elif name == f"{BUNDLED}fashion-mnist":
         path = bundled_folder(FOLDER) / "reference.npz"
     else:
         path = locate(name, base)
-    if path is None or not path.is_file():
+    if path is None or path.is_dir():
         raise MissingFile(f"There is no reference at {name}.", _NAMES)
     found = read_statistics(path)
     # Those of clean-fid are named after what made them.
-    check = check_width if name.startswith(CLEAN_FID) else check_origin
+    check = check_width if published else check_origin
     check(found, path, extractor)
-    return Reference(name, found.fingerprint, len(found.mean), found.count, lambda watch: found)
+    shape = found.shape
+    resolution = name.rpartition("/")[2]
+    if published and resolution.isdecimal():
+        shape = int(resolution), int(resolution), 3
+    dim = len(found.mean)
+    return Reference(name, found.fingerprint, dim, found.count, shape, "", lambda watch: found)
 
 
-def _clean_fid(name: str, extractor: Extractor, fetch: bool) -> Path:
+def _clean_fid(name: str, extractor: Described, fetch: bool) -> Path:
     """The file of clean-fid's statistics, fetched once per machine."""
     if re.fullmatch(r"\w+/\w+/\w+", name.removeprefix(CLEAN_FID), re.ASCII) is None:
         raise UsageError(
@@ -146,7 +176,7 @@ def _clean_fid(name: str, extractor: Extractor, fetch: bool) -> Path:
     if not extractor.published:
         raise UsageError(
             f"clean-fid publishes no statistics for the extractor {extractor.name}"
-            f"@{extractor.fingerprint[:12]}.",
+            f"{'@' * bool(extractor.fingerprint)}{extractor.fingerprint[:12]}.",
             "Use inception-clean or inception-legacy with their published weights, or another "
             "reference.",
         )
@@ -167,7 +197,7 @@ def _clean_fid(name: str, extractor: Extractor, fetch: bool) -> Path:
 
 
 def _from_images(
-    name: str, extractor: Extractor, base: Path | None, cache: Path | None
+    name: str, extractor: Described, base: Path | None, cache: Path | None
 ) -> Reference:
     place = name.removeprefix(IMAGES)
     path = locate(place, base) if place else None
@@ -180,9 +210,15 @@ def _from_images(
     # Contents, not times: hashing 1.5 GB/s is quick beside the extractor, and every host agrees.
     digest = hashlib.sha256(_SCHEME + extractor.fingerprint.encode())
     digest.update(b"".join(sorted(images.digests)))
-    fingerprint = digest.hexdigest()
-    kept = None if cache is None else cache / f"{fingerprint}.npz"
-    if kept is None or not kept.is_file():
-        _ = images.shape  # refused now, not after an hour in the extractor
-    load = partial(statistics_of, images, extractor, kept)
-    return Reference(name, fingerprint, extractor.dim, len(images.names), load)
+    fingerprint = digest.hexdigest() if extractor.fingerprint else ""
+    kept = cache / f"{fingerprint}.npz" if cache is not None and fingerprint else None
+    found = None if kept is None else recall(kept, extractor)
+    count = len(images.names)
+    if found is not None:
+        dim = len(found.mean)
+        return Reference(
+            name, fingerprint, dim, count, found.shape, images.told, lambda watch: found
+        )
+    shape = images.shape  # images that are none are refused now, not after an hour
+    load = partial(statistics_of, images, cast(Extractor, extractor), kept)
+    return Reference(name, fingerprint, extractor.dim, count, shape, images.told, load)

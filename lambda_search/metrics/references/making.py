@@ -17,9 +17,11 @@ from torch import Tensor
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.files import private_folder
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
 from lambda_search.metrics.exact import ExactSum
+from lambda_search.metrics.extractors.base import Described
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.moments import Moments
 from lambda_search.metrics.references.images import ImageSet
@@ -36,7 +38,7 @@ Watch = Callable[[int, int], None]
 PARTIAL = ".partial"
 """Ending of the file in which an unfinished one is kept."""
 
-_SCHEME = b"lambda_search: unfinished moments, 1\n"
+_SCHEME = b"lambda_search: unfinished moments, 2\n"
 _BATCH = 64
 _BLOCK = 512
 _SAVE_SECONDS = 10.0
@@ -61,7 +63,7 @@ def statistics_of(
     if found is not None:
         return found
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(kept.parent)
         with FileLock(kept.with_suffix(".lock")):
             found = recall(kept, extractor)
             if found is None:
@@ -79,7 +81,7 @@ def statistics_of(
     return found
 
 
-def recall(kept: Path, extractor: Extractor) -> Statistics | None:
+def recall(kept: Path, extractor: Described) -> Statistics | None:
     """What `kept` holds, or None if it is missing, damaged or another extractor's."""
     if not kept.is_file():
         return None
@@ -174,15 +176,21 @@ def _measure(
         extractor.fingerprint,
         extractor.name,
         str(images.path),
+        images.shape,
     )
 
 
 def _blocks(images: ImageSet, extractor: Extractor, start: int) -> Iterator[Tensor]:
-    """Features from image `start` on, joined to blocks of at least 512, whatever `start` is."""
+    """Features from image `start` on, joined to blocks of at least 512, whatever `start` is.
+
+    The last one has two images at least, since moments need two.
+    """
     block: list[Tensor] = []
+    left = len(images.names) - start
     for part in _features(images, extractor, start):
         block.append(part)
-        if sum(map(len, block)) >= _BLOCK:
+        left -= len(part)
+        if sum(map(len, block)) >= _BLOCK and left != 1:
             yield torch.cat(block)
             block = []
     if block:

@@ -30,6 +30,7 @@ from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import RespacedModel
@@ -130,7 +131,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:
     path = find(checkpoint)
     state = tensors(read_checkpoint(path), str(path))
     if config is None:
-        raise UsageError(
+        raise ConfigNeeded(
             "An ADM checkpoint does not say how its network is built.",
             f"Give a config: the flags of its scripts, or preset: {', '.join(PRESETS)}.",
         )

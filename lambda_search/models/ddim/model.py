@@ -36,6 +36,7 @@ from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.inputs import validated
 from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
 from lambda_search.models.sizes import Channels
 from lambda_search.models.sizes import Multipliers
@@ -171,7 +172,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DDIMModel:
     """
     path = find(checkpoint)
     if config is None:
-        raise UsageError(
+        raise ConfigNeeded(
             "A DDIM model needs a config.", "Give the YAML file that it was trained with."
         )
     checked = validated(DDIMConfig, read_config(config), "DDIM")

@@ -1,6 +1,6 @@
-"""diffusers pipelines: a folder, or a hub name. Nothing in one is ever executed.
+"""diffusers pipelines: a folder, a hub name, or a single file. Nothing in one is ever executed.
 
-Without a config: pipelines that sample pixels (DDPM, DDIM) or latents (LDM) from noise alone, or
+Without prompts: pipelines that sample pixels (DDPM, DDIM) or latents (LDM) from noise alone, or
 from labels. With prompts: Stable Diffusion and Stable Diffusion XL, in `text_to_image`.
 """
 
@@ -16,56 +16,45 @@ import diffusers
 import torch
 from torch import Tensor
 
-from lambda_search.diffusion.schedulers import SCHEDULERS
+from lambda_search.diffusion.schedulers import make_scheduler
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
+from lambda_search.models.checkpoints import read_config
 from lambda_search.models.decoders import autoencoder
 from lambda_search.models.diffusers.files import check_part
-from lambda_search.models.diffusers.files import fetch
-from lambda_search.models.diffusers.files import patterns
+from lambda_search.models.diffusers.files import check_size
 from lambda_search.models.diffusers.files import plain
 from lambda_search.models.diffusers.files import read_index
+from lambda_search.models.diffusers.files import read_part
 from lambda_search.models.diffusers.files import weights
+from lambda_search.models.diffusers.hub_folder import HubFolder
 from lambda_search.models.diffusers.model import DiffusersModel
-from lambda_search.models.diffusers.prompts import TextConfig
+from lambda_search.models.diffusers.networks import read_network
+from lambda_search.models.diffusers.networks import read_state
+from lambda_search.models.diffusers.parts import networks_of
+from lambda_search.models.diffusers.parts import parts_of
+from lambda_search.models.diffusers.prompts import NoiseConfig
+from lambda_search.models.diffusers.prompts import read_noise_config
 from lambda_search.models.diffusers.prompts import read_text_config
+from lambda_search.models.diffusers.single_file import single_file_weights
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "load"]
 
-_Parts = Mapping[str, tuple[str, ...]]
-_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
-_FROM_NOISE: _Parts = {"unet": ("UNet2DModel",), "scheduler": SCHEDULERS}
-_DECODERS: _Parts = {"vqvae": ("VQModel",), "vae": ("AutoencoderKL",)}
-_FROM_TEXT: _Parts = {
-    "unet": ("UNet2DConditionModel",),
-    "scheduler": SCHEDULERS,
-    "vae": ("AutoencoderKL",),
-    "text_encoder": ("CLIPTextModel",),
-    "tokenizer": _TOKENIZERS,
-}
-_SECOND: _Parts = {
-    "text_encoder_2": ("CLIPTextModelWithProjection",),
-    "tokenizer_2": _TOKENIZERS,
-}
-_TEXT_PIPELINES: Mapping[str, _Parts] = {
-    "StableDiffusionPipeline": _FROM_TEXT,
-    "StableDiffusionXLPipeline": {**_FROM_TEXT, **_SECOND},
-}
-
 
 def load(checkpoint: str, config: Config, device: torch.device) -> Model:
-    """Reads a pipeline folder, or fetches it from the hub (once; HF_HUB_OFFLINE is respected).
+    """Reads a pipeline's folder or single file, or fetches it from the hub, once.
 
     Arguments:
-        checkpoint: the folder, or owner/repository.
+        checkpoint: the folder or file, or owner/repository.
         config: of a text-to-image pipeline `{prompts, negative_prompt, height, width}`, where
-            `prompts` is a list or a text file with one prompt a line; else None.
+            `prompts` is a list or a text file with one prompt a line, and for a single file also
+            `config`, a folder or hub name of a pipeline whose configuration it has; else None.
+            `variant` chooses among weights.
         device: where to compute.
 
     Raises:
@@ -73,137 +62,103 @@ def load(checkpoint: str, config: Config, device: torch.device) -> Model:
             it cannot have.
     """
     found = locate(checkpoint)
-    folder = found or fetch(checkpoint, ["model_index.json"])
-    index = read_index(folder)
-    parts = _parts(index, folder)
+    if found is not None and not found.is_dir():
+        _check_transformers()
+        from lambda_search.models.diffusers.text_pipelines import load_single_file
+
+        return load_single_file(found, read_text_config(config), device)
+    hub = None if found else HubFolder(checkpoint)
+    folder = hub.folder if hub else cast(Path, found)
+    index = _with_scheduler(read_index(folder), config)
+    parts = parts_of(index, folder)
     text = read_text_config(config) if "tokenizer" in parts else None
-    if text is None and config is not None:
-        raise UsageError(
-            "A diffusers folder that samples from noise alone needs no config.",
-            "Leave model.config out.",
-        )
-    if found is None:
-        folder = fetch(checkpoint, patterns(parts))
-    for part in parts:
-        check_part(folder, part)
-    model = _of_parts(folder, index, parts, text, device)
-    if found is None:
+    noise = read_noise_config(config) if text is None else NoiseConfig(variant=text.variant)
+    if hub:
+        folder = hub.whole(parts, noise.variant)
+    for part, kind in parts.items():
+        if part != "scheduler" or noise.scheduler is None:
+            check_part(folder, part, kind)
+    if text is None:
+        model: Model = _load_from_noise(folder, parts, noise, device)
+    else:
+        _check_transformers()
+        from lambda_search.models.diffusers.text_pipelines import load_text_to_image
+
+        model = load_text_to_image(folder, index, parts, text, device)
+    if hub:
         model.revision = folder.name
     return model
 
 
-def _of_parts(
-    folder: Path,
-    index: Mapping[str, Any],
-    parts: Mapping[str, str],
-    text: TextConfig | None,
-    device: torch.device,
+def _load_from_noise(
+    folder: Path, parts: Mapping[str, str], told: NoiseConfig, device: torch.device
 ) -> Model:
-    if text is not None:
-        if find_spec("transformers") is None:
-            raise UsageError(
-                "Text-to-image pipelines need the package transformers.",
-                "pip install 'lambda-search[text]'",
-            )
-        from lambda_search.models.diffusers.text_to_image import load_text_to_image
-
-        return load_text_to_image(folder, index["_class_name"], list(parts), text, device)
-    return _load_from_noise(folder, parts, device)
-
-
-def _load_from_noise(folder: Path, parts: Mapping[str, str], device: torch.device) -> Model:
     """A UNet2DModel with its scheduler and, for latents, its decoder."""
-    safely = {"use_safetensors": True, "low_cpu_mem_usage": False}
-    try:
-        unet, scheduler, *decoders = (
-            getattr(diffusers, name).from_pretrained(
-                folder / part, **({} if part == "scheduler" else safely)
-            )
-            for part, name in parts.items()
+    words = told.scheduler or read_part(folder, "scheduler")
+    scheduler = make_scheduler(parts["scheduler"], words)
+    files = {part: weights(folder, part, "diffusers", told.variant) for part in networks_of(parts)}
+    unet, *decoders = (
+        read_network(
+            getattr(diffusers, parts[part]),
+            read_part(folder, part),
+            read_state(held, str(folder)),
+            str(folder),
         )
-    except Exception as error:  # the library lets through whatever a broken file provokes
-        raise UsageError(
-            f"The weights in {folder} cannot be read: {first_line(error)}",
-            "The file may be truncated; fetch or copy it again.",
-        ) from error
-    size = unet.config.sample_size
-    if size is None or unet.config.class_embed_type:
+        for part, held in files.items()
+    )
+    config: Any = unet.config
+    if config.sample_size is None or config.class_embed_type:
         raise UsageError(
             "Only networks with a sample_size and without class_embed_type are read.",
             "Use another folder.",
         )
-    height, width = (size, size) if isinstance(size, int) else size
-    channels = unet.config.in_channels
-    told: list[object] = [plain(unet.config), plain(scheduler.config)]
+    size = config.sample_size
+    height, width = check_size((size, size) if isinstance(size, int) else size)
+    channels = config.in_channels
+    definition: list[object] = [plain(config), plain(scheduler.config)]
     if parts["scheduler"] not in ("DDPMScheduler", "DDIMScheduler"):
-        told.append(parts["scheduler"])
-    told += [plain(decoder.config) for decoder in decoders]
-    files = [file for part in parts if part != "scheduler" for file in weights(folder / part)]
+        definition.append(parts["scheduler"])
+    definition += [plain(decoder.config) for decoder in decoders]
     return DiffusersModel(
         unet,
         scheduler,
-        sha256_of(*files),
-        fingerprint(told),
+        sha256_of(*(file for held in files.values() for file in held)),
+        fingerprint(definition),
         (channels, height, width),
         device,
         decoder=autoencoder(decoders[0], channels, device) if decoders else None,
-        classes=unet.config.num_class_embeds,
+        classes=config.num_class_embeds,
     )
 
 
-def _parts(index: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """The class of every part that sampling needs, all of them known here."""
-    unet, kind = _class_of(index, "unet"), str(index.get("_class_name"))
-    known: _Parts = _FROM_NOISE
-    if unet in _FROM_TEXT["unet"]:
-        if kind not in _TEXT_PIPELINES:
-            raise UsageError(
-                f"{folder} cannot be sampled: it is a {kind}.",
-                f"Known with a {unet}: {', '.join(_TEXT_PIPELINES)}.",
-            )
-        known = _TEXT_PIPELINES[kind]
-    else:
-        decoders = {part: names for part, names in _DECODERS.items() if index.get(part)}
-        if kind == "LDMPipeline" and not decoders:
-            decoders = {"vqvae": _DECODERS["vqvae"]}
-        known = {**known, **decoders}
-    found = {part: _class_of(index, part) for part in known}
-    for part, name in found.items():
-        if name is None:
-            raise UsageError(
-                f"{folder} cannot be sampled: model_index.json names no {part}.",
-                f"It must be one of: {', '.join(known[part])}.",
-            )
-        if name not in known[part]:
-            of = "; of a discrete variance-preserving process" if part == "scheduler" else ""
-            raise UsageError(
-                f"{folder} cannot be sampled: its {part} is a {name}.",
-                f"Known{of}: {', '.join((*known[part], *_other_unets(part)))}.",
-            )
-    return cast(dict[str, str], found)
+def _with_scheduler(index: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+    """`index` with the scheduler that the config may tell."""
+    told = None if config is None else read_config(config).get("scheduler")
+    if not isinstance(told, Mapping):
+        return index
+    return {**index, "scheduler": ["diffusers", str(told.get("_class_name"))]}
 
 
-def _class_of(index: Mapping[str, Any], part: str) -> str | None:
-    """The library class of a part; code of the folder's own counts as none."""
-    match index.get(part):
-        case ["diffusers" | "transformers", str(name)]:
-            return name
-    return None
-
-
-def _other_unets(part: str) -> tuple[str, ...]:
-    return _FROM_TEXT["unet"] if part == "unet" else ()
+def _check_transformers() -> None:
+    if find_spec("transformers") is None:
+        raise UsageError(
+            "Text-to-image pipelines need the package transformers.",
+            "pip install 'lambda-search[text]'",
+        )
 
 
 def _weights(content: Any) -> Mapping[str, Tensor] | None:
-    pipeline = isinstance(content, Path) and (content / "model_index.json").is_file()
-    return {} if pipeline else None  # a folder holds safetensors already
+    if isinstance(content, Path):  # a folder holds safetensors already
+        told = (content / name for name in ("model_index.json", "config.json"))
+        return {} if any(path.is_file() for path in told) else None
+    return single_file_weights(content)
 
 
 FRAMEWORK = Framework(
     load,
     DiffusersModel.samplers,
     _weights,
-    needs="A text-to-image folder needs its prompts as the config: {prompts: prompts.txt}.",
-    licence="the folder's README says it",
+    needs="A text-to-image folder needs its prompts as the config, {prompts: prompts.txt}; a "
+    "single file also a pipeline whose configuration it has, {config: FOLDER, prompts: …}.",
+    licence="its authors' page says it",
 )

@@ -1,8 +1,9 @@
-"""The config of text-to-image models: which prompts, and how large the images are."""
+"""The config of a pipeline: of text-to-image models, which prompts, and how large images are."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict
 from pydantic import Field
@@ -13,10 +14,25 @@ from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import validated
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 
-__all__ = ["TextConfig", "read_text_config"]
+__all__ = ["NoiseConfig", "TextConfig", "read_noise_config", "read_text_config"]
 
 _NEXT = "Set model.config to {prompts: ./prompts.txt}, one prompt a line, or to a list of prompts."
+
+
+class NoiseConfig(Section):
+    """What a folder that samples from noise alone may leave open.
+
+    Arguments:
+        variant: of the weights, where there are several.
+        scheduler: in diffusers' own words, `_class_name` among them; None: the folder's own.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    variant: str | None = None
+    scheduler: dict[str, Any] | None = None
 
 
 class TextConfig(Section):
@@ -26,6 +42,8 @@ class TextConfig(Section):
         prompts: one for each label.
         negative_prompt: what guidance leads away from; None: the pipeline's own, `""` or zeros.
         height, width: of the images, in pixels; None: what the network was made for.
+        variant: of the weights, where there are several.
+        config: of a single file, the folder or hub name of a pipeline with its configuration.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,6 +52,23 @@ class TextConfig(Section):
     negative_prompt: str | None = None
     height: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)
+    variant: str | None = None
+    config: str | None = None
+
+
+def read_noise_config(config: Config) -> NoiseConfig:
+    """`config` of a folder that samples from noise alone: mostly there is none.
+
+    Raises:
+        UsageError: for entries that such a folder cannot have.
+    """
+    given = {} if config is None else read_config(config)
+    if not given.keys() <= NoiseConfig.model_fields.keys():
+        raise UsageError(
+            "A diffusers folder that samples from noise alone needs no config.",
+            "Leave model.config out.",
+        )
+    return validated(NoiseConfig, given, "diffusers")
 
 
 def read_text_config(config: Config) -> TextConfig:
@@ -48,7 +83,7 @@ def read_text_config(config: Config) -> TextConfig:
         UsageError: if there are no prompts, or the config cannot be read.
     """
     if config is None:
-        raise UsageError("A text-to-image pipeline needs prompts.", _NEXT)
+        raise ConfigNeeded("A text-to-image pipeline needs prompts.", _NEXT, "prompts")
     given = read_config(config)
     if isinstance(given.get("prompts"), str):
         base = Path(config).parent if isinstance(config, str | Path) else None

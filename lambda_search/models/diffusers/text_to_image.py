@@ -1,37 +1,29 @@
 """Stable Diffusion 1.x, 2.x and XL: latents sampled from prompts.
 
-The label of a sample is the index of its prompt. diffusers' own pipeline reads the folder and
-encodes prompts; its safety checker is left out, since a blackened image would spoil statistics.
-Guidance leads away from the negative prompt.
+The label of a sample is the index of its prompt. diffusers' own pipeline encodes prompts; its
+safety checker is left out, since a blackened image would spoil statistics. Guidance leads away
+from the negative prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from typing import cast
 
-import diffusers
 import torch
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
-from lambda_search.files import sha256_of
 from lambda_search.models.decoders import autoencoder
-from lambda_search.models.diffusers.files import read_part
-from lambda_search.models.diffusers.files import weights
+from lambda_search.models.diffusers.files import check_size
 from lambda_search.models.diffusers.model import DiffusersModel
 from lambda_search.models.diffusers.prompts import TextConfig
 from lambda_search.models.guidance import guided
 from lambda_search.setting import fingerprint
 
-__all__ = ["TextToImageModel", "load_text_to_image"]
+__all__ = ["TextToImageModel"]
 
 _KEPT = 1024
 """Prompts whose embeddings are kept; one of Stable Diffusion XL takes 0.6 MB."""
@@ -62,7 +54,8 @@ class TextToImageModel(DiffusersModel):
         unet, cells = pipeline.unet, pipeline.vae_scale_factor
         _check_network(unet.config)
         height, width = _size(text, unet.config.sample_size, cells)
-        told = {**text.model_dump(mode="json"), "height": height, "width": width}
+        words = text.model_dump(mode="json", include={"prompts", "negative_prompt"})
+        told = {**words, "height": height, "width": width}
         channels = unet.config.in_channels
         super().__init__(
             unet,
@@ -126,50 +119,6 @@ class TextToImageModel(DiffusersModel):
         return embeddings.cpu(), None if pooled is None else pooled.cpu()
 
 
-def load_text_to_image(
-    folder: Path, kind: str, parts: Sequence[str], text: TextConfig, device: torch.device
-) -> TextToImageModel:
-    """Reads the pipeline in `folder`.
-
-    Arguments:
-        folder: with a folder for each part.
-        kind: the pipeline's class.
-        parts: names of the parts that sampling needs.
-        text: the prompts.
-        device: where to compute.
-
-    Raises:
-        UsageError: for a file that is missing or broken, and for a size that cannot be.
-    """
-    left_out: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
-    if kind == "StableDiffusionPipeline":
-        left_out |= {"safety_checker": None, "requires_safety_checker": False}
-    tokenizers = [part for part in parts if part.startswith("tokenizer")]
-    told = [part for part in parts if part not in tokenizers]
-    try:
-        with _no_progress_bars():
-            pipeline = getattr(diffusers, kind).from_pretrained(
-                folder,
-                use_safetensors=True,
-                dtype=torch.float32,  # of some folders, text encoders are stored in half
-                low_cpu_mem_usage=False,
-                local_files_only=True,
-                **left_out,
-            )
-        configs: dict[str, Any] = {part: read_part(folder / part) for part in told}
-        networks = [part for part in told if part != "scheduler"]
-        sha256 = sha256_of(*(file for part in networks for file in weights(folder / part)))
-        words = [file for part in tokenizers for file in sorted((folder / part).glob("*.*"))]
-        configs["tokenizers"] = sha256_of(*words)
-    except Exception as error:  # the libraries let through whatever a broken file provokes
-        raise UsageError(
-            f"The pipeline in {folder} cannot be read: {first_line(error)}",
-            "A file may be missing or truncated; fetch or copy it again.",
-        ) from error
-    configs["pipeline"] = [kind, pipeline.config.get("force_zeros_for_empty_prompt")]
-    return TextToImageModel(pipeline, text, sha256, configs, device)
-
-
 def _check_network(config: Any) -> None:
     special = (
         "time_cond_proj_dim",
@@ -189,6 +138,8 @@ def _size(text: TextConfig, own: int | Sequence[int] | None, cells: int) -> tupl
     """Height and width in pixels, multiples of a latent's `cells` pixels."""
     usual = (own, own) if own is None or isinstance(own, int) else tuple(own)
     sizes = []
+    if own is not None:
+        check_size(usual)
     for name, asked, side in (("height", text.height, usual[0]), ("width", text.width, usual[1])):
         pixels = asked or (side and side * cells)
         if not pixels or pixels % cells:
@@ -199,19 +150,3 @@ def _size(text: TextConfig, own: int | Sequence[int] | None, cells: int) -> tupl
             )
         sizes.append(pixels)
     return sizes[0], sizes[1]
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keeps the libraries' loading bars off the terminal."""
-    ours: Any = diffusers.utils.logging
-    shown = [
-        library for library in (ours, transformers_logging) if library.is_progress_bar_enabled()
-    ]
-    for library in shown:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library in shown:
-            library.enable_progress_bar()

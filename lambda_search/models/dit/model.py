@@ -20,7 +20,6 @@ from torch import Tensor
 
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
-from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
@@ -37,6 +36,7 @@ from lambda_search.models.inputs import validated
 from lambda_search.models.options import filled
 from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import RespacedModel
@@ -184,10 +184,11 @@ class DiTModel(RespacedModel):
 
     def check_decoder(self) -> None:
         if self._decoder is None:
-            raise UsageError(
+            raise ConfigNeeded(
                 "This DiT model has no decoder: its config has no entry `vae`.",
                 "Set vae to a folder or hub name of an AutoencoderKL, such as "
                 "stabilityai/sd-vae-ft-ema, or pass decode=False for latents.",
+                "vae",
             )
 
     def decode(self, x: Tensor) -> Tensor:
@@ -216,7 +217,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DiTModel:
     if config is None:
         given = _config(content)
         if not given:
-            raise UsageError(
+            raise ConfigNeeded(
                 f"{path} does not say which DiT it is.",
                 "Give a config, such as {model: DiT-XL/2, image_size: 256}.",
             )

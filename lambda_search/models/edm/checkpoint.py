@@ -23,6 +23,7 @@ from lambda_search.models.states import state_of
 from lambda_search.models.states import summary
 from lambda_search.models.states import tensors
 from lambda_search.models.states import unwrapped
+from lambda_search.shell import command
 
 __all__ = ["PersistentNetwork", "network_of", "read_network", "tensors_of_denoiser"]
 
@@ -68,7 +69,7 @@ def read_network(path: Path, config: Config = None) -> PersistentNetwork:
         raise UsageError(
             f"{path.name} holds no network of EDM's or PFGM++'s kind under 'ema': "
             f"{summary(content)}.",
-            "Check the framework: `lambda-search models inspect` says what the file is.",
+            f"See what the file is with: {command('models', 'inspect', path)}",
         )
     return found
 
@@ -114,7 +115,7 @@ def _described(path: Path, config: Config, state: Mapping[str, Tensor]) -> Persi
     if config is None:
         raise UsageError(
             f"{path.name} does not say what its network is.",
-            "Keep the .json that `lambda-search models convert` wrote beside it.",
+            f"Keep the .json that {command('models', 'convert')} wrote beside it.",
         )
     arguments = read_config(config)
     class_name = arguments.pop("class_name", None)

@@ -46,6 +46,7 @@ from lambda_search.models.ldm.first_stage import FirstStage
 from lambda_search.models.networks.unet import UNet
 from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
+from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
 from lambda_search.models.sizes import built
 from lambda_search.models.states import foreign
@@ -187,15 +188,14 @@ def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
         UsageError: if a file is missing, cannot be read, or does not fit the other.
     """
     path = find(checkpoint)
-    state = tensors(read_checkpoint(path), str(path), _RECORDS)
     beside = path.with_name("config.yaml")
     if config is None and not beside.is_file():
-        raise UsageError(
-            "An LDM checkpoint does not say how its network is built, and no config.yaml lies "
-            "beside it.",
+        raise ConfigNeeded(
+            f"{path} does not say what its network is, and there is no config.yaml beside it.",
             FRAMEWORK.needs,
         )
     params = read_params(read_config(beside if config is None else config))
+    state = tensors(read_checkpoint(path), str(path), _RECORDS)
     return LDMModel(params, state, sha256_of(path), str(path), device)
 
 

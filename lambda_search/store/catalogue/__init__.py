@@ -38,7 +38,7 @@ from lambda_search.store.settings import Origins
 from lambda_search.store.settings import setting_row
 from lambda_search.store.tables import ScheduleRow
 
-__all__ = ["UNKNOWN", "VERDICT", "Entry", "add_published_rows", "entries"]
+__all__ = ["UNKNOWN", "VERDICT", "Entry", "absent_entries", "add_published_rows", "entries"]
 
 UNKNOWN = "unknown"
 VERDICT = "published by the authors; not measured here"
@@ -111,15 +111,16 @@ def add_published_rows(
 
     def add(session: Session) -> None:
         one_at_a_time(session.connection())
-        for entry in _missing(session):
+        for entry in absent_entries(session):
             setting = setting_row(session, entry.setting, Origins(dataset=entry.dataset))
             session.add(schedule_row(entry.row, setting, entry=entry.name))
 
-    if read(lambda session: bool(_missing(session))):
+    if read(lambda session: bool(absent_entries(session))):
         write(add)
 
 
-def _missing(session: Session) -> list[Entry]:
+def absent_entries(session: Session) -> list[Entry]:
+    """What the table lacks."""
     there = set(session.scalars(select(ScheduleRow.entry).where(ScheduleRow.entry.is_not(None))))
     return [entry for entry in entries() if entry.name not in there]
 

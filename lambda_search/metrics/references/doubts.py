@@ -1,0 +1,37 @@
+"""What makes a reference a weak one, or one of another kind than what is compared with it."""
+
+from __future__ import annotations
+
+from lambda_search.metrics.evidence import enough_images
+from lambda_search.metrics.references.load import Reference
+
+__all__ = ["doubts"]
+
+
+def doubts(reference: Reference, shape: tuple[int, int, int] | None) -> tuple[str, ...]:
+    """Cautions, a sentence each.
+
+    Arguments:
+        reference: what samples are measured against.
+        shape: (c, h, w) of the images that the model makes, or None where that is not known.
+    """
+    found, name, enough = [], reference.name, enough_images(reference.dim)
+    if reference.count is not None and reference.count < enough:
+        found.append(
+            f"the reference {name} is of {reference.count:,} images; below {enough:,}, four times "
+            "the features' width, its own error shifts every distance"
+        )
+    if shape is None or reference.shape is None:
+        return tuple(found)
+    (c, h, w), (height, width, channels) = shape, reference.shape
+    if (c == 1) != (channels == 1):
+        here, there = ("grey", "colour") if c == 1 else ("colour", "grey")
+        found.append(f"the model makes {here} images, and the reference {name} is of {there} ones")
+    if not height:
+        found.append(f"the images of the reference {name} are of several sizes")
+    elif (h, w) != (height, width):
+        found.append(
+            f"the model makes images of {w} × {h} pixels, and those of the reference {name} have "
+            f"{width} × {height}"
+        )
+    return tuple(found)

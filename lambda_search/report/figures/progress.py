@@ -1,0 +1,126 @@
+"""How a search went: gain by number of images, and the best over what was spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from lambda_search.records import Evaluation
+from lambda_search.records import Interval
+from lambda_search.records import Trial
+from lambda_search.report.figures.style import BASELINE
+from lambda_search.report.figures.style import BEST
+from lambda_search.report.figures.style import GREY
+from lambda_search.report.figures.style import LINE
+from lambda_search.report.figures.style import styled
+
+__all__ = ["cost_figure", "rung_figure"]
+
+_MOST_TICKS = 8
+
+_DEPTH = 1.5
+"""How far losses are shown, in largest gains; worse trials lie below the frame."""
+
+
+def rung_figure(evaluations: Sequence[Evaluation], winner: int | None) -> go.Figure:
+    """Gain by number of images, with paired 95 % intervals; thin lines are the other trials."""
+    figure = go.Figure()
+    searched = [e for e in evaluations if e.phase == "search" and e.trial != 0]
+    others = sorted({e.trial for e in searched} - {winner})
+    for place, number in enumerate([*others, winner]):
+        mine = sorted((e for e in searched if e.trial == number), key=lambda e: e.n)
+        if not mine:
+            continue
+        chosen = number == winner
+        figure.add_scatter(
+            x=[e.n for e in mine],
+            y=[e.gain for e in mine],
+            error_y={
+                "array": [_half_width(e) for e in mine],
+                "color": BEST if chosen else "rgba(132,146,166,.35)",
+                "thickness": 2 if chosen else 1,
+                "width": 4 if chosen else 0,
+            },
+            mode="lines+markers",
+            name=f"trial {number}" if chosen else "other trials",
+            legendgroup="winner" if chosen else "others",
+            showlegend=chosen or place == 0,
+            text=[f"trial {number}"] * len(mine),
+            hovertemplate="%{text}: gain %{y:.3f} on %{x:,} images<extra></extra>",
+            line={"color": BEST if chosen else GREY, "width": 3 if chosen else 1},
+            marker={"size": 9 if chosen else 5},
+        )
+    confirmed = [e for e in evaluations if e.phase == "confirm" and e.trial != 0]
+    if confirmed:
+        figure.add_scatter(
+            x=[e.n for e in confirmed],
+            y=[e.gain for e in confirmed],
+            error_y={"array": [_half_width(e) for e in confirmed], "width": 4},
+            mode="markers",
+            name="confirmation",
+            text=[f"trial {e.trial}" for e in confirmed],
+            hovertemplate="%{text}: gain %{y:.3f} on %{x:,} images<extra></extra>",
+            marker={"symbol": "square", "size": 10, "color": LINE},
+        )
+    _at_one(figure, [e.gain for e in (*searched, *confirmed)])
+    counts = sorted({e.n for e in (*searched, *confirmed)})
+    if len(counts) <= _MOST_TICKS:
+        figure.update_xaxes(tickvals=counts, ticktext=[f"{n:,}" for n in counts])
+    figure.update_xaxes(type="log")
+    return styled(figure, "images", "gain: FID(1) − FID(λ)")
+
+
+def cost_figure(trials: Sequence[Trial]) -> go.Figure:
+    """The best gain so far over the images spent, trial by trial."""
+    spent, best = 0, float("-inf")
+    x: list[int] = []
+    y: list[float | None] = []
+    each: list[float] = []
+    names: list[str] = []
+    for trial in trials:
+        if trial.gain is None or trial.n is None:
+            continue
+        spent += trial.n
+        if trial.state == "complete":
+            best = max(best, trial.gain)
+        x.append(spent)
+        y.append(None if best == float("-inf") else best)
+        each.append(trial.gain)
+        names.append(f"trial {trial.number}, λ = {trial.schedule}")
+    figure = go.Figure()
+    figure.add_scatter(
+        x=x,
+        y=each,
+        text=names,
+        mode="markers",
+        marker={"color": GREY, "size": 7},
+        hovertemplate="%{text}: gain %{y:.3f}<extra></extra>",
+        name="a trial",
+    )
+    figure.add_scatter(
+        x=x,
+        y=y,
+        text=names,
+        mode="lines",
+        line={"shape": "hv", "color": LINE, "width": 2.5},
+        hovertemplate="best so far %{y:.3f} after %{x:,} images<extra></extra>",
+        name="best so far",
+    )
+    _at_one(figure, each)
+    return styled(figure, "images spent on trials", "gain: FID(1) − FID(λ)")
+
+
+def _at_one(figure: go.Figure, gains: Sequence[float]) -> None:
+    """A line where λ = 1 is, and a frame in which what is near or above it can be told apart."""
+    figure.add_hline(y=0, line={"color": BASELINE, "dash": "dot"})
+    figure.add_annotation(
+        x=1, xref="paper", y=0, yanchor="top", xanchor="right", text="λ = 1", showarrow=False
+    )
+    best, worst = max(gains, default=0.0), min(gains, default=0.0)
+    if best > 0 and worst < -_DEPTH * best:
+        figure.update_yaxes(autorangeoptions={"clipmin": -_DEPTH * best})
+
+
+def _half_width(evaluation: Evaluation) -> float:
+    return Interval.around(evaluation.gain, evaluation.gain_standard_error).half_width

@@ -1,0 +1,111 @@
+"""Progress fits the terminal, tells what counts, and is never worse than λ = 1."""
+
+import os
+from dataclasses import replace
+from datetime import UTC
+from datetime import datetime
+
+import pytest
+from rich.console import Console
+
+from lambda_search.cli.running import RunningStudies
+from lambda_search.cli.running import elided
+from lambda_search.records import Progress
+from lambda_search.records import Trial
+from lambda_search.records import leading
+from lambda_search.schedule import LambdaSchedule
+
+RUNNING = Progress(
+    study="my-diffusion-model-of-cats-ancestral-20",
+    phase="search",
+    trials_done=103,
+    trials_total=120,
+    images=1_203_000,
+    images_expected=2_400_000,
+    made=1_000_000,
+    images_per_second=152.4,
+    useful_seconds=10.0,
+    best=LambdaSchedule(1.06421, -0.007255),
+    best_gain=2.584,
+    best_n=10_000,
+    at=datetime.now(UTC),
+    workers=16,
+)
+
+
+def shown(width, *studies, **notes):
+    console = Console(width=width, record=True, file=open(os.devnull, "w"), soft_wrap=True)
+    console.print(RunningStudies(studies, notes))
+    return console.export_text().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("phase", ["preparing", "search", "confirm"])
+def test_nothing_that_counts_is_cut(width, phase):
+    other = replace(RUNNING, study=RUNNING.study[:-2] + "50", phase=phase)
+    lines = shown(width, RUNNING, other)
+    assert all(len(line) <= width for line in lines), lines
+    text = "\n".join(lines)
+    for word in (phase, "103/120", "1,203,000", "152", "16", "2:10:54", "workers", "time left"):
+        assert word in text
+    names = [line.split()[0] for line in lines[1::2]]
+    assert names[0].endswith("20") and names[1].endswith("50") and names[0].startswith("my-diff")
+    assert "best so far λ(i) = 1.06421 − 0.007255·i, gain +2.584 (n = 10,000)" in text
+
+
+def test_a_name_is_elided_in_the_middle():
+    assert elided("short", 8) == "short"
+    assert elided("a-long-name-20", 8) == "a-l…e-20"
+    assert all(len(elided("x" * 50, width)) == width for width in range(12, 50))
+
+
+def test_what_is_not_known_yet_is_not_made_up():
+    [_, line] = shown(80, replace(RUNNING, phase="preparing", images_per_second=0.0, best=None))
+    assert line.split()[-1] == "…"
+    assert RUNNING.seconds_left == pytest.approx(1_197_000 / 152.4)
+    for phase in ("done", "failed", "stopped"):
+        assert replace(RUNNING, phase=phase).seconds_left is None
+
+
+def test_the_best_so_far_is_never_worse_than_lambda_one():
+    def ended(number, gain, n=100):
+        return Trial(number, 0, LambdaSchedule(1 + number / 100), 1.0, 0.0, "complete", n, gain)
+
+    assert leading([]) is None
+    assert leading([replace(ended(1, None), n=None, state="diverged")]) is None
+    worse = leading([ended(1, -0.5, 50), ended(2, -0.3)])
+    assert (worse.schedule.is_identity, worse.gain, worse.n) == (True, 0.0, 100)
+    better = leading([ended(0, 0.0), ended(1, 9.0, 50), ended(2, 0.3), ended(3, 0.2)])
+    assert (better.schedule.b, better.gain, better.n) == (1.02, 0.3, 100)
+    text = "\n".join(shown(80, replace(RUNNING, best=LambdaSchedule(), best_gain=0.0)))
+    assert "nothing better than λ = 1 so far" in text and "-" not in text.split("gain")[-1][:3]
+
+
+def test_progress_of_an_older_driver_is_read():
+    told = RUNNING.to_json()
+    assert Progress.from_json(told) == RUNNING
+    del told["workers"]
+    assert Progress.from_json(told).workers == 0
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_status_tells_of_a_confirmation_what_a_launch_tells(cli, width, monkeypatch):
+    from lambda_search import studies
+    from lambda_search.cli.console import out
+    from lambda_search.spec import parse_specs
+    from lambda_search.store.queue import Queue
+    from lambda_search.store.store import Store
+    from tests.test_earlier import TEXT
+
+    monkeypatch.setattr(out, "_width", width)
+    store = Store()
+    studies.submit(parse_specs(TEXT), store)
+    claim = Queue(store).claim()
+    progress = replace(RUNNING, study="mine", phase="confirm")
+    Queue(store).report({claim.lease: progress})
+    text = cli("status")[1]
+    assert all(len(line) <= width for line in text.splitlines())
+    for word in ("mine", "confirm", "103/120", "152", "16", "2:10:54", "driven by process"):
+        assert word in text
+    claim.lease.forget()
+    store.close()

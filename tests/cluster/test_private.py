@@ -1,0 +1,64 @@
+"""What a private cluster needs of its surroundings; Ray itself is not started here."""
+
+import os
+import stat
+
+import pytest
+
+from lambda_search.cluster.private import apart
+from lambda_search.errors import UsageError
+
+SOCKET = "session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
+
+
+@pytest.fixture(autouse=True)
+def beside_the_tests_own_ray(monkeypatch):
+    """The cluster of this folder's other tests, which may be up, keeps its settings."""
+    monkeypatch.setattr("lambda_search.cluster.private._look_again", lambda: None)
+
+
+def test_a_long_temporary_folder_is_not_used_for_sockets(tmp_path, monkeypatch):
+    long = tmp_path / ("a_user_name_that_is_long/" * 4)
+    long.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    with apart() as folder:
+        assert len(str(folder / SOCKET)) <= 107
+        assert not folder.is_relative_to(long)
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    with pytest.raises(UsageError, match="longer than") as caught, apart():
+        pass
+    assert "RAY_TMPDIR=/tmp" in caught.value.hint and "doctor" not in caught.value.hint
+
+
+def test_folder_and_token_are_for_this_user_alone():
+    with apart() as folder:
+        token = os.environ["RAY_AUTH_TOKEN_PATH"]
+        assert stat.S_IMODE(os.stat(token).st_mode) == 0o600
+        assert len(open(token).read()) == 64
+        assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+        folder.mkdir(mode=0o777)
+        os.chmod(folder, 0o777)  # as Ray does
+    assert not folder.parent.exists() and not os.path.exists(token)
+
+
+def test_the_environment_of_a_surrounding_ray_job_is_left_outside(monkeypatch):
+    outside = {
+        "RAY_ADDRESS": "10.0.0.1:6379",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_AUTH_TOKEN": "theirs",
+        "RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {"working_dir": "gcs://x.zip"}}',
+        "RAY_REDIS_ADDRESS": "10.0.0.1:6380",
+        "RAY_RUNTIME_ENV_HOOK": "nowhere.hook",
+    }
+    for name, value in outside.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.9")
+    with apart():
+        inside = dict(os.environ)
+    for name, value in outside.items():
+        assert inside.get(name) != value
+        assert os.environ[name] == value
+    assert inside["RAY_AUTH_MODE"] == "token"
+    assert inside["RAY_memory_usage_threshold"] == "0.9"
+    assert "RAY_AUTH_TOKEN_PATH" not in os.environ

@@ -1,0 +1,75 @@
+"""The fitted gain: near the truth as it says, honest about what it does not know."""
+
+import numpy as np
+import pytest
+
+from lambda_search.report.surface import fit_surface
+from lambda_search.store.store import Store
+from tests.report.studies import AT_ONE
+from tests.report.studies import fid
+from tests.report.studies import simulate
+
+MEAN, SLOPE = (0.99, 1.06), (-0.009, 0.005)
+
+
+def study(name="valley", **options):
+    store = Store()
+    simulate(store, name, **options)
+    found = store.study(name)
+    return store.trials(found.id), store.evaluations(found.id)
+
+
+def truth(surface, steps=10):
+    return np.array([[AT_ONE - fid(m, s, steps) for m in surface.means] for s in surface.slopes])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_lies_within_its_own_error_of_the_truth(seed):
+    surface = fit_surface(*study(seed=seed), MEAN, SLOPE)
+    off = np.abs(surface.gain - truth(surface)) / surface.error
+    assert np.quantile(off, 0.9) < 2.5
+    lost = AT_ONE - truth(surface).max() - fid(*surface.best, 10)
+    assert abs(lost) < 4 * surface.best_error
+    assert surface.plausible.any() and not surface.plausible.all()
+
+
+def test_the_gain_at_one_is_zero_and_known():
+    surface = fit_surface(*study(), (0.99, 1.01), (-0.001, 0.001))
+    middle = len(surface.slopes) // 2, len(surface.means) // 2
+    assert surface.means[middle[1]] == pytest.approx(1)
+    assert surface.gain[middle] == pytest.approx(0, abs=0.01)
+    assert surface.error[middle] < 0.02 < surface.error[0, 0]
+
+
+def test_what_was_not_tried_is_not_known():
+    trials, evaluations = study(trials=30)
+    half = [one for one in trials if one.mean < 1.02]
+    surface = fit_surface(half, evaluations, MEAN, SLOPE)
+    assert surface.error[:, -1].mean() > 2 * surface.error[:, :20].mean()
+
+
+def test_a_best_at_the_end_of_a_range_is_told():
+    surface = fit_surface(*study(mean=(0.97, 1.0), slope=(0.0, 0.005)), (0.97, 1.0), (0.0, 0.005))
+    assert "upper end of the mean" in surface.edges
+    assert fit_surface(*study("wide", trials=40), MEAN, SLOPE).edges == ()
+
+
+@pytest.mark.parametrize(("mean", "slope"), [(MEAN, (0.0, 0.0)), ((1.02, 1.02), SLOPE)])
+def test_a_search_along_a_line(mean, slope):
+    surface = fit_surface(*study(mean=mean, slope=slope, trials=9), mean, slope)
+    assert min(surface.gain.shape) == 1 and max(surface.gain.shape) > 10
+    off = np.abs(surface.gain - truth(surface)) / surface.error
+    assert np.quantile(off, 0.9) < 3
+
+
+def test_too_few_trials_make_no_surface():
+    assert fit_surface(*study(trials=5), MEAN, SLOPE) is None
+    assert fit_surface([], [], MEAN, SLOPE) is None
+
+
+def test_a_distance_below_zero_and_thousands_of_trials_are_fitted_too():
+    trials, evaluations = study(trials=900)
+    below = [
+        type(one)(**{**vars(one), "corrected": one.corrected - 2 * AT_ONE}) for one in evaluations
+    ]
+    assert np.isfinite(fit_surface(trials, below, MEAN, SLOPE).gain).all()

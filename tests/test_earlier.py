@@ -1,0 +1,153 @@
+"""Studies that are submitted again: what differs is shown, what cannot be compared is refused."""
+
+import os
+import time
+
+import pytest
+
+from lambda_search import studies
+from lambda_search.earlier import answered
+from lambda_search.earlier import changed
+from lambda_search.errors import UsageError
+from lambda_search.records import Trial
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Setting
+from lambda_search.spec import Written
+from lambda_search.spec import changes
+from lambda_search.spec import parse_specs
+from lambda_search.store.queue import Queue
+from lambda_search.store.store import Store
+from tests.store.test_store import IDENTITY
+from tests.store.test_store import row
+
+TEXT = """
+name: mine
+model: {framework: diffusers, checkpoint: ./tiny, dataset: digits}
+sampler: {name: ddim, steps: 10, clip: true}
+search: {mean: [0.97, 1.06], slope: [-0.01, 0.01], trials: 12, seed: 0}
+metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
+"""
+SETTING = Setting(
+    model="mine",
+    weights="0" * 64,
+    definition="1" * 64,
+    framework="diffusers",
+    sampler="ddim",
+    options=SamplerOptions(clip=True, grid="leading", eta=0.0),
+    steps=10,
+    extractor="bundled@1",
+    reference="bundled:fashion-mnist@2",
+)
+
+
+def spec(old="", new=""):
+    assert old in TEXT
+    [found] = parse_specs(TEXT.replace(old, new))
+    return found
+
+
+def written(old="", new="", base="/"):
+    return [Written(spec(old, new), base)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store whose study 'mine' has tried λ̄ from 0.98 to 1.05."""
+    opened = Store(f"{tmp_path}/store.db")
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "weights").write_bytes(b"1")
+    studies.submit(spec(), opened)
+    claim = Queue(opened).claim()
+    Queue(opened).bind(claim.lease, SETTING, 10, IDENTITY)
+    means = [1.0, *(0.98 + n / 100 for n in range(8))]
+    trials = [Trial(n, 0, LambdaSchedule(mean), mean, 0.0) for n, mean in enumerate(means)]
+    opened.propose(claim.lease, trials)
+    opened.publish(claim.lease, row(SETTING, "mine"), decisive="digest")
+    yield opened
+    opened.close()
+
+
+def test_what_is_spelled_otherwise_is_the_same():
+    assert changes(spec(), spec("clip: true", "clip: true, guidance: 1")) == []
+    assert changes(spec(), spec("digits", "digits, name: mine")) == []
+
+
+def test_each_field_that_differs_is_named_with_both_values():
+    after = spec("mean: [0.97, 1.06]", "mean: [0.99, 1.06], parallel: 2")
+    told = [str(one) for one in changes(spec(), after)]
+    assert told == ["search.mean: [0.97, 1.06] → [0.99, 1.06]", "search.parallel: 4 → 2"]
+    [label] = changes(spec(), spec("digits", "numbers"))
+    assert not label.decides and "digits → numbers" in str(label)
+
+
+def test_new_ranges_tell_which_trials_still_count(store):
+    [told] = changed(written("mean: [0.97, 1.06]", "mean: [0.995, 1.025]"), store)
+    text = " ".join(told.lines)
+    assert "search.mean: [0.97, 1.06] → [0.995, 1.025]" in text
+    assert "3 of 8 candidates so far lie in the new ranges" in text
+    assert "cannot be confirmed" in text
+    [told] = changed(written("trials: 12", "trials: 20"), store)
+    assert told.lines[-1] == "All 8 candidates so far count."
+    [told] = changed(written("digits", "numbers"), store)
+    assert told.lines[-1] == "Nothing that decides numbers has changed."
+    assert changed(written(), store) == []
+
+
+REFUSED = {
+    "steps: 10": "steps: 20",
+    "name: ddim": "name: euler",
+    "clip: true": "clip: false",
+    "steps: 10, ": "steps: 10, guidance: 3.0, ",
+    "seed: 0": "seed: 1",
+    "framework: diffusers": "framework: adm",
+    "dataset: digits": "name: another",
+    "steps: 10,": "steps: 10, site: x0_only,",
+    "steps: 10, clip": "steps: 10, precision: bf16, clip",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), REFUSED.items())
+def test_another_study_under_the_name_is_refused_with_the_way_out(store, old, new):
+    with pytest.raises(UsageError, match="cannot be compared") as caught:
+        studies.submit(spec(old, new), store)
+    assert "→" in caught.value.cause
+    assert "another name" in caught.value.hint and "remove mine" in caught.value.hint
+    assert store.study("mine").spec == spec().to_yaml() and store.study("mine").state == "done"
+
+
+def test_what_may_come_to_the_same_setting_is_not_refused(store):
+    for old, new in {
+        ", clip: true": "",
+        "checkpoint: ./tiny": "checkpoint: ./moved",
+        "steps: 10,": "steps: 9, grid: leading,",
+    }.items():
+        assert changed(written(old, new), store)
+
+
+def test_before_a_driver_took_it_a_study_may_become_any(tmp_path):
+    with_nobody = Store(f"{tmp_path}/new.db")
+    studies.submit(spec(), with_nobody)
+    [queued] = studies.submit(spec("steps: 10", "steps: 20"), with_nobody)
+    assert "steps: 20" in queued.spec
+    with_nobody.close()
+
+
+def test_a_change_is_kept_as_an_event(store):
+    studies.submit(spec("trials: 12", "trials: 20"), store)
+    texts = [event.text for event in store.events("mine")]
+    assert "its file was changed: search.trials: 12 → 20" in texts
+
+
+def test_the_store_alone_answers_a_finished_study(store, tmp_path):
+    old = time.time() - 60
+    for path in (tmp_path / "tiny" / "weights", tmp_path / "tiny"):
+        os.utime(path, (old, old))
+    found = answered(written(base=tmp_path), store)
+    assert [one.provenance.study for one in found.values()] == ["mine"]
+    assert answered(written("digits", "numbers", base=tmp_path), store)
+    assert not answered(written("trials: 12", "trials: 20", base=tmp_path), store)
+    (tmp_path / "tiny" / "weights").write_bytes(b"others")
+    later = time.time() + 60
+    os.utime(tmp_path / "tiny" / "weights", (later, later))
+    assert not answered(written(base=tmp_path), store), "its weights were written since"
