@@ -72,7 +72,7 @@ def nasty(rng, depth=3):
         return [nasty(rng, 0)] * rng.choice((0, 1, 12, 13, 1000, 20_000))
     if kind == 7:
         found = []
-        for _ in range(rng.choice((2, 30, 500))):
+        for _ in range(rng.choice((2, 30, 60))):
             found = [found]
         return found
     return {texts(rng)[:50]: nasty(rng, depth - 1) for _ in range(rng.choice((0, 1, 5)))}
