@@ -94,6 +94,7 @@ def test_files_are_named_for_what_they_are_whatever_their_suffix(what, suffix, t
         lambda: ls.load_model("adm", path, ADM),
         lambda: ls.load_model("edm", path),
         lambda: ls.load_model("ldm", path),
+        lambda: ls.load_model("ddim", path),
     ):
         said = refused(call)
         assert what in said and str(path) in said

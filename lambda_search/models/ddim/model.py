@@ -172,6 +172,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> DDIMModel:
     """
     path = find(checkpoint)
     if config is None:
+        _state(read_checkpoint(path), ema=False, source=str(path))  # says what other file it is
         raise ConfigNeeded(
             "A DDIM model needs a config.", "Give the YAML file that it was trained with."
         )

@@ -189,12 +189,15 @@ def load(checkpoint: str, config: Config, device: torch.device) -> LDMModel:
     """
     path = find(checkpoint)
     beside = path.with_name("config.yaml")
-    if config is None and not beside.is_file():
+    if config is None and beside.is_file():
+        config = beside
+    if config is None:
+        tensors(read_checkpoint(path), str(path), _RECORDS)  # says what other file it is
         raise ConfigNeeded(
             f"{path} does not say what its network is, and there is no config.yaml beside it.",
             FRAMEWORK.needs,
         )
-    params = read_params(read_config(beside if config is None else config))
+    params = read_params(read_config(config))
     state = tensors(read_checkpoint(path), str(path), _RECORDS)
     return LDMModel(params, state, sha256_of(path), str(path), device)
 
