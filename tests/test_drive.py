@@ -125,6 +125,32 @@ def test_config_and_prompt_files_travel_with_the_study(store, tmp_path):
     claim.lease.forget()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("log.yml", "!!python/object:argparse.Namespace\nmodel: !!python/tuple [1, 2]\n"),
+        ("a.json", "model: [1, 2]\n"),
+        ("a.yaml", '{"model": [1, 2]}'),
+    ],
+)
+def test_a_config_that_travels_is_read_as_one_that_does_not(store, name, content, tmp_path):
+    from lambda_search.models.checkpoints import read_config
+    from lambda_search.spec import located
+    from lambda_search.spec import unpacked
+
+    text = (
+        f"name: s\nmodel: {{framework: ddim, checkpoint: x.pth, config: {name}}}\n"
+        "sampler: {name: ddim, steps: 4}\nmetric: {extractor: bundled, reference: r.npz}\n"
+    )
+    (tmp_path / name).write_text(content)
+    studies.submit(queue_file(tmp_path, text), store)
+    claim = Queue(store).claim()
+    [spec] = parse_specs(claim.study.spec)
+    found = located(spec, [], unpacked(claim.files, tmp_path / "unpacked"))
+    assert found.model.config == read_config(tmp_path / name) == {"model": [1, 2]}
+    claim.lease.forget()
+
+
 def test_what_fails_is_queued_again_with_its_reason_kept(store, short, monkeypatch):
     class Broken(SerialPool):
         def submit(self, task, *arguments, **options):

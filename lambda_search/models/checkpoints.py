@@ -17,9 +17,9 @@ from torch import nn
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
-from lambda_search.models.data import read_data
 from lambda_search.models.states import printable
 from lambda_search.spec import CONFIG_PATHS
+from lambda_search.spec.configs import read_config_file
 
 __all__ = [
     "BUNDLED",
@@ -91,7 +91,7 @@ def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     try:
         if path is None:
             raise FileNotFoundError("there is no such file")
-        found = read_data(path)
+        found = read_config_file(path)
     except (OSError, ValueError) as error:
         cause = printable(first_line(error), _LONGEST).rstrip(".")
         raise UsageError(

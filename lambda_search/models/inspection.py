@@ -18,7 +18,6 @@ from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
-from lambda_search.models.data import read_data
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
@@ -29,6 +28,7 @@ from lambda_search.models.registry import load_model
 from lambda_search.models.states import refuse_foreign
 from lambda_search.models.states import state_of
 from lambda_search.models.states import summary
+from lambda_search.spec.configs import read_config_file
 
 __all__ = ["Description", "convert", "inspect", "recognise"]
 
@@ -192,7 +192,7 @@ def converted_name(path: Path) -> str | None:
     if path.suffix != ".safetensors" or not path.with_suffix(".json").is_file():
         return None
     try:
-        name = read_data(path.with_suffix(".json")).get("framework")
+        name = read_config_file(path.with_suffix(".json")).get("framework")
     except (OSError, ValueError):
         return None  # something else of that name
     return name if name in frameworks() else None

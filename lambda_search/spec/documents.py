@@ -7,23 +7,26 @@ for two readings that surprise: 1:30 is not ninety, and a date stays the text th
 from __future__ import annotations
 
 from typing import Any
+from typing import cast
 
 import yaml
 
 from lambda_search.errors import UsageError
 
-__all__ = ["LARGEST", "read_yaml"]
+__all__ = ["DEEPEST", "LARGEST", "YAML", "BadYaml", "Loader", "loaded", "read_yaml"]
 
 _MEND = "Check its indentation and quotes."
 
 LARGEST = 256 * 1024
 """Bytes of a file."""
+DEEPEST = 32
+"""Levels of mappings and lists."""
+YAML = "tag:yaml.org,2002:"
+"""What the tags of plain values begin with."""
 
-_DEEPEST = 40
 _ALIASES = 200
 _VALUES = 20_000
 _LONGEST_INTEGER = 100
-_YAML = "tag:yaml.org,2002:"
 _TAGS = ("map", "seq", "str", "int", "float", "bool", "null", "merge")
 
 
@@ -35,7 +38,7 @@ def read_yaml(content: bytes | str, source: str) -> Any:
         source: its name, for errors.
 
     Raises:
-        UsageError: if it is not YAML, or beyond the limits: 256 KiB, 40 levels, 200 aliases and
+        UsageError: if it is not YAML, or beyond the limits: 256 KiB, 32 levels, 200 aliases and
             20,000 values once these are followed; a key that stands twice, or is no string; a tag
             that is no plain value's. The message says in which line.
     """
@@ -44,25 +47,43 @@ def read_yaml(content: bytes | str, source: str) -> Any:
             f"{source} has more than {LARGEST // 1024} KiB.", "A study file has a few lines."
         )
     try:
-        loader = _Loader(content)
+        return loaded(content, Loader)
+    except BadYaml as error:
+        kind = "is too much" if error.too_much else "is not YAML"
+        hint = "Make it smaller." if error.too_much else _MEND
+        raise UsageError(f"{source} {kind}: {error}.", hint) from error
+
+
+class BadYaml(ValueError):
+    """Text that is no YAML, or passes a limit; its text says in which line, and why."""
+
+    def __init__(self, told: str, too_much: bool = False) -> None:
+        super().__init__(told)
+        self.too_much = too_much
+
+
+def loaded(content: bytes | str, kind: type[Loader]) -> Any:
+    """The value of the only document in `content`, as a loader of this kind has it.
+
+    Raises:
+        BadYaml: if it is not YAML, or beyond the loader's limits.
+    """
+    try:
+        loader = kind(content)
         try:
             return loader.get_single_data()
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        what = " ".join(f"line {_line(content, error)}: {_problem(error)}".split())
-        kind = "is too much" if isinstance(error, _TooMuch) else "is not YAML"
-        raise UsageError(
-            f"{source} {kind}: {what}.",
-            "Make it smaller." if isinstance(error, _TooMuch) else _MEND,
-        ) from error
+        told = " ".join(f"line {_line(content, error)}: {_problem(error)}".split())
+        raise BadYaml(told, isinstance(error, _TooMuch)) from error
 
 
 class _TooMuch(yaml.MarkedYAMLError):
     """A limit is passed."""
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """PyYAML's own reader of plain values, with limits."""
 
     def __init__(self, content: bytes | str) -> None:
@@ -86,8 +107,8 @@ class _Loader(yaml.SafeLoader):
         else:
             self._values += 1
             self._depth += 1
-            if self._depth > _DEEPEST:
-                raise _too_much(f"it is nested deeper than {_DEEPEST} levels", mark)
+            if self._depth > DEEPEST:
+                raise _too_much(f"it is nested deeper than {DEEPEST} levels", mark)
             node = super().compose_node(parent, index)
             self._depth -= 1
             self._within[id(node)] = self._values - before
@@ -98,9 +119,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
-        tag = node.tag.removeprefix(_YAML)
-        if tag not in _TAGS:
-            raise _wrong(f"the tag {node.tag} is no plain value's", node.start_mark)
+        tag = self.checked_tag(node)
         if tag == "int" and len(node.value) > _LONGEST_INTEGER:
             raise _too_much(f"a number has more than {_LONGEST_INTEGER} digits", node.start_mark)
         try:
@@ -108,25 +127,37 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, TypeError, KeyError, IndexError) as error:  # such as !!int x
             raise _wrong(f"{node.value!r:.40} is no {tag}", node.start_mark) from error
 
+    def checked_tag(self, node: yaml.Node) -> str:
+        """The tag of a plain value, without what all of them begin with."""
+        tag: str = node.tag.removeprefix(YAML)
+        if tag not in _TAGS:
+            raise _wrong(f"the tag {node.tag} is no plain value's", node.start_mark)
+        return tag
+
+    def checked_key(self, key: yaml.Node) -> str:
+        """The text of a mapping's key."""
+        if key.tag != f"{YAML}str" or not isinstance(key, yaml.ScalarNode):
+            told = key.value if isinstance(key, yaml.ScalarNode) else "in brackets"
+            raise _wrong(f"the key {told:.40} is no text; put it in quotes", key.start_mark)
+        return cast(str, key.value)
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         there: set[str] = set()
         for key, _ in node.value:
-            if key.tag == f"{_YAML}merge":
+            if key.tag == f"{YAML}merge":
                 continue
-            if key.tag != f"{_YAML}str" or not isinstance(key, yaml.ScalarNode):
-                told = key.value if isinstance(key, yaml.ScalarNode) else "in brackets"
-                raise _wrong(f"the key {told:.40} is no text; put it in quotes", key.start_mark)
-            if key.value in there:
-                raise _wrong(f"the key '{key.value:.40}' stands there twice", key.start_mark)
-            there.add(key.value)
+            name = self.checked_key(key)
+            if name in there:
+                raise _wrong(f"the key '{name:.40}' stands there twice", key.start_mark)
+            there.add(name)
         return node
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         found: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
-        tag = found.removeprefix(_YAML)
+        tag = found.removeprefix(YAML)
         of_base_60 = tag in ("int", "float") and ":" in value
-        return _YAML + ("str" if of_base_60 or tag in ("timestamp", "value") else tag)
+        return YAML + ("str" if of_base_60 or tag in ("timestamp", "value") else tag)
 
 
 def _problem(error: yaml.YAMLError) -> str:

@@ -7,7 +7,6 @@ are small, are stored with it; every other relative name is looked up where it i
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import private_folder
 from lambda_search.files import written_whole
-from lambda_search.spec.documents import read_yaml
+from lambda_search.spec.configs import read_config_text
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import EXTRACTOR_FILES
 from lambda_search.spec.models import MeasureSpec
@@ -172,24 +171,15 @@ def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _mapping(content: bytes, name: str) -> dict[str, Any]:
     """A config file's options; what `models convert` wrote holds them under `config`."""
-    if name.endswith(".json"):
-        try:
-            found = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(name, first_line(error)) from error
-    else:
-        found = read_yaml(content, f"The config {name}")
-    if not isinstance(found, dict):
-        raise _unreadable(name, "it holds no mapping of names to values")
+    try:
+        found = read_config_text(content)
+    except ValueError as error:
+        raise UsageError(
+            f"The config {name} cannot be read: {first_line(error).rstrip('.')}.",
+            "It must be a JSON or YAML file with the framework's own option names.",
+        ) from error
     inner = found.get("config")
     return inner if isinstance(inner, dict) and "framework" in found else found
-
-
-def _unreadable(name: str, why: str) -> UsageError:
-    return UsageError(
-        f"The config {name} cannot be read: {why.rstrip('.')}.",
-        "It must be a JSON or YAML file with the framework's own option names.",
-    )
 
 
 def _content(path: Path) -> bytes:

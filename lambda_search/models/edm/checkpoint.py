@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.models.checkpoints import read_config
-from lambda_search.models.data import plain
 from lambda_search.models.inputs import holds_safetensors
 from lambda_search.models.inputs import read_safetensors
 from lambda_search.models.pickles.read import InertObject
@@ -24,6 +23,7 @@ from lambda_search.models.states import summary
 from lambda_search.models.states import tensors
 from lambda_search.models.states import unwrapped
 from lambda_search.shell import command
+from lambda_search.spec.configs import plain
 
 __all__ = ["PersistentNetwork", "network_of", "read_network", "tensors_of_denoiser"]
 

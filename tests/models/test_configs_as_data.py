@@ -96,28 +96,29 @@ def test_no_tag_runs(text, tmp_path):
 
 
 BOMBS = {
-    "more than 32 levels": "x: " + "[" * 3000 + "]" * 3000,
-    "levels deep": '{"x": ' + "[" * 200_000 + "]" * 200_000 + "}",
-    "deep": "x: &r {y: *r}",
-    "unfolds": "a0: &a0 [1, 2]\n"
+    "nested deeper than 32 levels": "x: " + "[" * 3000 + "]" * 3000,
+    "nested deeper": '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "*r contains itself": "x: &r {y: *r}",
+    "20,000 values, aliases followed": "a0: &a0 [1, 2]\n"
     + "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)),
-    "merges": "a0: &a0 {k: 1}\na1: {<<: [" + ", ".join(["*a0"] * 500) + "]}",
+    "more than 200 aliases": "a0: &a0 {k: 1}\na1: {<<: [" + ", ".join(["*a0"] * 500) + "]}",
     "mapping of more": "a0: &a0 {"
     + ", ".join(f"k{n}: 1" for n in range(900))
     + "}\na1: &a1 {<<: *a0, "
     + ", ".join(f"m{n}: 1" for n in range(900))
     + "}",
-    "huge number": "x: 1" + ":10" * 50_000,
-    "a huge number": "x: 0x" + "f" * 50_000,
-    "number": '{"x": 1' + "0" * 1000 + "}",
-    "1,048,576 bytes": "x: " + "y" * 1_100_000,
-    "more than 50,000 words": "x: [" + "1, " * 200_000 + "]",
-    "twice": "image_size: 8\nimage_size: 16\n",
+    "more than 100 digits": "x: 0x" + "f" * 50_000,
+    "huge number": '{"x": 1' + "0" * 1000 + "}",
+    "more than 256 KiB": "x: " + "y" * 300_000,
+    "more than 20,000 values": "x: [" + "1, " * 50_000 + "]",
+    "stands there twice": "image_size: 8\nimage_size: 16\n",
+    "the key '1' stands": "1: 8\n'1': 16\n",
     "more than 1,000 names": "\n".join(f"n{n}: 1" for n in range(2000)),
     "no mapping": "- 1\n- 2\n",
     "not text": b"\xff\xfe\x80\x81",
-    "did not find expected": "a: 1\nb: [1\n",
-    "could not determine": "x: !unknown 1",
+    "line 3: expected": "a: 1\nb: [1\n",
+    "line 1: the tag !unknown": "x: !unknown 1",
+    "line 1: the key in brackets": "? [a]\n: 1",
 }
 
 
@@ -140,6 +141,12 @@ def test_merges_aliases_and_marks_are_read(tmp_path):
         "d": 1.5,
         "e": 16,
     }
+
+
+def test_keys_are_text_and_times_of_base_60_too(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("1: a\nyes: 1:30\nday: 2024-01-01\n")
+    assert read_config(path) == {"1": "a", "yes": "1:30", "day": "2024-01-01"}
 
 
 def test_the_content_decides_which_of_the_two_it_is(tmp_path):
