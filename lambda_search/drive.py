@@ -167,11 +167,13 @@ class _Drive:
         """Takes studies while there is room; whether nothing runs and nothing waits."""
         if (self._active() or not eager) and not self._due("look", _LOOK_SECONDS):
             return False
-        for run in self.runs:
-            if run.lacks and not run.is_active:
-                self.unable.setdefault((run.study.id, run.queued), run)
-        while len(self._active()) < self.at_once:
-            claim = self._queue.claim(self.names, self.unable.keys())
+        while len(active := self._active()) < self.at_once:
+            for run in self.runs:
+                if run.lacks:
+                    self.unable.setdefault((run.study.id, run.queued), run)
+            # one that is active may be given back, as what is lacking here, at this very moment
+            held = {(run.study.id, run.queued) for run in active}
+            claim = self._queue.claim(self.names, self.unable.keys() | held)
             if claim is None:
                 # twice in a row: one that is being given back just now is skipped once
                 looked, self._found_none = self._found_none, not self._active()

@@ -13,6 +13,7 @@ from sqlalchemy import NullPool
 from sqlalchemy import create_engine
 from sqlalchemy import text
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each new process would compile all of torch
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks run slower on several threads
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import delete
+from sqlalchemy import func
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -59,6 +60,15 @@ def remove(store: Store, name: str) -> None:
         study = _at_rest(session, name)
         left = update(ScheduleRow).where(ScheduleRow.study_id == study.id)
         session.execute(left.values(study_id=None))
+        heir = (  # another study that scored the same images
+            select(func.min(EvaluationRow.study_id))
+            .where(
+                EvaluationRow.fingerprint == ImageRow.preview, EvaluationRow.study_id != study.id
+            )
+            .scalar_subquery()
+        )
+        shared = update(ImageRow).where(ImageRow.study_id == study.id, heir.is_not(None))
+        session.execute(shared.values(study_id=heir))
         for table in _OWN:
             session.execute(delete(table).where(table.study_id == study.id))
         session.execute(delete(StudyRow).where(StudyRow.id == study.id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from lambda_search.metrics.evidence import check_count
 from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
+from lambda_search.metrics.references.doubts import doubts
 from lambda_search.models.base import Model
 from lambda_search.models.options import sampling_of
 from lambda_search.models.sampling import sample
@@ -61,12 +63,18 @@ def evaluate(
         also: further (extractor, reference) to measure the same images with.
         first: first sample index; from 10⁶ on, where searches never look, unless given.
 
+    Warns:
+        UserWarning: of a reference of few images, or of others than the model makes.
+
     Raises:
         UsageError: for an extractor or a reference that cannot be used, before any sampling.
         LambdaSearchError: for too few images, or images or features that are NaN.
     """
     check_count(n)
     used = [resolve_measure(*pair, model.device) for pair in ((extractor, reference), *also)]
+    shape = model.image_shape()
+    for doubt in dict.fromkeys(doubt for _, _, one in used for doubt in doubts(one, shape)):
+        warnings.warn(doubt, stacklevel=2)
     targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
     extractors = {measure.extractor_fingerprint: extract for measure, extract, _ in used}
     asked = sampling_of(sampler, steps, guidance, site, options)

@@ -427,6 +427,7 @@ def test_evaluate_prints_the_line_that_counts(cli, serial, study_file):
     arguments = ("evaluate", study_file, "--b", "1.03", "--k", "-0.005", "-n", 40)
     code, out, err = cli(*arguments)
     assert code == 0
+    assert "caution: the model makes images of 8 × 8 pixels" in " ".join(err.split())
     [line] = [found for found in map(LINE.fullmatch, out.splitlines()) if found]
     told = json.loads(cli(*arguments, "--json")[1])
 

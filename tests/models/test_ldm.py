@@ -1,6 +1,7 @@
 """LDM models against the authors' own code (tests/golden.py) and against diffusers' networks."""
 
 import copy
+import shutil
 
 import numpy as np
 import pytest
@@ -239,7 +240,9 @@ def test_files_that_are_none_of_ours(tmp_path):
     torch.save([1, 2], tmp_path / "list.ckpt")
     refused(lambda: load(str(tmp_path / "list.ckpt"), config_of(), CPU), "it holds none")
     refused(lambda: load(str(tmp_path / "none.ckpt"), config_of(), CPU), "no checkpoint at")
-    refused(lambda: load(str(tmp_path / "list.ckpt"), None, CPU), "config.yaml")
+    refused(lambda: load(str(tmp_path / "list.ckpt"), None, CPU), "it holds none")
+    alone = shutil.copy(CHECKPOINT, tmp_path / "alone.ckpt")
+    refused(lambda: load(str(alone), None, CPU), "no config.yaml beside it")
 
 
 # -- configs

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionXLPipeline
 from lambda_search.diffusion.noise import balanced_labels
 from lambda_search.diffusion.noise import normal
 from lambda_search.errors import UsageError
+from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
@@ -324,6 +325,13 @@ def test_a_file_without_prompts(folder, tmp_path, content):
     cause, hint = refused(lambda: load(folder, prompts=str(tmp_path / "prompts.txt")))
     assert "prompts" in cause
     assert "one prompt a line" in hint
+
+
+def test_a_prompt_ends_with_its_line_and_not_before(folder, tmp_path):
+    text = "\ufeffa cat\u2028on a mat\r\na\x0bdog\x85\n"
+    (tmp_path / "prompts.txt").write_text(text, "utf-8", newline="")
+    found = read_text_config({"prompts": str(tmp_path / "prompts.txt")})
+    assert found.prompts == ("a cat\u2028on a mat", "a\x0bdog")
 
 
 def test_a_folder_of_prompts_is_no_file(folder, tmp_path):

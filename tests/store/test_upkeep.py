@@ -1,5 +1,7 @@
 """Studies are renamed and removed while nobody drives them; what they proved stays."""
 
+from dataclasses import replace
+
 import pytest
 
 from lambda_search import studies
@@ -69,6 +71,20 @@ def test_a_removed_study_leaves_its_rows_and_nothing_else(store, done):
     studies.remove("other", store)
     assert store.studies() == []
     assert studies.retract(done.id, "it was wrong", store).retraction is not None
+
+
+def test_pictures_of_images_that_another_study_made_too_stay(store, setting):
+    for name in ("s", "twin"):
+        [spec] = parse_specs(SPEC)
+        lease = begin(store, setting, name, spec.renamed(name).to_yaml())
+        store.propose(lease, [trial(0)])
+        both = replace(evaluation("both"), picture=b"png")
+        store.close_rung(lease, [both, replace(evaluation(name), picture=b"png")])
+        Queue(store).end(lease, "stopped", "stopped", "by hand")
+    studies.remove("s", store)
+    assert [len(store.images(one)) for one in ("both", "s", "twin")] == [1, 0, 1]
+    studies.remove("twin", store)
+    assert store.images("both") == []
 
 
 def test_a_study_that_is_driven_or_is_none_is_refused(store, done):

@@ -415,6 +415,12 @@ def model(tiny_pipeline):
     return load_model("diffusers", str(tiny_pipeline))
 
 
+def test_a_reference_of_other_images_is_said_in_python_too(model):
+    with pytest.warns(UserWarning, match="8 × 8 pixels, and those of the reference .* 28 × 28"):
+        evidence(model, 32)
+
+
+@pytest.mark.filterwarnings("ignore:the model makes images")
 @pytest.mark.parametrize("n", [32, 48])
 def test_in_this_process_it_is_what_a_pool_finds(model, both, pair, n):
     plan = plan_of(both)

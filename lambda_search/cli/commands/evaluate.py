@@ -73,6 +73,8 @@ def evaluate(
     with working("reading models"):
         plans = resolve_all([located(chosen.spec, [chosen.base])])
     [plan] = plans
+    for caution in plan.doubts:
+        err.print(Text(f"caution: {caution}", style="yellow"))
     schedule.values(plan.space.steps)
     check_disk(plans, home())
     files = FeatureFiles(features_folder())

@@ -104,7 +104,7 @@ def _read_prompts(name: str, base: Path | None) -> list[str]:
     try:
         if path is None:
             raise FileNotFoundError("there is no such file")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # no other sign ends a line
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(
