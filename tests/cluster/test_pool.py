@@ -104,7 +104,7 @@ def kill_one_worker():
     return False
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_any_number_of_workers_gives_the_same_digits(workers, cluster, study_text, tmp_path):
     plans = plans_of(parse_specs(study_text))
     serial = Store(f"{tmp_path}/serial.db")

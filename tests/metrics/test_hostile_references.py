@@ -131,6 +131,7 @@ def test_moments_that_claim_or_unfold_to_gigabytes(tmp_path):
         assert one.startswith(f"The reference {path} cannot be read: ")
 
 
+@pytest.mark.slow
 def test_archives_that_unfold_to_gigabytes(tmp_path):
     flat, many = blank(5000), blank(2**12)
     array = [header((2**10, 400 * 2**10)), *ZEROS]
@@ -145,6 +146,7 @@ def test_archives_that_unfold_to_gigabytes(tmp_path):
         assert str(path) in one and "unfolds to" in one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["1", "P", "L", "RGB", "CMYK"])
 def test_images_just_under_the_limit(tmp_path, mode):
     """As large as one may be: slow, but in bounds."""

@@ -434,6 +434,7 @@ def test_records_that_overlap_do_not_fill_the_memory(tmp_path):
         read_pickle(path)
 
 
+@pytest.mark.slow
 def test_damaged_and_greedy_files_never_end_the_process_nor_fill_its_memory(tmp_path):
     command = [sys.executable, "-m", "tests.models.hostile", str(tmp_path)]
     done = subprocess.run(
