@@ -17,6 +17,8 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import torch  # noqa: E402
 
+from lambda_search.models.registry import framework_of  # noqa: E402
+from lambda_search.models.registry import frameworks  # noqa: E402
 from tests.fuzz.formats import FORMATS  # noqa: E402
 from tests.fuzz.harness import tried  # noqa: E402
 
@@ -80,6 +82,8 @@ def main():
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    for name in frameworks():  # or each child would import its own
+        framework_of(name)
     summaries, broken = [], []
     for form in FORMATS:
         if asked.formats and form.NAME not in asked.formats:
