@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 from typing import Literal
 from typing import Self
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from typing import TypeAlias
 from pydantic import BaseModel
 from pydantic import ConfigDict
 from pydantic import Field
+from pydantic import JsonValue
 from pydantic import field_validator
 
 __all__ = [
@@ -40,7 +42,13 @@ class FrozenModel(BaseModel):
     """A value: immutable, and unknown fields are errors."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants"
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        ser_json_inf_nan="constants",
+        serialize_by_alias=True,
+        validate_by_name=True,
+        validate_by_alias=True,
     )
 
 
@@ -58,6 +66,9 @@ class SamplerOptions(FrozenModel):
         s_min, s_max: the σ between which it is added; s_max open means no upper end.
         s_noise: EDM's S_noise, the standard deviation of the added noise.
         classifier_scale: weight of a noisy classifier's gradient; 0 leaves the classifier out.
+        class_: `class` in files and keys: of the sampler `scheduler`, its class in diffusers.
+        config: of that scheduler, in diffusers' own words, beside what the model's has; a resolved
+            one has all in which it differs from the class's defaults or the model's scheduler.
     """
 
     eta: float | None = Field(default=None, ge=0, le=1)
@@ -71,6 +82,13 @@ class SamplerOptions(FrozenModel):
     s_max: float | None = Field(default=None, gt=0)
     s_noise: float | None = Field(default=None, gt=0)
     classifier_scale: float | None = Field(default=None, ge=0)
+    class_: str | None = Field(default=None, alias="class", pattern=r"^[A-Z]\w{0,98}$")
+    config: dict[str, JsonValue] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The options by their names in files and keys."""
+        fields = SamplerOptions.model_fields.items()
+        return {field.alias or name: getattr(self, name) for name, field in fields}
 
     @field_validator("eta", "s_churn", "s_min", "classifier_scale")
     @classmethod
@@ -82,7 +100,8 @@ class Sampling(FrozenModel):
     """All that decides an image besides the model, λ and its index; one value everywhere.
 
     Arguments:
-        sampler: `ancestral`, `ddim`, `euler` or `heun`.
+        sampler: `ancestral`, `ddim`, `euler`, `heun`, or `scheduler`, one of diffusers that the
+            option `class` names.
         steps: solver steps T′.
         options: the sampler's options; resolved ones have every field set that the sampler uses.
         guidance: classifier-free guidance scale; None is the conditional prediction alone, and so
@@ -97,6 +116,11 @@ class Sampling(FrozenModel):
     guidance: float | None = None
     site: Site = "full"
     seed_scheme: str = SEED_SCHEME
+
+    @property
+    def solver(self) -> str:
+        """The sampler in a word: the class of a scheduler of diffusers, else its name."""
+        return self.options.class_ or self.sampler
 
     @field_validator("guidance")
     @classmethod

@@ -32,7 +32,8 @@ CHOICES = {
 
 def fields_of(model, place=""):
     """The places of a model's fields, and whether each is a section."""
-    for name, field in model.model_fields.items():
+    for own, field in model.model_fields.items():
+        name = field.alias or own
         kinds = [kind for kind in (field.annotation, *get_args(field.annotation))]
         inner = [k for k in kinds if inspect.isclass(k) and issubclass(k, BaseModel)]
         yield f"{place}{name}", bool(inner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from abc import abstractmethod
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -15,13 +16,17 @@ from torch import Tensor
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.noise import normal
+from lambda_search.diffusion.samplers import Observer
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 
-__all__ = ["ON_SIGMA", "Model", "check_sampler", "check_site"]
+__all__ = ["ON_SIGMA", "SCHEDULER", "Model", "check_sampler", "check_site"]
 
+SCHEDULER = "scheduler"
+"""The sampler that is a library's own scheduler, told λ from outside."""
 ON_SIGMA = ("euler", "heun")
 """Samplers that walk σ in variance-exploding coordinates (`diffusion/ode`)."""
 
@@ -128,6 +133,21 @@ class Model(ABC):
         """The noise level nearest to `sigma` that the network knows, where it knows but some."""
         return sigma
 
+    def scheduled(
+        self,
+        sampling: Sampling,
+        schedule: LambdaSchedule,
+        draw: Callable[[int], Tensor],
+        labels: Tensor | None,
+        observe: Observer,
+        watch: Callable[[], AbstractContextManager[object]],
+    ) -> Tensor:
+        """The states after the last step of one batch with the sampler `scheduler`.
+
+        Arguments as `sampling.sample_batch` has them; for models that have this sampler.
+        """
+        raise NotImplementedError
+
     def prior(self, seed: int, indices: Sequence[int]) -> Tensor:
         """x_T of samples `indices` as the framework's own sampler receives it, [n, c, h, w]."""
         return normal(seed, indices, 0, self.shape)
@@ -199,7 +219,7 @@ def check_sampler(framework: str, samplers: Collection[str], sampler: str) -> No
 
 def check_site(sampling: Sampling) -> None:
     """Raises UsageError unless λ can act at the site of `sampling`."""
-    if sampling.site == "x0_only" and sampling.sampler in ON_SIGMA:
+    if sampling.site == "x0_only" and sampling.sampler in (*ON_SIGMA, SCHEDULER):
         raise UsageError(
             f"The sampler '{sampling.sampler}' has no site x0_only.",
             "Use full, or the sampler ddim.",

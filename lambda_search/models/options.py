@@ -35,7 +35,7 @@ def sampling_of(
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
-        known = ", ".join(SamplerOptions.model_fields)
+        known = ", ".join(SamplerOptions().told())
         hint = f"Options: {known}." if field.startswith("options") else f"Mend {field}."
         said = f"{field} = {problem['input']!r}: {problem['msg']}."
         raise UsageError(said, hint) from error
@@ -79,7 +79,7 @@ def filled(
 
 def refuse_options(sampling: Sampling, *used: str) -> None:
     """Raises UsageError if `sampling` sets an option that is not among `used`."""
-    for name, value in sampling.options:
+    for name, value in sampling.options.told().items():
         if value is not None and name not in (*_EVERYWHERE, *used):
             known = ", ".join(sorted({*_EVERYWHERE, *used}))
             raise UsageError(

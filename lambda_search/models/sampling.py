@@ -29,6 +29,7 @@ from lambda_search.diffusion.samplers import unobserved
 from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
 from lambda_search.models.base import ON_SIGMA
+from lambda_search.models.base import SCHEDULER
 from lambda_search.models.base import Model
 from lambda_search.models.options import sampling_of
 from lambda_search.schedule import LambdaSchedule
@@ -72,7 +73,7 @@ def sample(
 
     Arguments:
         model: what `load_model` returned.
-        sampler: `ancestral`, `ddim`, `euler` or `heun`.
+        sampler: `ancestral`, `ddim`, `euler`, `heun`, or `scheduler` (see the option `class`).
         steps: solver steps T′.
         schedule: λ(i) = b + k·i; `LambdaSchedule()` is λ = 1.
         indices: n sample indices ≥ 0, the first 16 unless given. Where `initial` has another
@@ -103,6 +104,8 @@ def sample(
         indices = range(16)
     if initial is not None and len(initial) != len(indices):
         indices = range(len(initial))
+    if step_noise is not None and sampling.sampler == SCHEDULER:
+        raise UsageError("A scheduler of diffusers draws its own noise.", "Leave step_noise out.")
     _check_draws(model, indices, seed, initial, step_noise, steps_taken)
     if chosen is not None and len(chosen) != len(indices):
         raise UsageError(
@@ -167,6 +170,8 @@ def sample_batch(
     def draw_here(j: int) -> Tensor:
         return draw(j).to(model.device, model.dtype)
 
+    if sampling.sampler == SCHEDULER:
+        return model.scheduled(sampling, schedule, draw_here, labels, observe, watch)
     start = model.start(draw_here(0), grid)
     lambdas = schedule.values(len(grid))
     if sampling.sampler in ON_SIGMA:

@@ -18,7 +18,6 @@ from lambda_search.search.measuring import Measured
 from lambda_search.search.ranges import Ranges
 from lambda_search.search.ranges import ranges_for
 from lambda_search.search.rungs import default_rungs
-from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.spec import ConfirmSpec
 from lambda_search.spec import SamplerSpec
@@ -167,11 +166,11 @@ def _options(
     found: Recognised, samplings: Sequence[Sampling], told: Mapping[str, Choice]
 ) -> Iterator[tuple[str, Choice]]:
     """The sampler's options: their authors' own, where all step counts have the same."""
-    for name in SamplerOptions.model_fields:
+    for name, value in samplings[0].options.told().items():
         place = f"sampler.{name}"
         if place in told:
             continue
-        value, *others = (getattr(sampling.options, name) for sampling in samplings)
+        others = [sampling.options.told()[name] for sampling in samplings[1:]]
         follows = name == "grid" and any(digit in str(value) for digit in "0123456789")
         if found.model is None:
             yield place, Choice(value, "Open: the authors' own." if value is None else "")

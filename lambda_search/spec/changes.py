@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
 from lambda_search.spec.models import StudySpec
 
@@ -97,8 +96,8 @@ def _held(setting: Setting) -> Iterator[tuple[str, Any]]:
     yield "sampler.guidance", setting.guidance
     yield "sampler.site", setting.site
     yield "metric.name", setting.metric
-    for name in SamplerOptions.model_fields:
-        yield f"sampler.{name}", getattr(setting.options, name)
+    for name, value in setting.options.told().items():
+        yield f"sampler.{name}", value
 
 
 def _contradicts(name: str, value: Any, fixed: Mapping[str, Any], spec: StudySpec) -> bool:

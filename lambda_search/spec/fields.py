@@ -99,6 +99,14 @@ FIELDS: dict[str, Field] = {
     "sampler.classifier_scale": Field(
         "Weight of a noisy classifier's gradient; the config names the classifier.", example="0.5"
     ),
+    "sampler.class": Field(
+        "Of the sampler `scheduler`: its class in diffusers.",
+        example="DPMSolverMultistepScheduler",
+    ),
+    "sampler.config": Field(
+        "Of that scheduler, in diffusers' own words; the model's own holds for the rest.",
+        example="{use_karras_sigmas: true}",
+    ),
     "search": Field("Where and how λ(i) = b + k·i is looked for; i = 0 is the least noisy step."),
     "search.mean": Field(
         "Range of the mean λ̄ = b + k(T′ − 1)/2 over T′ steps.", "Below 1 is legal.", "[0.99, 1.05]"

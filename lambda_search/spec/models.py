@@ -92,13 +92,13 @@ class SamplerSpec(SamplerOptions):
     """Which sampler, how many solver steps, and its options.
 
     Arguments:
-        name: `ancestral`, `ddim`, `euler` or `heun`.
+        name: `ancestral`, `ddim`, `euler`, `heun`, or `scheduler` with a `class` of diffusers'.
         steps: T′ ≥ 1.
         guidance: classifier-free guidance scale.
         site: where λ acts.
     """
 
-    name: Literal["ancestral", "ddim", "euler", "heun"]
+    name: Literal["ancestral", "ddim", "euler", "heun", "scheduler"]
     steps: int = Field(ge=1, le=100_000, strict=True)
     guidance: float | None = None
     site: Literal["full", "x0_only"] = "full"
@@ -115,9 +115,7 @@ class SamplerSpec(SamplerOptions):
     @property
     def options(self) -> SamplerOptions:
         """The options alone."""
-        return SamplerOptions(
-            **{name: getattr(self, name) for name in SamplerOptions.model_fields}
-        )
+        return SamplerOptions(**self.told())
 
     @property
     def sampling(self) -> Sampling:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextlib import suppress
 from functools import cache
 from functools import partial
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
+from lambda_search.diffusion.samplers import Observer
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.diffusion.samplers import Variance
 from lambda_search.diffusion.schedulers import LibraryGrid
@@ -29,9 +31,15 @@ from lambda_search.diffusion.schedulers import pure_noise
 from lambda_search.diffusion.schedulers import spacing
 from lambda_search.diffusion.schedulers import spacings
 from lambda_search.errors import UsageError
+from lambda_search.models.base import SCHEDULER
 from lambda_search.models.base import Model
+from lambda_search.models.diffusers.scheduled import generators
+from lambda_search.models.diffusers.scheduled import resolved
+from lambda_search.models.diffusers.scheduled import scheduled_grid
+from lambda_search.models.diffusers.scheduled import walk
 from lambda_search.models.options import filled
 from lambda_search.models.options import refuse_options
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 
@@ -64,7 +72,7 @@ class DiffusersModel(Model):
         UsageError: for a scheduler or a network that is not supported.
     """
 
-    samplers = ("ancestral", "ddim", "euler")
+    samplers = ("ancestral", "ddim", "euler", SCHEDULER)
 
     def __init__(
         self,
@@ -105,6 +113,9 @@ class DiffusersModel(Model):
 
     def filled(self, sampling: Sampling) -> SamplerOptions:
         options = sampling.options
+        if sampling.sampler == SCHEDULER:
+            refuse_options(sampling, "class", "config", "eta")
+            return resolved(self._scheduler, options)
         grid = spacing(self._scheduler, options.grid)
         if sampling.sampler == "euler":
             refuse_options(sampling, "grid", "s_churn")
@@ -126,6 +137,8 @@ class DiffusersModel(Model):
         )
 
     def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
+        if sampling.sampler == SCHEDULER:
+            return sampling
         for word in spacings(self._scheduler):
             options = sampling.options.model_copy(update={"grid": word})
             spelled = sampling.model_copy(update={"options": options})
@@ -135,6 +148,8 @@ class DiffusersModel(Model):
         return sampling
 
     def grid(self, sampling: Sampling) -> Grid:
+        if sampling.sampler == SCHEDULER:
+            return scheduled_grid(self._scheduler, sampling.options, sampling.steps)
         word = spacing(self._scheduler, sampling.options.grid)
         return self._grid(sampling.sampler, sampling.steps, word)
 
@@ -165,6 +180,33 @@ class DiffusersModel(Model):
             case "sample":
                 out = (x - alpha * out) / sigma
         return Prediction(out, variance_logit, x0=x0)
+
+    def scheduled(
+        self,
+        sampling: Sampling,
+        schedule: LambdaSchedule,
+        draw: Callable[[int], Tensor],
+        labels: Tensor | None,
+        observe: Observer,
+        watch: Callable[[], AbstractContextManager[object]],
+    ) -> Tensor:
+        options = sampling.options
+
+        def network(x: Tensor, timestep: Tensor) -> Tensor:
+            with self.autocast(options.precision):
+                return self._output(x, timestep, labels, sampling.guidance)
+
+        return walk(
+            self._scheduler,
+            options,
+            sampling.steps,
+            schedule,
+            network,
+            draw(0),
+            generators(draw(1)),
+            watch,
+            observe,
+        )
 
     def decode(self, x: Tensor) -> Tensor:
         return x if self._decoder is None else self._decoder(x)
