@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +29,7 @@ from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
-__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs"]
+__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs", "stored_spec"]
 
 _MOST_STUDIES = 500
 _DEEPEST_FIELD = 8
@@ -110,6 +111,14 @@ def parse_specs(
         raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
     refuse_blanks(document, text, source)
     return [_validate(one, source, base) for one in _expand(document, source)]
+
+
+def stored_spec(text: str) -> StudySpec | None:
+    """The one study in a file that the store holds; None if this release cannot read it."""
+    with suppress(UsageError):
+        [spec] = parse_specs(text)
+        return spec
+    return None
 
 
 def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:

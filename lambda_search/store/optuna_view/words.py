@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from lambda_search.errors import UsageError
 from lambda_search.records import Interval
 from lambda_search.records import Row
 from lambda_search.records import Study
@@ -16,10 +15,9 @@ from lambda_search.records import loading_line
 from lambda_search.records import sampling_line
 from lambda_search.setting import Setting
 from lambda_search.shell import command
-from lambda_search.spec import StudySpec
-from lambda_search.spec import parse_specs
+from lambda_search.spec import stored_spec
 
-__all__ = ["METRIC_NAME", "spec_of", "system_attributes", "user_attributes"]
+__all__ = ["METRIC_NAME", "system_attributes", "user_attributes"]
 
 METRIC_NAME = "FID(λ) − FID(1), bias-corrected"
 
@@ -27,15 +25,6 @@ _CODE_CHARACTERS = 88
 
 _NOTE_CHARACTERS = 2045
 """The dashboard keeps a note in pieces of at most so many."""
-
-
-def spec_of(study: Study) -> StudySpec | None:
-    """A study's file; None if another release wrote it and this one cannot read it."""
-    try:
-        [spec] = parse_specs(study.spec)
-    except UsageError:
-        return None
-    return spec
 
 
 def user_attributes(study: Study, row: Row | None) -> dict[str, Any]:
@@ -132,7 +121,7 @@ def _outcome(study: Study, row: Row | None) -> str:
 
 
 def _facts(study: Study, row: Row | None) -> dict[str, str]:
-    spec, setting = spec_of(study), study.setting
+    spec, setting = stored_spec(study.spec), study.setting
     told = {}
     if setting is None and spec is not None:
         told = {"model": f"{spec.model.name or spec.name} ({spec.model.framework})"}
