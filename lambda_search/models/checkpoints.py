@@ -93,7 +93,7 @@ def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
             raise FileNotFoundError("there is no such file")
         found = read_config_file(path)
     except (OSError, ValueError) as error:
-        cause = printable(first_line(error), _LONGEST).rstrip(".")
+        cause = printable(first_line(error), _LONGEST)
         raise UsageError(
             f"The config {config} cannot be read: {cause}.",
             "It must be a JSON or YAML file with the framework's own option names.",

@@ -93,7 +93,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         cause = f"There is not enough memory to read {path}."
         raise UsageError(cause, "Free some, or use a machine with more.") from error
     except Exception as error:  # damage shows as whatever the library happens to raise
-        said = printable(first_line(error)).rstrip(".")
+        said = printable(first_line(error))
         raise UsageError(
             f"{path} cannot be read: {said}.", "It may be truncated; download or copy it again."
         ) from error

@@ -92,7 +92,7 @@ def loads(content: bytes, highest: int | None = None) -> dict[str, Any]:
     except RecursionError as error:
         raise Unreadable(f"it is more than {_DEEPEST} levels deep") from error
     except ValueError as error:
-        raise Unreadable(f"it is no JSON ({first_line(error).rstrip('.')})") from error
+        raise Unreadable(f"it is no JSON ({first_line(error)})") from error
     if not isinstance(found, dict):
         raise Unreadable("it holds no names")
     check_json(found)

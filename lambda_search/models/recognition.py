@@ -149,7 +149,7 @@ def _told(config: str | None) -> dict[str, Any] | str | None:
             raise ValueError("it holds no mapping of names to values")
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(
-            f"The config {config} cannot be read: {first_line(error).rstrip('.')}.",
+            f"The config {config} cannot be read: {first_line(error)}.",
             "Write it as {name: value, …}, or name a JSON or YAML file.",
         ) from error
     return found

@@ -175,7 +175,7 @@ def _mapping(content: bytes, name: str) -> dict[str, Any]:
         found = read_config_text(content)
     except ValueError as error:
         raise UsageError(
-            f"The config {name} cannot be read: {first_line(error).rstrip('.')}.",
+            f"The config {name} cannot be read: {first_line(error)}.",
             "It must be a JSON or YAML file with the framework's own option names.",
         ) from error
     inner = found.get("config")
