@@ -14,6 +14,7 @@ __all__ = [
     "UsageError",
     "first_line",
     "last_line",
+    "printable",
     "without_secrets",
 ]
 
@@ -88,6 +89,12 @@ def last_line(error: BaseException) -> str:
 def _line(error: BaseException, which: int) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return without_secrets(lines[which].strip())[:_LONGEST_LINE].rstrip(".")
+
+
+def printable(name: str, longest: int = 100) -> str:
+    """A name from a file, short, and fit for a terminal."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:longest])
+    return shown + "…" * (len(name) > longest)
 
 
 def without_secrets(text: str) -> str:

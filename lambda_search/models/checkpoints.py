@@ -17,7 +17,7 @@ from torch import nn
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
-from lambda_search.models.states import printable
+from lambda_search.errors import printable
 from lambda_search.spec import CONFIG_PATHS
 from lambda_search.spec.configs import read_config_file
 

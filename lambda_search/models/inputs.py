@@ -18,10 +18,10 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.errors import printable
 from lambda_search.models.contents import HEAD
 from lambda_search.models.contents import is_safetensors
 from lambda_search.models.pickles.read import read_pickle
-from lambda_search.models.states import printable
 
 __all__ = ["Section", "read_checkpoint", "read_safetensors", "refuse_misspelt", "validated"]
 
