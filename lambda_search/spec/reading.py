@@ -102,15 +102,17 @@ def check_names(specs: Iterable[StudySpec]) -> None:
         )
 
 
-def parse_specs(
-    text: str | bytes, source: str = "study", base: Path | None = None
-) -> list[StudySpec]:
-    """The studies that `text` (YAML) describes; errors name `source`."""
+def parse_specs(text: str | bytes, source: str = "study") -> list[StudySpec]:
+    """The studies that `text` (YAML) describes.
+
+    Raises:
+        UsageError: for anything in it that makes no sense; it names `source`.
+    """
     document = read_yaml(text, source)
     if not isinstance(document, dict):
         raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
     refuse_blanks(document, text, source)
-    return [_validate(one, source, base) for one in _expand(document, source)]
+    return [_validate(one, source) for one in _expand(document, source)]
 
 
 def stored_spec(text: str) -> StudySpec | None:
@@ -175,15 +177,14 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
     return expanded
 
 
-def _validate(document: dict[str, Any], source: str, base: Path | None) -> StudySpec:
+def _validate(document: dict[str, Any], source: str) -> StudySpec:
     try:
-        spec = StudySpec.model_validate(document)
+        return StudySpec.model_validate(document)
     except ValidationError as error:
         problems = "\n".join(f"  {problem}" for problem in _problems(error))
         raise UsageError(
             f"{source} is not a valid study:\n{problems}", "Mend the file and launch again."
         ) from error
-    return spec if base is None else located(spec, [base.resolve()])
 
 
 def _problems(error: ValidationError) -> Iterable[str]:

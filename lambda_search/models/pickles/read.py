@@ -21,12 +21,11 @@ from lambda_search.models.contents import Unsuitable
 from lambda_search.models.pickles.formats import File
 from lambda_search.models.pickles.formats import Reader
 from lambda_search.models.pickles.globals import Forbidden
-from lambda_search.models.pickles.values import InertClass
 from lambda_search.models.pickles.values import InertObject
 from lambda_search.models.pickles.values import Malformed
 from lambda_search.models.pickles.values import PersistentObject
 
-__all__ = ["InertClass", "InertObject", "PersistentObject", "read_pickle", "state_dict_of"]
+__all__ = ["InertObject", "PersistentObject", "read_pickle", "state_dict_of"]
 
 _AGAIN = "Download or copy it again, and compare its size or SHA-256 with its source."
 _ANEW = "Download or copy it again; if it stays so, save its state dict alone with torch.save."
