@@ -26,8 +26,8 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.errors import Interrupted
-from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.files import saving
 from lambda_search.paths import references_folder
 from lambda_search.shell import command
 
@@ -54,6 +54,7 @@ Device = Annotated[
     str | None,
     typer.Option(envvar="LAMBDA_SEARCH_DEVICE", help=r"\[default: cuda if there is one]"),
 ]
+_ELSEWHERE = "Choose another place with --out."
 _STYLES = {"ready": "", "unfinished": "yellow", "damaged": "yellow"}
 Out = Annotated[
     Path | None,
@@ -99,11 +100,9 @@ def make(
             "What was kept so far is not lost.", "Go on with the same command."
         ) from None
     if to is not None:
-        try:
+        with saving(to, _ELSEWHERE):
             to.parent.mkdir(parents=True, exist_ok=True)
             write_statistics(to, statistics)
-        except OSError as error:
-            raise _cannot_write(to, error) from error
     named = str(to.absolute()) if to is not None else f"{IMAGES}{_absolute(images)}"
     shown = {
         "reference": named,
@@ -136,7 +135,7 @@ def mark(
     import torch
 
     from lambda_search.metrics.extractors.registry import load_extractor
-    from lambda_search.metrics.references.installed import mark as copy
+    from lambda_search.metrics.references.statistics import mark as copy
 
     target = to or file.with_name(f"{file.stem}-marked.npz")
     _check_out(target)
@@ -210,20 +209,12 @@ class _Bar:
 
 def _check_out(path: Path) -> None:
     """Raises before anything is computed if `path` cannot be written; leaves nothing there."""
-    try:
+    with saving(path, _ELSEWHERE):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> LambdaSearchError:
-    return LambdaSearchError(
-        f"{path} cannot be written: {error.strerror or error}.", "Choose another place with --out."
-    )
 
 
 def _absolute(place: str) -> str:
