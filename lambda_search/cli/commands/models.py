@@ -44,7 +44,7 @@ def inspect(file: File, config: ConfigFile = None, as_json: AsJson = False) -> N
     with working("reading"):
         found: Description = look(file, config)
     if as_json:
-        print_json(asdict(found) | {"path": str(found.path)})
+        print_json(asdict(found))
         return
     table = Table.grid(padding=(0, 2))
     shape = found.shape and f"{found.shape[1]} × {found.shape[2]}, {_channels(found.shape[0])}"

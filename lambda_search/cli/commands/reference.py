@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
-from typing import Any
 
 import typer
 from rich.progress import BarColumn
@@ -153,7 +152,7 @@ def list_(as_json: AsJson = False) -> None:
     with working("reading"):
         found = list(kept_references(references_folder()))
     if as_json:
-        print_json([_plain(asdict(one)) for one in found])
+        print_json([asdict(one) for one in found])
         return
     headings = ("images", "d", "extractor", "fingerprint", "made", "reference")
     rows = [headings, *(_cells(one) for one in found)]
@@ -235,7 +234,3 @@ def _quoted(name: object) -> str:
     """In quotes that YAML understands, where it needs them."""
     text = str(name)
     return text if text.replace("-", "").isalnum() else json.dumps(text, ensure_ascii=False)
-
-
-def _plain(one: dict[str, Any]) -> dict[str, Any]:
-    return one | {"path": str(one["path"]), "made": one["made"].isoformat()}

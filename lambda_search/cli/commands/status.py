@@ -169,22 +169,15 @@ def _facts(store: Store, study: Study) -> dict[str, Any]:
             "schedule": str(rows[-1].schedule),
             "status": rows[-1].status,
         },
-        "updated": study.updated.isoformat(),
+        "updated": study.updated,
     }
 
 
 def _history(store: Store, name: str) -> dict[str, Any]:
     """Who drove a study, and what happened."""
     return {
-        "attempts": [_plain(asdict(attempt)) for attempt in store.study(name).attempts],
-        "events": [_plain(asdict(event)) for event in store.events(name)],
-    }
-
-
-def _plain(told: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in told.items()
+        "attempts": [asdict(attempt) for attempt in store.study(name).attempts],
+        "events": [asdict(event) for event in store.events(name)],
     }
 
 
