@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import tempfile
 from dataclasses import asdict
@@ -29,6 +28,7 @@ from lambda_search.errors import MissingFile
 from lambda_search.files import saving
 from lambda_search.paths import references_folder
 from lambda_search.shell import command
+from lambda_search.spec.drafting import on_one_line
 
 if TYPE_CHECKING:
     from lambda_search.metrics.references.installed import Kept
@@ -120,8 +120,8 @@ def make(
         f"{statistics.count:,} images, {found.dim} features each, {chosen.name}"
         f"@{chosen.fingerprint[:12]}"
     )
-    line = ", ".join(f"{key}: {_quoted(shown[key])}" for key in ("extractor", "reference"))
-    out.print(Text(f"\nIn a study file:\nmetric: {{{line}}}"))
+    told = {key: shown[key] for key in ("extractor", "reference")}
+    out.print(Text(f"\nIn a study file:\nmetric: {on_one_line(told)}"))
 
 
 @app.command()
@@ -228,9 +228,3 @@ def _extractor_anywhere(name: str) -> str:
     if colon:
         return f"{named}:{_absolute(place)}"
     return _absolute(name) if "/" in name or name.endswith(EXTRACTOR_FILES) else name
-
-
-def _quoted(name: object) -> str:
-    """In quotes that YAML understands, where it needs them."""
-    text = str(name)
-    return text if text.replace("-", "").isalnum() else json.dumps(text, ensure_ascii=False)
