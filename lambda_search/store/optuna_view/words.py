@@ -12,6 +12,7 @@ from lambda_search.records import Interval
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import loading_line
+from lambda_search.records import lookup_words
 from lambda_search.records import sampling_line
 from lambda_search.setting import Setting
 from lambda_search.shell import command
@@ -36,7 +37,7 @@ def user_attributes(study: Study, row: Row | None) -> dict[str, Any]:
             "row status": "retracted" if row.retraction else row.status,
             "gain": row.gain,
             "gain interval": None if row.gain_interval is None else _ends(row.gain_interval),
-            "use it": _looking_up(row.setting),
+            "use it": command(*lookup_words(row.setting)),
             "verdict": row.verdict,
             "b": row.schedule.b,
             "k": row.schedule.k,
@@ -75,7 +76,7 @@ def _note(study: Study, row: Row | None, cautions: Iterable[str]) -> str:
     if row is not None and row.retraction is None:
         parts += [
             "#### Use it",
-            f"```sh\n{_looking_up(row.setting)}\n```",
+            f"```sh\n{command(*lookup_words(row.setting))}\n```",
             f"```python\n{_program(row)}\n```",
         ]
     warned = dict.fromkeys((*cautions, *(() if row is None else row.provenance.cautions)))
@@ -156,17 +157,6 @@ def _sampling(setting: Setting) -> str:
     if setting.guidance is not None:
         words.append(f"guidance {setting.guidance:g}")
     return ", ".join([*words, f"site {setting.site}"])
-
-
-def _looking_up(setting: Setting) -> str:
-    """The command that finds what holds for a setting."""
-    words = ["best", setting.model, "--steps", str(setting.steps)]
-    words += ["--sampler", setting.sampler]
-    if setting.guidance is not None:
-        words += ["--guidance", f"{setting.guidance:g}"]
-    if setting.site != "full":
-        words += ["--site", setting.site]
-    return command(*words)
 
 
 def _table(facts: Mapping[str, str]) -> str:
