@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +29,7 @@ from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
-__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs"]
+__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs", "stored_spec"]
 
 _MOST_STUDIES = 500
 _DEEPEST_FIELD = 8
@@ -101,15 +102,25 @@ def check_names(specs: Iterable[StudySpec]) -> None:
         )
 
 
-def parse_specs(
-    text: str | bytes, source: str = "study", base: Path | None = None
-) -> list[StudySpec]:
-    """The studies that `text` (YAML) describes; errors name `source`."""
+def parse_specs(text: str | bytes, source: str = "study") -> list[StudySpec]:
+    """The studies that `text` (YAML) describes.
+
+    Raises:
+        UsageError: for anything in it that makes no sense; it names `source`.
+    """
     document = read_yaml(text, source)
     if not isinstance(document, dict):
         raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
     refuse_blanks(document, text, source)
-    return [_validate(one, source, base) for one in _expand(document, source)]
+    return [_validate(one, source) for one in _expand(document, source)]
+
+
+def stored_spec(text: str) -> StudySpec | None:
+    """The one study in a file that the store holds; None if this release cannot read it."""
+    with suppress(UsageError):
+        [spec] = parse_specs(text)
+        return spec
+    return None
 
 
 def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
@@ -166,15 +177,14 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
     return expanded
 
 
-def _validate(document: dict[str, Any], source: str, base: Path | None) -> StudySpec:
+def _validate(document: dict[str, Any], source: str) -> StudySpec:
     try:
-        spec = StudySpec.model_validate(document)
+        return StudySpec.model_validate(document)
     except ValidationError as error:
         problems = "\n".join(f"  {problem}" for problem in _problems(error))
         raise UsageError(
             f"{source} is not a valid study:\n{problems}", "Mend the file and launch again."
         ) from error
-    return spec if base is None else located(spec, [base.resolve()])
 
 
 def _problems(error: ValidationError) -> Iterable[str]:
