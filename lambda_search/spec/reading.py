@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.errors import printable
 from lambda_search.spec.blanks import refuse_blanks
 from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import read_yaml
@@ -34,7 +35,7 @@ __all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs", 
 _MOST_STUDIES = 500
 _DEEPEST_FIELD = 8
 _SHOWN = 10
-_LONGEST_SHOWN = 80
+_LONGEST_SHOWN, _LONGEST_PLACE, _LONGEST_MESSAGE = 80, 60, 300
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
                 target = target.setdefault(parent, {})
                 if not isinstance(target, dict):
                     raise UsageError(
-                        f"{source}: matrix names {field}, which is no field.", "Check it."
+                        f"{source}: matrix names {printable(field)}, which is no field.",
+                        "Check it.",
                     )
             target[leaf] = _copy(value)
         varying = [
@@ -193,8 +195,9 @@ def _problems(error: ValidationError) -> Iterable[str]:
     if len(several) > _SHOWN:
         yield f"{len(several)} problems, of which the first are:"
     for item in several[:_SHOWN]:
-        place = ".".join(str(part) for part in item["loc"]) or "the study"
-        message = item["msg"].removeprefix("Value error, ")
+        place = printable(".".join(str(part) for part in item["loc"]), _LONGEST_PLACE)
+        place = place or "the study"
+        message = printable(item["msg"].removeprefix("Value error, "), _LONGEST_MESSAGE)
         match item["type"]:
             case "extra_forbidden":
                 known = _fields_beside(item["loc"])
