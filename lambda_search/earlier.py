@@ -19,7 +19,7 @@ from lambda_search.spec import StudySpec
 from lambda_search.spec import Written
 from lambda_search.spec import changes
 from lambda_search.spec import last_change
-from lambda_search.spec import parse_specs
+from lambda_search.spec import stored_spec
 from lambda_search.store.settings import other_name
 from lambda_search.store.store import Store
 
@@ -91,7 +91,7 @@ def answered(studies: Sequence[Written], store: Store) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for one in studies:
         study = known.get(one.spec.name)
-        before = None if study is None else _stored(study)
+        before = None if study is None else stored_spec(study.spec)
         if study is None or before is None or not study.decisive:
             continue
         rows = store.rows(study.id)
@@ -112,7 +112,7 @@ def changed(studies: Sequence[Written], store: Store) -> list[Changed]:
     found = []
     for one in studies:
         study = known.get(one.spec.name)
-        before = None if study is None else _stored(study)
+        before = None if study is None else stored_spec(study.spec)
         if study is None or before is None:
             continue
         seed = None if study.identity is None else study.identity.seed
@@ -135,12 +135,3 @@ def _counted(study: Study, spec: StudySpec, store: Store) -> tuple[int, int]:
     tried = [trial for trial in store.trials(study.id) if trial.number]
     inside = [one for one in tried if low <= one.mean <= high and down <= one.slope <= up]
     return len(tried), len(inside)
-
-
-def _stored(study: Study) -> StudySpec | None:
-    """The study's file; None if it is of a release whose files are read no more."""
-    try:
-        [spec] = parse_specs(study.spec)
-    except UsageError:
-        return None
-    return spec

@@ -13,6 +13,8 @@ __all__ = [
     "NotFetched",
     "UsageError",
     "first_line",
+    "last_line",
+    "printable",
     "without_secrets",
 ]
 
@@ -75,9 +77,24 @@ class Interrupted(LambdaSearchError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line without secrets; some libraries repeat a whole file."""
-    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return without_secrets(line)[:_LONGEST_LINE]
+    """What an error says first, without secrets and full stop; some repeat a whole file."""
+    return _line(error, 0)
+
+
+def last_line(error: BaseException) -> str:
+    """What an error says last, likewise: some libraries tell first where."""
+    return _line(error, -1)
+
+
+def _line(error: BaseException, which: int) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return without_secrets(lines[which].strip())[:_LONGEST_LINE].rstrip(".")
+
+
+def printable(name: str, longest: int = 100) -> str:
+    """A name from a file, short, and fit for a terminal."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:longest])
+    return shown + "…" * (len(name) > longest)
 
 
 def without_secrets(text: str) -> str:

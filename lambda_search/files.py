@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO
 from typing import cast
 
-__all__ = ["private_folder", "sha256_of", "sweep", "written_whole"]
+from lambda_search.errors import LambdaSearchError
+
+__all__ = ["private_folder", "saving", "sha256_of", "sweep", "written_whole"]
 
 _BLOCK = 1 << 20
 _UMASK = os.umask(0)
@@ -47,6 +49,16 @@ def written_whole(path: Path, private: bool = False) -> Iterator[IO[bytes]]:
         except BaseException:
             Path(stream.name).unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def saving(path: Path, hint: str) -> Iterator[None]:
+    """An OSError while `path` is written is told as its user's, with this next step."""
+    try:
+        yield
+    except OSError as error:
+        cause = f"{path} cannot be written: {error.strerror or error}."
+        raise LambdaSearchError(cause, hint) from error
 
 
 def sweep(path: Path) -> None:

@@ -133,7 +133,7 @@ def _reason(error: BaseException, name: str) -> NotOnHub:
         step = "Free some space there, or move the hub's cache with HF_HOME."
         return NotOnHub(f"its cache cannot be written ({error.strerror})", step)
     return NotOnHub(
-        f"the network failed ({first_line(error).rstrip('.')})",
+        f"the network failed ({first_line(error)})",
         "Check the network and its proxy, or copy the files to this machine.",
     )
 

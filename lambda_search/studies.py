@@ -7,12 +7,12 @@ records alone: a host without torch, Optuna, Ray or weights can submit a study.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
-from typing import TypeVar
 
 from lambda_search.earlier import changed
 from lambda_search.errors import LambdaSearchError
@@ -52,7 +52,6 @@ Named: TypeAlias = StudySpec | str | Path | Sequence[StudySpec]
 _POLL_SECONDS = 0.5
 _TAKEOVER_SECONDS = 10.0
 """For how long a study that lost its driver is given to another, who may be idle."""
-_T = TypeVar("_T")
 
 
 def submit(studies: Named, store: Store | str | None = None) -> list[Study]:
@@ -71,7 +70,8 @@ def submit(studies: Named, store: Store | str | None = None) -> list[Study]:
             than that of its name in the store, or if a driver is at work on one of them with
             another file. Then none is queued.
     """
-    return _with(store, lambda opened: submit_written(written(studies), opened))
+    with _opened(store) as opened:
+        return submit_written(written(studies), opened)
 
 
 def written(studies: Named) -> list[Written]:
@@ -115,14 +115,11 @@ def stop(name: str, store: Store | str | None = None) -> Study:
     Raises:
         UsageError: if there is no such study, or it has ended.
     """
-
-    def do(opened: Store) -> Study:
+    with _opened(store) as opened:
         stopped = Queue(opened).stop(name)
         if stopped.state == "stopped":
             Events(name, [opened.say]).say("stopped", stopped.message)
         return stopped
-
-    return _with(store, do)
 
 
 def resume(name: str, store: Store | str | None = None) -> Study:
@@ -131,8 +128,7 @@ def resume(name: str, store: Store | str | None = None) -> Study:
     Raises:
         UsageError: if there is no such study, or it is done.
     """
-
-    def do(opened: Store) -> Study:
+    with _opened(store) as opened:
         study = opened.study(name)
         if study.state == "done":
             raise UsageError(
@@ -147,8 +143,6 @@ def resume(name: str, store: Store | str | None = None) -> Study:
         Events(name, [opened.say]).say("queued", "waits for a driver again")
         return again
 
-    return _with(store, do)
-
 
 def wait(name: str, store: Store | str | None = None) -> Row:
     """Waits until a study ends; its row.
@@ -157,8 +151,7 @@ def wait(name: str, store: Store | str | None = None) -> Row:
         UsageError: if there is no such study.
         LambdaSearchError: if it fails, is stopped, or has lost its driver and nobody drives.
     """
-
-    def do(opened: Store) -> Row:
+    with _opened(store) as opened:
         driven = time.monotonic()
         while (study := opened.study(name)).state in ("queued", "running"):
             if study.state == "queued" or not nobody_drives(opened):
@@ -176,8 +169,6 @@ def wait(name: str, store: Store | str | None = None) -> Row:
             )
         return opened.rows(study.id)[-1]
 
-    return _with(store, do)
-
 
 def retract(row: str, reason: str, store: Store | str | None = None) -> Row:
     """Takes a row of the lookup table back; it stays in the record, with the reason.
@@ -193,15 +184,13 @@ def retract(row: str, reason: str, store: Store | str | None = None) -> Row:
     if not reason.strip():
         raise UsageError("A retraction needs a reason.", "Say why the row is wrong.")
 
-    def do(opened: Store) -> Row:
+    with _opened(store) as opened:
         taken_back = opened.retract(row, reason.strip())
         study = taken_back.provenance.study
         if study:
             text = f"row {taken_back.id[:12]} was taken back: {reason.strip()}"
             Events(study, [opened.say]).say("retracted", text)
         return taken_back
-
-    return _with(store, do)
 
 
 def rename(name: str, new: str, store: Store | str | None = None) -> Study:
@@ -214,15 +203,12 @@ def rename(name: str, new: str, store: Store | str | None = None) -> Study:
         UsageError: if there is no such study, a driver is at work on it, or the new name is none
             or taken.
     """
-
-    def do(opened: Store) -> Study:
+    with _opened(store) as opened:
         [spec] = parse_specs(opened.study(name).spec, f"the study '{name}'")
         renamed = spec.renamed(new)
         study = upkeep.rename(opened, name, new, renamed.to_yaml())
         Events(new, [opened.say]).say("renamed", f"it was named {name} before")
         return study
-
-    return _with(store, do)
 
 
 def remove(name: str, store: Store | str | None = None) -> list[Row]:
@@ -234,13 +220,10 @@ def remove(name: str, store: Store | str | None = None) -> list[Row]:
     Raises:
         UsageError: if there is no such study, or a driver is at work on it.
     """
-
-    def do(opened: Store) -> list[Row]:
+    with _opened(store) as opened:
         rows = opened.rows(opened.study(name).id)
         upkeep.remove(opened, name)
         return rows
-
-    return _with(store, do)
 
 
 def nobody_drives(store: Store) -> bool:
@@ -259,11 +242,14 @@ def nobody_drives_now() -> str:
     )
 
 
-def _with(store: Store | str | None, action: Callable[[Store], _T]) -> _T:
+@contextmanager
+def _opened(store: Store | str | None) -> Iterator[Store]:
+    """A store that was given, or one that is closed in the end."""
     if isinstance(store, Store):
-        return action(store)
+        yield store
+        return
     opened = Store(store)
     try:
-        return action(opened)
+        yield opened
     finally:
         opened.close()

@@ -57,6 +57,11 @@ REFUSED = {
     ),
     "a field of many dots": (study(matrix={"a." * 5000 + "b": [1, 2]}), "dots deep"),
     "many wrong fields": (study(**{f"x{k}": 1 for k in range(5000)}), "5000 problems"),
+    "a field's name that drives the terminal": (
+        study(**{"search__\x1b]0;owned\x07\u202e": 1}),
+        r"search.\x1b]0;owned\x07\u202e: there is no such field",
+    ),
+    "long names of many fields": (study(**{f"{k}{'x' * 900}": 1 for k in range(9)}), "…: there"),
     "a long wrong value": (study(sampler__steps="x" * 50_000), "…"),
 }
 

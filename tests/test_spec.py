@@ -15,6 +15,7 @@ from lambda_search.spec import SamplerSpec
 from lambda_search.spec import SearchSpec
 from lambda_search.spec import StudySpec
 from lambda_search.spec import load_specs
+from lambda_search.spec import located
 from lambda_search.spec import parse_specs
 
 STUDY = {
@@ -418,7 +419,7 @@ def test_only_what_names_a_file_becomes_a_path(tmp_path):
         (tmp_path / name).mkdir()
     config = {"preset": "adm-cifar10", "vae": "vae", "classifier": {"checkpoint": "vae"}}
     text = study(model__config=config)
-    (spec,) = parse_specs(text, base=tmp_path)
+    spec = located(parse_specs(text)[0], [tmp_path])
     assert spec.model.config == {
         "preset": "adm-cifar10",
         "vae": str(tmp_path / "vae"),

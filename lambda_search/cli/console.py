@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -85,8 +87,11 @@ def debugging() -> bool:
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout; characters that are not seen, or that it cannot show, are escaped."""
-    words = json.dumps(value, indent=2, ensure_ascii=out.options.ascii_only)
+    """JSON on stdout; characters that are not seen, or that it cannot show, are escaped.
+
+    Moments are in ISO 8601, paths as text.
+    """
+    words = json.dumps(value, indent=2, ensure_ascii=out.options.ascii_only, default=_as_text)
     print("".join(_escaped(one) if _is_hidden(one) else one for one in words))
 
 
@@ -102,6 +107,12 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="lambda_search")
+
+
+def _as_text(value: object) -> str:
+    if not isinstance(value, datetime | Path):
+        raise TypeError(f"a {type(value).__name__} is not shown as JSON")
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _in_other_signs(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -16,7 +16,7 @@ from lambda_search.records import Progress
 
 __all__ = ["Display", "show_cost"]
 
-_TOLD = ("began", "trial", "phase", "warning", "stopped")
+_TOLD = ("began", "note", "search", "trial", "confirm", "warning", "stopped")
 """Kinds of events that a terminal is told."""
 
 _ENDS = ("failed", "done")

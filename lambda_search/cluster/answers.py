@@ -16,6 +16,7 @@ from lambda_search.cluster.messages import Ready
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import first_line
+from lambda_search.errors import last_line
 
 __all__ = ["Done", "Raised", "Reply", "reason"]
 
@@ -61,10 +62,8 @@ class Reply:
 
 def reason(error: RayError) -> str:
     """Why a worker ended. Where its start failed, Ray's last line says what was raised."""
-    lines = str(error).strip().splitlines()
-    starting = isinstance(error, RayTaskError) or "creation task" in "".join(lines[:1])
-    said = lines[-1].strip() if starting and lines else first_line(error)
-    return said.rstrip(".")
+    starting = isinstance(error, RayTaskError) or "creation task" in first_line(error)
+    return last_line(error) if starting else first_line(error)
 
 
 def _own(error: RayTaskError) -> Exception:
@@ -76,7 +75,7 @@ def _own(error: RayTaskError) -> Exception:
         own = type(cause)(cause.cause, cause.hint)
     else:
         own = LambdaSearchError(
-            f"A worker failed: {type(cause).__name__}: {first_line(cause)}",
+            f"A worker failed: {type(cause).__name__}: {first_line(cause)}.",
             "Launch again with --debug to see where; nothing that was computed is lost.",
         )
     own.__cause__ = error

@@ -67,11 +67,11 @@ def connect(workers: int | None, address: str | None) -> Callable[[], None]:
 def _unreachable(address: str | None, error: Exception) -> tuple[str, str]:
     if address is not None:
         return (
-            f"Ray cannot be reached at {address}: {first_line(error)}",
+            f"Ray cannot be reached at {address}: {first_line(error)}.",
             "Check the address (ray status), and RAY_AUTH_MODE if the cluster uses tokens.",
         )
     return (
-        f"Ray cannot be started on this machine: {first_line(error)}",
+        f"Ray cannot be started on this machine: {first_line(error)}.",
         "Check that /dev/shm and the temporary folder have room, and the limits that ulimit -a "
         "shows; or name a running cluster with --ray-address.",
     )

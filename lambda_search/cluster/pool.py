@@ -222,7 +222,7 @@ class RayPool:
                     self._handle(Tick())
         except Exception as error:  # the cluster itself is gone
             self._failure = LambdaSearchError(
-                f"Ray stopped working: {first_line(error)}", "Launch again."
+                f"Ray stopped working: {first_line(error)}.", "Launch again."
             )
             self._end(self._failure)
             self._started.set()

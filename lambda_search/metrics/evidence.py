@@ -67,7 +67,6 @@ class Score:
         fid: the plain Fréchet distance, as the field reports it at this n.
         standard_error: of `fid`.
         corrected: the distance with the half-split correction.
-        corrected_error: its standard error.
         influence: ψᵢ of `corrected`, float64 [n], in index order.
         extras: what was computed beside it, on confirmation and by `evaluate`.
         width: d, of the features; 0 where it is not known.
@@ -77,7 +76,6 @@ class Score:
     fid: float
     standard_error: float
     corrected: float
-    corrected_error: float
     influence: Tensor
     extras: Extras | None = None
     width: int = 0
@@ -128,8 +126,8 @@ def score(features: Features, reference: FrechetReference) -> Score:
         half_fid, half_psi = reference.analyse(features[parity::2])
         corrected -= half_fid / 2
         psi[parity::2] -= half_psi
-    errors = [float(found.std()) / n**0.5 for found in (plain, psi)]
-    return Score(n, fid, errors[0], corrected, errors[1], psi, width=reference.dim)
+    error = float(plain.std()) / n**0.5
+    return Score(n, fid, error, corrected, psi, width=reference.dim)
 
 
 def extras(

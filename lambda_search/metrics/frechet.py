@@ -160,10 +160,6 @@ class FrechetReference:
         psi = 2 * along + (n - 1) * squares - quadratic
         return distance, (psi - psi.mean()).cpu()
 
-    def influence(self, features: Features) -> Tensor:
-        """ψ(xᵢ) alone (see `analyse`)."""
-        return self.analyse(features)[1]
-
     def _project(self, features: Features) -> tuple[Tensor, Tensor, Tensor]:
         """μ; the centred rows Y, divided by √(n − 1); and P = Y L."""
         x = as_features(features, self.device)

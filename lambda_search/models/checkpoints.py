@@ -16,10 +16,9 @@ from torch import nn
 
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
-from lambda_search.models.states import printable
-from lambda_search.spec import CONFIG_PATHS
-from lambda_search.spec.configs import read_config_file
+from lambda_search.errors import printable
+from lambda_search.spec.configs import read_options
+from lambda_search.spec.configs import with_paths
 
 __all__ = [
     "BUNDLED",
@@ -82,37 +81,20 @@ def find(checkpoint: str) -> Path:
 def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     """A framework's options: a mapping as it is, or what a JSON or YAML file holds.
 
+    Files beside that file are named in full.
+
     Raises:
         UsageError: if the file is missing, cannot be read, or holds no mapping.
     """
     if isinstance(config, Mapping):
         return dict(config)
-    path = locate(str(config))
-    try:
-        if path is None:
-            raise FileNotFoundError("there is no such file")
-        found = read_config_file(path)
-    except (OSError, ValueError) as error:
-        cause = printable(first_line(error), _LONGEST).rstrip(".")
-        raise UsageError(
-            f"The config {config} cannot be read: {cause}.",
-            "It must be a JSON or YAML file with the framework's own option names.",
-        ) from error
-    if isinstance(found.get("config"), dict) and "framework" in found:
-        found = found["config"]  # as `models convert` writes it
-    return _absolute(found, path.parent)
+    path = locate(str(config)) or Path(config)
 
+    def beside(name: str) -> str:
+        place = path.parent / name
+        return str(place) if place.exists() else name
 
-def _absolute(config: dict[str, Any], base: Path) -> dict[str, Any]:
-    """`config` with the files that it names made absolute, where they lie beside it."""
-    return {
-        name: _absolute(value, base)
-        if isinstance(value, dict)
-        else str(base / value)
-        if name in CONFIG_PATHS and isinstance(value, str) and (base / value).exists()
-        else value
-        for name, value in config.items()
-    }
+    return with_paths(read_options(path, str(config)), beside)
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import stat
 import string
 from collections.abc import Collection
-from pathlib import Path
 
 __all__ = [
     "HEAD",
@@ -15,7 +13,6 @@ __all__ = [
     "archive_is_other",
     "described",
     "is_safetensors",
-    "other_file",
 ]
 
 HEAD = 512
@@ -79,23 +76,6 @@ class Unsuitable(Exception):
 def is_safetensors(head: bytes) -> bool:
     """Whether a file with this beginning has a JSON header behind the header's length."""
     return head[8:9] == b"{" and not head.startswith((ZIP, *PICKLES))
-
-
-def other_file(path: Path) -> Unsuitable | None:
-    """What a file is that is none with weights, as far as its first bytes tell.
-
-    For the message of a library that could not read it. None for what may hold weights, and for
-    what cannot be opened.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return Unsuitable("is a folder" if path.is_dir() else "is not a file", _AUTHORS)
-        with path.open("rb") as stream:
-            head = stream.read(HEAD)
-    except OSError:
-        return None
-    weights = head.startswith((ZIP, *PICKLES)) or is_safetensors(head)
-    return None if weights else described(head)
 
 
 def described(head: bytes) -> Unsuitable:

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.errors import printable
 from lambda_search.models.contents import HEAD
 from lambda_search.models.contents import is_safetensors
 from lambda_search.models.pickles.read import read_pickle
-from lambda_search.models.states import printable
 
 __all__ = ["Section", "read_checkpoint", "read_safetensors", "refuse_misspelt", "validated"]
 
@@ -93,7 +93,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         cause = f"There is not enough memory to read {path}."
         raise UsageError(cause, "Free some, or use a machine with more.") from error
     except Exception as error:  # damage shows as whatever the library happens to raise
-        said = printable(first_line(error)).rstrip(".")
+        said = printable(first_line(error))
         raise UsageError(
             f"{path} cannot be read: {said}.", "It may be truncated; download or copy it again."
         ) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.errors import printable
 
 __all__ = ["MOST_BYTES", "Unreadable", "check_json", "loads", "read_bytes", "read_json"]
 
@@ -19,7 +20,6 @@ MOST_BYTES = 1 << 20
 
 _DEEPEST = 32
 _LONGEST_INTEGER = 40  # the libraries write 10³⁰ for "no limit"
-_LONGEST_TEXT = 200
 
 
 class Unreadable(ValueError):
@@ -92,7 +92,7 @@ def loads(content: bytes, highest: int | None = None) -> dict[str, Any]:
     except RecursionError as error:
         raise Unreadable(f"it is more than {_DEEPEST} levels deep") from error
     except ValueError as error:
-        raise Unreadable(f"it is no JSON ({first_line(error).rstrip('.')})") from error
+        raise Unreadable(f"it is no JSON ({first_line(error)})") from error
     if not isinstance(found, dict):
         raise Unreadable("it holds no names")
     check_json(found)
@@ -130,7 +130,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         left = list(found)[::-1]  # in the order of their first mention
         twice = next(name for name, _ in pairs if not left or name != left.pop())
-        raise Unreadable(f"it says '{ascii(twice)[1:-1][:_LONGEST_TEXT]}' twice")
+        raise Unreadable(f"it says '{printable(twice)}' twice")
     return found
 
 

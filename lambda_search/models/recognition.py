@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from typing import TypeAlias
 
-import yaml
-
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.models.base import Model
@@ -23,6 +21,7 @@ from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import framework_of
 from lambda_search.models.registry import load_model
 from lambda_search.spec.blanks import BLANK
+from lambda_search.spec.configs import read_config_text
 
 __all__ = ["Ask", "Recognised", "one_file", "recognised"]
 
@@ -144,15 +143,12 @@ def _told(config: str | None) -> dict[str, Any] | str | None:
     if config is None or not config.lstrip().startswith("{"):
         return config
     try:
-        found = yaml.safe_load(config)
-        if not isinstance(found, dict):
-            raise ValueError("it holds no mapping of names to values")
-    except (yaml.YAMLError, ValueError) as error:
+        return read_config_text(config.encode())
+    except ValueError as error:
         raise UsageError(
-            f"The config {config} cannot be read: {first_line(error).rstrip('.')}.",
+            f"The config {config} cannot be read: {first_line(error)}.",
             "Write it as {name: value, …}, or name a JSON or YAML file.",
         ) from error
-    return found
 
 
 def _with(

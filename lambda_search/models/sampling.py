@@ -112,7 +112,7 @@ def sample(
             f"There are {len(chosen)} labels for {len(indices)} samples.", "Pass one for each."
         )
 
-    def images_of(batch: Sequence[int], draw: Draw, labels: Tensor | None) -> Tensor:
+    def images_of(draw: Draw, labels: Tensor | None) -> Tensor:
         states = sample_batch(model, sampling, schedule, draw, labels, observe=observe)
         return (model.decode(states) if decode else states).float()
 
@@ -120,16 +120,14 @@ def sample(
         return torch.empty((0, *model.shape))
     if initial is not None:
         draw = _injected(initial, step_noise, counter_noise(model, seed, indices))
-        return images_of(
-            indices, draw, default_labels(model, indices) if chosen is None else chosen
-        )
+        return images_of(draw, default_labels(model, indices) if chosen is None else chosen)
     rows_of: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(indices):
         rows_of[index].append(row)
     out: Tensor | None = None
     for batch in _padded_batches(indices, sampling.options.batch):
         own = _labels_of_batch(model, batch, rows_of, chosen)
-        images = images_of(batch, counter_noise(model, seed, batch), own)
+        images = images_of(counter_noise(model, seed, batch), own)
         out = images.new_empty((len(indices), *images.shape[1:])) if out is None else out
         for place, index in enumerate(batch):
             for row in rows_of.get(index, ()):

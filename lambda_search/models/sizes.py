@@ -76,6 +76,6 @@ def built(make: Callable[[], N], framework: str) -> N:
             return make()
     except (TypeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"The {framework} config describes no network: {first_line(error).rstrip('.')}.",
+            f"The {framework} config describes no network: {first_line(error)}.",
             "Give the config that the checkpoint was trained with.",
         ) from error

@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import printable
 
 __all__ = [
     "foreign",
-    "printable",
     "refuse_foreign",
     "state_dict",
     "state_of",
@@ -53,18 +53,12 @@ _INSTEAD = {
         "Pass the pipeline's folder, with model_index.json, and framework: diffusers."
     ),
 }
-_SHOWN, _LONGEST = 4, 100
+_SHOWN = 4
 
 
 def unwrapped(name: str) -> str:
     """`name` without the wrappers of training."""
     return _WRAPPERS.sub("", name)
-
-
-def printable(name: str, longest: int = _LONGEST) -> str:
-    """A name from a file, short, and fit for a terminal."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:longest])
-    return shown + "…" * (len(name) > longest)
 
 
 def state_of(content: Any, prefer: Sequence[str] = ()) -> dict[str, Tensor] | None:

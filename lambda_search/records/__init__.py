@@ -35,6 +35,7 @@ from lambda_search.records.studies import Trial
 from lambda_search.records.studies import TrialState
 from lambda_search.records.studies import leading
 from lambda_search.records.usage import loading_line
+from lambda_search.records.usage import lookup_words
 from lambda_search.records.usage import sampling_line
 from lambda_search.records.usage import using_lines
 
@@ -68,6 +69,7 @@ __all__ = [
     "TrialState",
     "leading",
     "loading_line",
+    "lookup_words",
     "network_evaluations",
     "sampling_line",
     "using_lines",

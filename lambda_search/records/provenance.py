@@ -67,13 +67,12 @@ class Figures:
     kid: float | None = None
 
 
-@dataclass(frozen=True)
-class Candidate:
+@dataclass(frozen=True, kw_only=True)
+class OtherCandidate:
     """A candidate of the confirmation, compared with λ = 1 on the same indices and noise.
 
     Arguments:
         trial: its number in the study.
-        b, k: λ(i) = b + k·i.
         fid, corrected: plain, and with the half-split correction.
         gain, raw_gain: FID(1) − FID(λ), corrected and plain.
         gain_standard_error: of `gain`, paired.
@@ -82,31 +81,22 @@ class Candidate:
     """
 
     trial: int
+    fid: float
+    corrected: float
+    gain: float
+    raw_gain: float
+    gain_standard_error: float
+    correlation: float
+    fid_at_infinity: float | None = None
+    kid: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(OtherCandidate):
+    """The same by the study's own distance, with its schedule λ(i) = b + k·i."""
+
     b: float
     k: float
-    fid: float
-    corrected: float
-    gain: float
-    raw_gain: float
-    gain_standard_error: float
-    correlation: float
-    fid_at_infinity: float | None = None
-    kid: float | None = None
-
-
-@dataclass(frozen=True)
-class OtherCandidate:
-    """A candidate by another distance; fields as in `Candidate`."""
-
-    trial: int
-    fid: float
-    corrected: float
-    gain: float
-    raw_gain: float
-    gain_standard_error: float
-    correlation: float
-    fid_at_infinity: float | None = None
-    kid: float | None = None
 
 
 @dataclass(frozen=True)

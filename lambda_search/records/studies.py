@@ -208,7 +208,9 @@ class Study:
 EventKind: TypeAlias = Literal[
     "queued",
     "began",
-    "phase",
+    "note",
+    "search",
+    "confirm",
     "trial",
     "warning",
     "row",
@@ -217,7 +219,9 @@ EventKind: TypeAlias = Literal[
     "done",
     "retracted",
     "renamed",
+    "phase",
 ]
+"""`search` and `confirm` begin these; an older release called them and `note` all `phase`."""
 
 
 @dataclass(frozen=True)

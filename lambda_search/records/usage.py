@@ -1,15 +1,26 @@
-"""The Python lines that sample with a row: exactly what it measured."""
+"""The Python lines that sample with a row, exactly what it measured, and how it is asked for."""
 
 from __future__ import annotations
 
 from lambda_search.records.rows import Row
+from lambda_search.setting import Setting
 
-__all__ = ["loading_line", "sampling_line", "using_lines"]
+__all__ = ["loading_line", "lookup_words", "sampling_line", "using_lines"]
 
 
 def using_lines(row: Row) -> list[str]:
     """A whole Python program that samples with the row."""
     return ["import lambda_search as ls", loading_line(row), sampling_line(row)]
+
+
+def lookup_words(setting: Setting) -> list[str]:
+    """The shell's words that find what holds for a setting, without the program's name."""
+    words = ["best", setting.model, "--steps", str(setting.steps), "--sampler", setting.sampler]
+    if setting.guidance is not None:
+        words += ["--guidance", f"{setting.guidance:g}"]
+    if setting.site != "full":
+        words += ["--site", setting.site]
+    return words
 
 
 def loading_line(row: Row) -> str:

@@ -13,6 +13,9 @@ from lambda_search.records import Event
 __all__ = ["Effort", "efforts", "seconds_by_phase", "total"]
 
 PREPARING, SEARCH, CONFIRMATION = "preparing", "search", "confirmation"
+_BEGINS = {"search": SEARCH, "confirm": CONFIRMATION}
+_BEGAN = {"searching": "search", "confirming": "confirm"}
+"""By what an older release's event `phase` begins with: the kind that it has now."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Effort:
         schedules: how many were scored, λ = 1 among them.
         images: scored for the first time there.
         network_evaluations: for these; None if the steps are not known.
-        seconds: from its first event to its last; None where no event tells it.
+        seconds: that drivers were at it, by the events; None where none tells it.
         is_part: whether it is a part of the one above it.
     """
 
@@ -97,16 +100,21 @@ def seconds_by_phase(events: Sequence[Event]) -> dict[str, float]:
         if event.kind == "began":
             _add(spent, phase, since, last)
             phase, since = PREPARING, event.at
-        elif event.kind == "phase":
+        elif (kind := _kind(event)) in _BEGINS:
             _add(spent, phase, since, event.at)
-            phase = CONFIRMATION if event.text.startswith("confirm") else SEARCH
-            since = event.at
+            phase, since = _BEGINS[kind], event.at
         elif event.kind in ("row", "done", "stopped", "failed"):
             _add(spent, phase, since, event.at)
             phase, since = "", None
         last = event.at
     _add(spent, phase, since, last)
     return dict(spent)
+
+
+def _kind(event: Event) -> str:
+    if event.kind != "phase":
+        return event.kind
+    return _BEGAN.get(event.text.partition(" ")[0].rstrip(","), "note")
 
 
 def _add(

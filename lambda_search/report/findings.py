@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
-from lambda_search.errors import UsageError
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
 from lambda_search.records import Image
@@ -19,7 +17,7 @@ from lambda_search.report.surface import Surface
 from lambda_search.report.surface import fit_surface
 from lambda_search.spec import Range
 from lambda_search.spec import StudySpec
-from lambda_search.spec import parse_specs
+from lambda_search.spec import stored_spec
 from lambda_search.store.store import Store
 
 __all__ = ["Findings", "read_findings"]
@@ -119,14 +117,11 @@ def read_findings(store: Store, name: str) -> Findings:
         UsageError: if there is none.
     """
     study = store.study(name)
-    spec = None
-    with suppress(UsageError):
-        [spec] = parse_specs(study.spec)
     row = next(reversed(store.rows(study.id)), None)
     preview = "" if row is None else row.provenance.preview
     return Findings(
         study=study,
-        spec=spec,
+        spec=stored_spec(study.spec),
         row=row,
         trials=store.trials(study.id),
         evaluations=store.evaluations(study.id),

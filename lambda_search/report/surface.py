@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lambda_search.records import Evaluation
 from lambda_search.records import Trial
 
-__all__ = ["Surface", "fit_surface"]
+__all__ = ["PLAUSIBLE", "Surface", "fit_surface"]
 
 Array = NDArray[np.float64]
 Range = tuple[float, float]
@@ -46,8 +46,8 @@ _MOST = 400
 
 _CELLS = 49
 
-_PLAUSIBLE = 1.645
-"""Standard errors; one-sided 95 %."""
+PLAUSIBLE = 1.645
+"""The shortfall up to which a schedule may still be the best, at 95 % (one-sided)."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,6 @@ class Surface:
     best_error: float
     shortfall: Array
     evaluations: int
-
-    @property
-    def plausible(self) -> NDArray[np.bool_]:
-        """Where the best schedule may still lie, at 95 %, [s, m]."""
-        return self.shortfall <= _PLAUSIBLE
 
     @property
     def edges(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lambda_search.records import Interval
 from lambda_search.records import Row
+from lambda_search.records import lookup_words
 from lambda_search.records import using_lines
 from lambda_search.report.effort import Effort
 from lambda_search.report.findings import Findings
@@ -86,10 +87,9 @@ def _proposed(row: Row) -> Iterator[Line]:
             f"({signed(100 * row.relative_gain, '.1f')}\u00a0% of the FID at λ = 1; paired, "
             "bias-corrected)",
         )
-    setting = row.setting
     yield Line("in Python", code=tuple(using_lines(row)))
-    words = ["lambda-search", "best", setting.model, "--steps", str(setting.steps)]
-    yield Line("in the shell", code=(shlex.join([*words, "--sampler", setting.sampler]),))
+    words = ["lambda-search", *lookup_words(row.setting)]
+    yield Line("in the shell", code=(shlex.join(words),))
 
 
 def _proven(row: Row) -> Iterator[Line]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.files import saving
 from lambda_search.files import written_whole
 from lambda_search.report.findings import Findings
 from lambda_search.report.findings import read_findings
@@ -104,12 +104,8 @@ def _common(several: Sequence[Findings]) -> str:
 def _write(path: Path, text: str) -> None:
     """Writes a file whole; one that is there already with that text is left."""
     content = text.encode("utf-8", "replace")
-    try:
+    with saving(path, "Choose another place with --output."):
         if path.exists() and path.stat().st_size == len(content) and path.read_bytes() == content:
             return
         with written_whole(path) as stream:
             stream.write(content)
-    except OSError as error:
-        raise LambdaSearchError(
-            f"{path} cannot be written: {error.strerror}.", "Choose another place with --output."
-        ) from error

@@ -44,7 +44,6 @@ class Confirmation:
     """The outcome.
 
     Arguments:
-        trial: the winner's number; 0 is λ = 1.
         schedule: what is recommended.
         status: `confirmed`, or `measured` where no gain is significant.
         verdict: the same in words.
@@ -54,7 +53,6 @@ class Confirmation:
         best: the candidate with the largest gain, whether significant or not.
     """
 
-    trial: int
     schedule: LambdaSchedule
     status: RowStatus
     verdict: str
@@ -86,9 +84,7 @@ def settle(baseline: Score, contenders: Sequence[Contender]) -> Confirmation:
         if len(contenders) > 1:
             high = optimism(len(contenders)) * best.against_baseline.standard_error
             verdict += f"; as the best of {len(contenders)} it may be {high:.2g} too high"
-        return Confirmation(
-            best.trial, best.schedule, "confirmed", verdict, best.score, gain, interval, best
-        )
+        return Confirmation(best.schedule, "confirmed", verdict, best.score, gain, interval, best)
     if baseline.n < enough:
         verdict = (
             f"{baseline.n:,} images are too few to confirm a gain with features of width "
@@ -96,7 +92,7 @@ def settle(baseline: Score, contenders: Sequence[Contender]) -> Confirmation:
         )
     else:
         verdict = f"{NO_GAIN}; use λ = 1"
-    return Confirmation(0, LambdaSchedule(), "measured", verdict, baseline, gain, interval, best)
+    return Confirmation(LambdaSchedule(), "measured", verdict, baseline, gain, interval, best)
 
 
 def optimism(candidates: int) -> float:

@@ -27,6 +27,7 @@ from lambda_search.search.missing import outline
 from lambda_search.search.plan import MissingWeights
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import model_of
+from lambda_search.search.plan import with_models
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 
@@ -55,12 +56,7 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
 def outlines(specs: Sequence[StudySpec]) -> Iterator[tuple[Plan, list[Missing]]]:
     """Each study's plan, with what is missing; what several studies share is looked at once."""
     look = cache(look_at)
-    known: tuple[ModelSpec, Model | Missing] | None = None
-    for spec in specs:
-        named = spec.model.model_copy(update={"name": None, "dataset": None})
-        if known is None or known[0] != named:
-            known = named, _model(named)
-        model = known[1]
+    for spec, model in with_models(specs, _model):
         looked = [look(measure) for measure in spec.metric.measures]
         missing = [item for one in looked for item in one.missing]
         if isinstance(model, Missing):

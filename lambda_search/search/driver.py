@@ -86,7 +86,7 @@ class Driver:
         for caution in self._plan.cautions():
             self._events.say("warning", caution)
         for line in self._plan.read:
-            self._events.say("phase", line)
+            self._events.say("note", line)
         self._evaluator.prepare()
         self._tracker.stage = "search"
         self._search()
@@ -102,7 +102,7 @@ class Driver:
         ended = [trial for trial in self._record.trials if not trial.is_open]
         self._tracker.closed([trial for trial in ended if self._counts(trial)])
         going_on = f", going on after {len(ended)} finished trials" if ended else ""
-        self._events.say("phase", f"searching{going_on}")
+        self._events.say("search", f"searching{going_on}")
         generation = 0
         while members := self._record.members(generation) or self._propose(generation):
             if any(trial.is_open for trial in members):
@@ -207,7 +207,7 @@ class Driver:
             self._events.say("warning", caution)
         first, n = self._round(candidates), self._plan.spec.confirm.samples
         numbers = ", ".join(str(trial.number) for trial in candidates)
-        self._events.say("phase", f"confirming trial {numbers} and λ = 1 on {n:,} images")
+        self._events.say("confirm", f"confirming trial {numbers} and λ = 1 on {n:,} images")
         schedules = [_BASELINE, *(trial.schedule for trial in candidates)]
         baseline, *results = self._evaluator.results(schedules, first, n, whole=True)
         assert isinstance(baseline, Result)  # else it would have been raised

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 
-from lambda_search.errors import UsageError
 from lambda_search.records import Study
-from lambda_search.spec import parse_specs
+from lambda_search.spec import stored_spec
 from lambda_search.work.recipe import family_of
 
 __all__ = ["done_families", "needed_families"]
@@ -30,7 +28,7 @@ def _families(studies: Iterable[Study]) -> set[str]:
     found = set()
     for study in studies:
         if study.setting is not None:
-            with suppress(UsageError):  # a file that can no longer be read cannot go on
-                [spec] = parse_specs(study.spec)
+            spec = stored_spec(study.spec)
+            if spec is not None:  # one that can no longer be read cannot go on
                 found.add(family_of(study.setting, spec.search.seed))
     return found

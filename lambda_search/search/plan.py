@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from math import ceil
+from typing import TypeVar
 
 import torch
 
 from lambda_search.errors import MissingFile
-from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import enough_images
 from lambda_search.metrics.references.doubts import doubts
 from lambda_search.metrics.references.load import Reference
@@ -31,7 +33,18 @@ from lambda_search.work.context import resolve_measure
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 
-__all__ = ["MissingWeights", "Plan", "about", "assemble", "model_of", "resolve", "resolve_all"]
+__all__ = [
+    "MissingWeights",
+    "Plan",
+    "about",
+    "assemble",
+    "model_of",
+    "resolve",
+    "resolve_all",
+    "with_models",
+]
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -146,8 +159,7 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     Raises:
         UsageError: if any of them is missing, unreadable, or cannot do what the study asks.
     """
-    if model is None:
-        model = load_model(spec.model.framework, spec.model.checkpoint, spec.model.config)
+    model = model or model_of(spec.model)
     model.check_decoder()
     sampling = model.resolve(spec.sampler.sampling)
     steps = len(model.grid(sampling))
@@ -182,14 +194,19 @@ def resolve_all(specs: Iterable[StudySpec]) -> list[Plan]:
     Raises:
         UsageError: for anything that is wrong with them or missing.
     """
-    plans: list[Plan] = []
-    known: tuple[ModelSpec, Model] | None = None
+    return [resolve(spec, model) for spec, model in with_models(specs, model_of)]
+
+
+def with_models(
+    specs: Iterable[StudySpec], read: Callable[[ModelSpec], M]
+) -> Iterator[tuple[StudySpec, M]]:
+    """Studies with what `read` makes of their models, once for several in a row that share one."""
+    known: tuple[ModelSpec, M] | None = None
     for spec in specs:
         named = spec.model.model_copy(update={"name": None, "dataset": None})
         if known is None or known[0] != named:
-            known = named, model_of(named)
-        plans.append(resolve(spec, known[1]))
-    return plans
+            known = named, read(named)
+        yield spec, known[1]
 
 
 def assemble(
@@ -239,7 +256,7 @@ def assemble(
     return Plan(spec, setting, recipe, space)
 
 
-class MissingWeights(UsageError):
+class MissingWeights(MissingFile):
     """A model's weights are not on this machine; the hint says where its authors publish them."""
 
 

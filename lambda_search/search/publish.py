@@ -6,10 +6,12 @@ import getpass
 import platform
 import socket
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version
+from typing import Any
 
 from lambda_search.metrics.evidence import Score
 from lambda_search.records import Candidate
@@ -123,20 +125,19 @@ def _figures(score: Score) -> Figures:
 
 
 def _candidate(trial: Trial, result: Result) -> Candidate:
-    at_lambda, against = _figures(result.score), result.against
-    return Candidate(
-        trial=trial.number,
-        b=trial.schedule.b,
-        k=trial.schedule.k,
-        fid=at_lambda.fid,
-        corrected=at_lambda.corrected,
-        gain=against.gain,
-        raw_gain=against.raw_gain,
-        gain_standard_error=against.standard_error,
-        correlation=against.correlation,
-        fid_at_infinity=at_lambda.fid_at_infinity,
-        kid=at_lambda.kid,
-    )
+    return Candidate(b=trial.schedule.b, k=trial.schedule.k, **_compared(trial, result))
+
+
+def _compared(trial: Trial, result: Result) -> dict[str, Any]:
+    """What both kinds of candidates say of a trial."""
+    against = result.against
+    return asdict(_figures(result.score)) | {
+        "trial": trial.number,
+        "gain": against.gain,
+        "raw_gain": against.raw_gain,
+        "gain_standard_error": against.standard_error,
+        "correlation": against.correlation,
+    }
 
 
 def _other_measures(
@@ -148,27 +149,13 @@ def _other_measures(
             reference=measure.reference_label,
             baseline=_figures(at_one.score),
             candidates=tuple(
-                _other_candidate(trial, result.also[place]) for trial, result in candidates
+                OtherCandidate(**_compared(trial, result.also[place]))
+                for trial, result in candidates
             ),
         )
         for place, (measure, at_one) in enumerate(
             zip(plan.recipe.measures[1:], baseline.also, strict=True)
         )
-    )
-
-
-def _other_candidate(trial: Trial, result: Result) -> OtherCandidate:
-    at_lambda, against = _figures(result.score), result.against
-    return OtherCandidate(
-        trial=trial.number,
-        fid=at_lambda.fid,
-        corrected=at_lambda.corrected,
-        gain=against.gain,
-        raw_gain=against.raw_gain,
-        gain_standard_error=against.standard_error,
-        correlation=against.correlation,
-        fid_at_infinity=at_lambda.fid_at_infinity,
-        kid=at_lambda.kid,
     )
 
 

@@ -160,7 +160,8 @@ class Run:
         match error:
             case MissingFile() | Elsewhere():  # another driver may be able
                 self.lacks = error.cause
-                self._end("queued", "unable", f"{this_driver()} cannot run it: {error.cause}")
+                why = f"{error.cause} {error.hint}".rstrip()
+                self._end("queued", "unable", f"{this_driver()} cannot run it: {why}")
             case LeaseLost():
                 self.error = error
                 self.tracker.stage = "failed"

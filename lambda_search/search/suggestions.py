@@ -64,7 +64,7 @@ def suggested(
         **_model(found),
         **_sampler(found, asked, samplings),
         **_search(found, asked, samplings, name),
-        **_metric(measured, asked, samplings[0].options.batch),
+        **_metric(measured, samplings[0].options.batch),
     }
     return choices | {
         place: Choice(value, _ASKED) for place, value in asked.items() if place != "sampler.steps"
@@ -210,7 +210,7 @@ def _slope(ranges: Ranges, found: Recognised, samplings: Sequence[Sampling]) -> 
     return Choice([round(end / max(steps - 1, 1), 7) for end in (low, high)], f"{said}.")
 
 
-def _metric(measured: Measured, asked: Mapping[str, Any], batch: int) -> dict[str, Choice]:
+def _metric(measured: Measured, batch: int) -> dict[str, Choice]:
     rungs = default_rungs(measured.width or 0, batch)
     width = measured.width or rungs[0]
     wide = f"features are {width:,} wide"

@@ -25,6 +25,7 @@ from lambda_search.spec.reading import check_names
 from lambda_search.spec.reading import load_specs
 from lambda_search.spec.reading import parse_specs
 from lambda_search.spec.reading import read_specs
+from lambda_search.spec.reading import stored_spec
 
 __all__ = [
     "CONFIG_PATHS",
@@ -49,5 +50,6 @@ __all__ = [
     "located",
     "parse_specs",
     "read_specs",
+    "stored_spec",
     "unpacked",
 ]

@@ -18,7 +18,6 @@ from lambda_search.spec.models import StudySpec
 __all__ = ["Change", "changes"]
 
 _LABELS = ("model.dataset", "model.source")
-_RANGES = ("search.mean", "search.slope")
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,6 @@ class Change:
     def decides(self) -> bool:
         """Whether it may change numbers; what is there for people does not."""
         return not self.field.startswith(_LABELS)
-
-    @property
-    def is_range(self) -> bool:
-        """Whether it says where λ is looked for."""
-        return self.field in _RANGES
 
     def __str__(self) -> str:
         return f"{self.field}: {_shown(self.before)} → {_shown(self.after)}"

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
+from lambda_search.errors import printable
 from lambda_search.spec.documents import DEEPEST
 from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import YAML
 from lambda_search.spec.documents import Loader
 from lambda_search.spec.documents import loaded
+from lambda_search.spec.models import CONFIG_PATHS
 
-__all__ = ["plain", "read_config_file", "read_config_text"]
+__all__ = ["plain", "read_config_file", "read_config_text", "read_options", "with_paths"]
 
 _MOST_NAMES, _MOST_VALUES = 1000, 100_000
 _LONGEST_NAME = 200
@@ -61,6 +66,39 @@ def _items(node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
     found = parts.get("dictitems", parts.get("state"))
     inside = found if isinstance(found, yaml.MappingNode) else node
     return list(inside.value)
+
+
+def read_options(config: Path | bytes, name: str) -> dict[str, Any]:
+    """A framework's options: what a config file of this name says, or what is read of one.
+
+    What `models convert` wrote holds them under `config`.
+
+    Raises:
+        UsageError: if it cannot be read, or is no mapping.
+    """
+    try:
+        found = read_config_text(config) if isinstance(config, bytes) else read_config_file(config)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        cause = "there is no such file" if missing else printable(first_line(error), 200)
+        raise UsageError(
+            f"The config {name} cannot be read: {cause}.",
+            "It must be a JSON or YAML file with the framework's own option names.",
+        ) from error
+    inner = found.get("config")
+    return inner if isinstance(inner, dict) and "framework" in found else found
+
+
+def with_paths(config: Mapping[str, Any], absolute: Callable[[str], str]) -> dict[str, Any]:
+    """A framework's options, with `absolute` of the names of files among them."""
+    return {
+        name: with_paths(value, absolute)
+        if isinstance(value, dict)
+        else absolute(value)
+        if name in CONFIG_PATHS and isinstance(value, str)
+        else value
+        for name, value in config.items()
+    }
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

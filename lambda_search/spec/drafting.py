@@ -21,7 +21,7 @@ from lambda_search.spec.fields import FIELDS
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
-__all__ = ["Choice", "nested", "rebased", "study_file"]
+__all__ = ["Choice", "nested", "on_one_line", "rebased", "study_file"]
 
 _WIDTH = 98
 _FILL_IN = "  # FILL IN: the comment above says with what"
@@ -93,7 +93,7 @@ def _written(place: str, choices: Mapping[str, Choice]) -> Iterator[str]:
     if not field.example:  # a section
         yield f"{indent}{_mark(place, choices)}{name}:"
         return
-    shown = field.example if choice.value is None else _flow(choice.value)
+    shown = field.example if choice.value is None else on_one_line(choice.value)
     blank = _FILL_IN if blanks(choice.value) else ""
     yield f"{indent}{_mark(place, choices)}{name}: {shown}{blank}"
 
@@ -116,7 +116,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Flow.add_representer(str, _text)
 
 
-def _flow(value: Any) -> str:
+def on_one_line(value: Any) -> str:
     """`value` as YAML on one line."""
     text: str = yaml.dump(
         value,

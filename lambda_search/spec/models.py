@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 from typing import Literal
 from typing import Self
-from typing import TypeVar
 
 import yaml
 from pydantic import Field
@@ -36,7 +35,6 @@ __all__ = [
 ]
 
 Range = tuple[float, float]
-Measured = TypeVar("Measured", bound="MeasureSpec")
 
 CONFIRM_FROM = 10**6
 """Sample indices from here on are for confirmation only."""

@@ -17,11 +17,10 @@ from typing import Any
 from typing import TypeVar
 
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
 from lambda_search.files import private_folder
 from lambda_search.files import written_whole
-from lambda_search.spec.configs import read_config_text
-from lambda_search.spec.models import CONFIG_PATHS
+from lambda_search.spec.configs import read_options
+from lambda_search.spec.configs import with_paths
 from lambda_search.spec.models import EXTRACTOR_FILES
 from lambda_search.spec.models import MeasureSpec
 from lambda_search.spec.models import StudySpec
@@ -58,17 +57,6 @@ def located(
             return name
         return str(there or paths[-1])
 
-    def within(config: dict[str, Any], below: Path = Path()) -> dict[str, Any]:
-        """A framework's own options, with the paths among them made absolute."""
-        return {
-            name: within(value, below)
-            if isinstance(value, dict)
-            else absolute(value, below)
-            if name in CONFIG_PATHS and isinstance(value, str)
-            else value
-            for name, value in config.items()
-        }
-
     def measured(one: Measured) -> Measured:
         named, colon, place = one.extractor.partition(":")
         if place:
@@ -81,10 +69,10 @@ def located(
 
     checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
     if isinstance(config, str) and config in known:
-        told = _mapping(known[config].read_bytes(), known[config].name)
-        config = within(told, Path(config).parent)  # names in it start from its own folder
+        told, below = read_options(known[config], known[config].name), Path(config).parent
+        config = with_paths(told, lambda name: absolute(name, below))  # from its own folder on
     elif config is not None:
-        config = absolute(config) if isinstance(config, str) else within(config)
+        config = absolute(config) if isinstance(config, str) else with_paths(config, absolute)
     model = spec.model.model_copy(update={"checkpoint": checkpoint, "config": config})
     also = spec.metric.also and tuple(measured(one) for one in spec.metric.also)
     metric = measured(spec.metric).model_copy(update={"also": also})
@@ -108,7 +96,7 @@ def attachments(spec: StudySpec, base: Path) -> dict[str, bytes]:
         if not os.path.isfile(path):
             return found
         found[config] = _content(path)
-        config, folder = _mapping(found[config], str(path)), path.parent
+        config, folder = read_options(found[config], str(path)), path.parent
     for name in _prompts(config or {}):
         path = folder / os.path.expanduser(name)
         if os.path.isfile(path):
@@ -167,19 +155,6 @@ def _prompts(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _prompts(value)
         elif name == "prompts" and isinstance(value, str):
             yield value
-
-
-def _mapping(content: bytes, name: str) -> dict[str, Any]:
-    """A config file's options; what `models convert` wrote holds them under `config`."""
-    try:
-        found = read_config_text(content)
-    except ValueError as error:
-        raise UsageError(
-            f"The config {name} cannot be read: {first_line(error).rstrip('.')}.",
-            "It must be a JSON or YAML file with the framework's own option names.",
-        ) from error
-    inner = found.get("config")
-    return inner if isinstance(inner, dict) and "framework" in found else found
 
 
 def _content(path: Path) -> bytes:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,18 +23,19 @@ from pydantic import ValidationError
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.errors import printable
 from lambda_search.spec.blanks import refuse_blanks
 from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
-__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs"]
+__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs", "stored_spec"]
 
 _MOST_STUDIES = 500
 _DEEPEST_FIELD = 8
 _SHOWN = 10
-_LONGEST_SHOWN = 80
+_LONGEST_SHOWN, _LONGEST_PLACE, _LONGEST_MESSAGE = 80, 60, 300
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,25 @@ def check_names(specs: Iterable[StudySpec]) -> None:
         )
 
 
-def parse_specs(
-    text: str | bytes, source: str = "study", base: Path | None = None
-) -> list[StudySpec]:
-    """The studies that `text` (YAML) describes; errors name `source`."""
+def parse_specs(text: str | bytes, source: str = "study") -> list[StudySpec]:
+    """The studies that `text` (YAML) describes.
+
+    Raises:
+        UsageError: for anything in it that makes no sense; it names `source`.
+    """
     document = read_yaml(text, source)
     if not isinstance(document, dict):
         raise UsageError(f"{source} is not a study.", "It needs name, model, sampler and metric.")
     refuse_blanks(document, text, source)
-    return [_validate(one, source, base) for one in _expand(document, source)]
+    return [_validate(one, source) for one in _expand(document, source)]
+
+
+def stored_spec(text: str) -> StudySpec | None:
+    """The one study in a file that the store holds; None if this release cannot read it."""
+    with suppress(UsageError):
+        [spec] = parse_specs(text)
+        return spec
+    return None
 
 
 def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
@@ -148,7 +160,8 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
                 target = target.setdefault(parent, {})
                 if not isinstance(target, dict):
                     raise UsageError(
-                        f"{source}: matrix names {field}, which is no field.", "Check it."
+                        f"{source}: matrix names {printable(field)}, which is no field.",
+                        "Check it.",
                     )
             target[leaf] = _copy(value)
         varying = [
@@ -166,15 +179,14 @@ def _expand(document: dict[str, Any], source: str) -> list[dict[str, Any]]:
     return expanded
 
 
-def _validate(document: dict[str, Any], source: str, base: Path | None) -> StudySpec:
+def _validate(document: dict[str, Any], source: str) -> StudySpec:
     try:
-        spec = StudySpec.model_validate(document)
+        return StudySpec.model_validate(document)
     except ValidationError as error:
         problems = "\n".join(f"  {problem}" for problem in _problems(error))
         raise UsageError(
             f"{source} is not a valid study:\n{problems}", "Mend the file and launch again."
         ) from error
-    return spec if base is None else located(spec, [base.resolve()])
 
 
 def _problems(error: ValidationError) -> Iterable[str]:
@@ -183,8 +195,9 @@ def _problems(error: ValidationError) -> Iterable[str]:
     if len(several) > _SHOWN:
         yield f"{len(several)} problems, of which the first are:"
     for item in several[:_SHOWN]:
-        place = ".".join(str(part) for part in item["loc"]) or "the study"
-        message = item["msg"].removeprefix("Value error, ")
+        place = printable(".".join(str(part) for part in item["loc"]), _LONGEST_PLACE)
+        place = place or "the study"
+        message = printable(item["msg"].removeprefix("Value error, "), _LONGEST_MESSAGE)
         match item["type"]:
             case "extra_forbidden":
                 known = _fields_beside(item["loc"])

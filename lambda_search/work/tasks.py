@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.errors import last_line
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
@@ -142,10 +143,9 @@ class Rehearse:
         except LambdaSearchError:
             raise
         except Exception as error:  # whatever the user's own network provokes
-            said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
             raise UsageError(
                 f"The extractor {extractor.name} fails on the model's images, "
-                f"{list(images.shape[1:])}: {said.rstrip('.')}.",
+                f"{list(images.shape[1:])}: {last_line(error)}.",
                 "Give it a size to resize to, or use another extractor.",
             ) from error
         if not finite:

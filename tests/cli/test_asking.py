@@ -130,3 +130,12 @@ def test_a_study_is_renamed_and_removed(cli, store):
     code, out, _ = cli("remove", "theirs", "--yes")
     assert code == 0 and "removed" in out
     assert cli("remove", "theirs", "--yes")[0] == 2
+
+
+def test_a_study_whose_file_is_of_another_release_hides_no_other_one(cli, store):
+    Queue(store).submit("older", "name: older\nwords: of another release\n")
+    studies.submit(parse_specs(TEXT), store)
+    code, out, _ = cli("status")
+    assert code == 0 and "0/–" in out and "mine" in out
+    told = {one["study"]: one["budget"] for one in json.loads(cli("status", "--json")[1])}
+    assert told["older"] is None and told["mine"] > 0

@@ -189,6 +189,8 @@ REFUSED = {
     "a site that is not there": (("{edm}", "--site", "x0_only"), "no site x0_only"),
     "no guidance": (("{edm}", "--guidance", "2"), "unconditional"),
     "a misspelt field": (("{edm}", "--set", "search.sed=3"), "Did you mean search.seed=…?"),
+    "a value that is no YAML": (("{edm}", "--set", "search.seed=[3"), "search.seed is not YAML"),
+    "a time": (("{edm}", "--set", "search.seed=1:30"), "it is '1:30'"),
     "an existing file": (("{edm}", "--name", "there"), "there.yaml exists already"),
     "no such folder": (("{edm}", "--out", "nowhere/x.yaml"), "no folder nowhere"),
     "no name": (("{edm}", "--name", "A B"), "name:"),

@@ -114,7 +114,7 @@ def _unclear(said: str) -> list[str]:
     found = []
     if not hint.strip():
         found.append(f"no next step: {cause[:200]}")
-    if len(said) > 1500:
+    if len(said) > 2000:
         found.append(f"a message of {len(said)} characters: {said[:200]}")
     if not all(part.isprintable() for part in said.split("\n")):
         found.append(f"control characters: {said[:200]!a}")

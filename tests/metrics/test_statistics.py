@@ -13,9 +13,9 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.metrics.references.installed import kept_references
-from lambda_search.metrics.references.installed import mark
 from lambda_search.metrics.references.load import load_reference
 from lambda_search.metrics.references.statistics import Statistics
+from lambda_search.metrics.references.statistics import mark
 from lambda_search.metrics.references.statistics import read_statistics
 from lambda_search.metrics.references.statistics import write_statistics
 

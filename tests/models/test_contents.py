@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 import lambda_search as ls
 from lambda_search.errors import UsageError
-from lambda_search.models.contents import other_file
 from lambda_search.models.inspection import inspect
 from lambda_search.models.pickles.read import read_pickle
 from tests.golden import folder_of
@@ -129,16 +128,6 @@ def test_a_damaged_header_is_no_other_file(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(struct.pack("<Q", 1 << 40) + b"{" + bytes(100))
     assert "header" in refused(lambda: ls.load_model("adm", path, ADM))
-
-
-def test_what_may_hold_weights_is_no_other_file(tmp_path):
-    plain = folder_of("ADM/cifar_like") / "model.pt"
-    assert other_file(plain) is None
-    assert other_file(tmp_path / "absent") is None
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(OTHERS["git-lfs pointer"])
-    assert "git-lfs" in other_file(path).what
-    assert "folder" in other_file(tmp_path).what
 
 
 def test_an_archive_beside_torchs_stays_torchs(tmp_path):

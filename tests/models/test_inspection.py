@@ -99,7 +99,7 @@ def test_the_shell_says_how_a_study_file_names_it():
     assert shown.exit_code == 0
     assert "189,491" in shown.output
     assert "CC BY-NC-SA" in shown.output
-    assert f'model: {{framework: edm, checkpoint: "{file}"}}' in shown.output
+    assert f"model: {{framework: edm, checkpoint: {file}}}" in shown.output
     told = json.loads(run("models", "inspect", file, "--json").output)
     assert told["shape"] == [3, 16, 16]
 

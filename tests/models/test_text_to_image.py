@@ -15,6 +15,7 @@ from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.spec import located
 from lambda_search.spec import parse_specs
 from tests.asking import asked
 from tests.models import tiny_pipelines as tiny
@@ -255,7 +256,7 @@ model: {{framework: diffusers, checkpoint: {folder}, config: {{prompts: ./prompt
 sampler: {{name: ddim, steps: 3, guidance: 3.0}}
 metric: {{extractor: bundled, reference: none}}
 """
-    [spec] = parse_specs(study, base=tmp_path)
+    spec = located(parse_specs(study)[0], [tmp_path])
     model = load_model(spec.model.framework, spec.model.checkpoint, spec.model.config)
     assert model.classes == 1
 

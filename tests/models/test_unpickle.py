@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save_file
 
 from lambda_search.errors import UsageError
-from lambda_search.models.pickles.read import InertClass
 from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.pickles.read import PersistentObject
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.models.pickles.read import state_dict_of
+from lambda_search.models.pickles.values import InertClass
 from tests.models.hostile import GOLDEN
 
 NETWORKS = [path for path in GOLDEN if "ddpmpp_uncond" in path.parts]
@@ -88,7 +88,6 @@ def test_networks_of_edm_and_pfgmpp_become_state_dicts(path):
     assert ema.class_name == "EDMPrecond"
     expected = {key: v for key, v in config["network_kwargs"].items() if key != "class_name"}
     assert ema.arguments == expected
-    assert ema.positional == ()
     assert ema.meta["version"] == 6
 
 

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from lambda_search.errors import UsageError
-from lambda_search.models.pickles.read import InertClass
 from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.pickles.read import PersistentObject
 from lambda_search.models.pickles.read import read_pickle
+from lambda_search.models.pickles.values import InertClass
 from tests.models.hostile import GOLDEN
 from tests.models.hostile import instance
 from tests.models.hostile import name

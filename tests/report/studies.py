@@ -78,7 +78,7 @@ def simulate(
     study = queue.bind(claim.lease, setting, steps, identity)
     if until == "began":
         return claim
-    events.say("phase", "searching")
+    events.say("search", "searching")
     ended, evaluations = searched(steps, trials, mean, slope, noise)
     store.propose(claim.lease, ended)
     store.close_rung(claim.lease, evaluations, ended)
@@ -87,7 +87,7 @@ def simulate(
     if until == "search":
         return claim
     best = max(ended[1:], key=lambda one: (one.n, one.gain))
-    events.say("phase", f"confirming trial {best.number} and λ = 1 on 2,000 images")
+    events.say("confirm", f"confirming trial {best.number} and λ = 1 on 2,000 images")
     proven = [_scored(one, 2000, steps, noise, "confirm") for one in (ended[0], best)]
     row = _row(best, proven, setting, name, words, identity)
     images = [Image("λ = 1", png(90)), Image(f"λ = {best.schedule}", png(200))]

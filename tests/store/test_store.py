@@ -47,7 +47,18 @@ def evaluation(name, gain=0.5):
 
 def row(setting, study="s", fid=5.0, status="confirmed", b=1.01, k=0.001, n=100, gain=1.0):
     schedule = LambdaSchedule(b, k)
-    chosen = Candidate(1, b, k, fid, fid - 0.5, gain, 1.1, 0.2, 0.9, fid - 1.0)
+    chosen = Candidate(
+        trial=1,
+        b=b,
+        k=k,
+        fid=fid,
+        corrected=fid - 0.5,
+        gain=gain,
+        raw_gain=1.1,
+        gain_standard_error=0.2,
+        correlation=0.9,
+        fid_at_infinity=fid - 1.0,
+    )
     return Row(
         schedule=schedule,
         lambdas=schedule.values(setting.steps),

@@ -10,7 +10,6 @@ from typing import Annotated
 from typing import Any
 
 import typer
-import yaml
 from rich.text import Text
 
 from lambda_search.cli.console import err
@@ -23,6 +22,7 @@ from lambda_search.errors import UsageError
 from lambda_search.files import written_whole
 from lambda_search.shell import command
 from lambda_search.spec.blanks import lines_of_blanks
+from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.fields import FIELDS
 
 if TYPE_CHECKING:
@@ -162,12 +162,7 @@ def _fields(written: list[str]) -> dict[str, Any]:
                 f"--set {text} names no field of a study file.",
                 f"Did you mean {close[0]}=…?" if close else "For example: --set search.seed=3.",
             )
-        try:
-            found[place] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:
-            raise UsageError(
-                f"--set {place}: {value} is not YAML.", "Write it as in a study file."
-            ) from error
+        found[place] = read_yaml(value, f"--set {place}")
     return found
 
 

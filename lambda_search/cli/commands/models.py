@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
+from lambda_search.spec.drafting import on_one_line
 
 __all__ = ["app"]
 
@@ -44,7 +44,7 @@ def inspect(file: File, config: ConfigFile = None, as_json: AsJson = False) -> N
     with working("reading"):
         found: Description = look(file, config)
     if as_json:
-        print_json(asdict(found) | {"path": str(found.path)})
+        print_json(asdict(found))
         return
     table = Table.grid(padding=(0, 2))
     shape = found.shape and f"{found.shape[1]} × {found.shape[2]}, {_channels(found.shape[0])}"
@@ -61,17 +61,10 @@ def inspect(file: File, config: ConfigFile = None, as_json: AsJson = False) -> N
         if value is not None:
             table.add_row(Text(name, "dim"), Text(value))
     out.print(table)
-    needed = ", config: FLAGS.json" if found.missing else ""
-    told = f", config: {_quoted(config)}" if config else needed
-    out.print(
-        f"\nIn a study file:\n"
-        f"model: {{framework: {found.framework}, checkpoint: {_quoted(file)}{told}}}"
-    )
-
-
-def _quoted(path: str | Path) -> str:
-    """A path as a study file has it, whatever is in it."""
-    return json.dumps(str(path), ensure_ascii=False)
+    told = {"framework": found.framework, "checkpoint": file}
+    if config or found.missing:
+        told["config"] = str(config or "FLAGS.json")
+    out.print(f"\nIn a study file:\nmodel: {on_one_line(told)}")
 
 
 def _channels(count: int) -> str:

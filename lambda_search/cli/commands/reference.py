@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
-from typing import Any
 
 import typer
 from rich.progress import BarColumn
@@ -26,10 +24,11 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.errors import Interrupted
-from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.files import saving
 from lambda_search.paths import references_folder
 from lambda_search.shell import command
+from lambda_search.spec.drafting import on_one_line
 
 if TYPE_CHECKING:
     from lambda_search.metrics.references.installed import Kept
@@ -54,6 +53,7 @@ Device = Annotated[
     str | None,
     typer.Option(envvar="LAMBDA_SEARCH_DEVICE", help=r"\[default: cuda if there is one]"),
 ]
+_ELSEWHERE = "Choose another place with --out."
 _STYLES = {"ready": "", "unfinished": "yellow", "damaged": "yellow"}
 Out = Annotated[
     Path | None,
@@ -99,11 +99,9 @@ def make(
             "What was kept so far is not lost.", "Go on with the same command."
         ) from None
     if to is not None:
-        try:
+        with saving(to, _ELSEWHERE):
             to.parent.mkdir(parents=True, exist_ok=True)
             write_statistics(to, statistics)
-        except OSError as error:
-            raise _cannot_write(to, error) from error
     named = str(to.absolute()) if to is not None else f"{IMAGES}{_absolute(images)}"
     shown = {
         "reference": named,
@@ -122,8 +120,8 @@ def make(
         f"{statistics.count:,} images, {found.dim} features each, {chosen.name}"
         f"@{chosen.fingerprint[:12]}"
     )
-    line = ", ".join(f"{key}: {_quoted(shown[key])}" for key in ("extractor", "reference"))
-    out.print(Text(f"\nIn a study file:\nmetric: {{{line}}}"))
+    told = {key: shown[key] for key in ("extractor", "reference")}
+    out.print(Text(f"\nIn a study file:\nmetric: {on_one_line(told)}"))
 
 
 @app.command()
@@ -136,7 +134,7 @@ def mark(
     import torch
 
     from lambda_search.metrics.extractors.registry import load_extractor
-    from lambda_search.metrics.references.installed import mark as copy
+    from lambda_search.metrics.references.statistics import mark as copy
 
     target = to or file.with_name(f"{file.stem}-marked.npz")
     _check_out(target)
@@ -154,7 +152,7 @@ def list_(as_json: AsJson = False) -> None:
     with working("reading"):
         found = list(kept_references(references_folder()))
     if as_json:
-        print_json([_plain(asdict(one)) for one in found])
+        print_json([asdict(one) for one in found])
         return
     headings = ("images", "d", "extractor", "fingerprint", "made", "reference")
     rows = [headings, *(_cells(one) for one in found)]
@@ -210,20 +208,12 @@ class _Bar:
 
 def _check_out(path: Path) -> None:
     """Raises before anything is computed if `path` cannot be written; leaves nothing there."""
-    try:
+    with saving(path, _ELSEWHERE):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> LambdaSearchError:
-    return LambdaSearchError(
-        f"{path} cannot be written: {error.strerror or error}.", "Choose another place with --out."
-    )
 
 
 def _absolute(place: str) -> str:
@@ -238,13 +228,3 @@ def _extractor_anywhere(name: str) -> str:
     if colon:
         return f"{named}:{_absolute(place)}"
     return _absolute(name) if "/" in name or name.endswith(EXTRACTOR_FILES) else name
-
-
-def _quoted(name: object) -> str:
-    """In quotes that YAML understands, where it needs them."""
-    text = str(name)
-    return text if text.replace("-", "").isalnum() else json.dumps(text, ensure_ascii=False)
-
-
-def _plain(one: dict[str, Any]) -> dict[str, Any]:
-    return one | {"path": str(one["path"]), "made": one["made"].isoformat()}

@@ -25,7 +25,7 @@ from lambda_search.cli.running import RunningStudies
 from lambda_search.records import Study
 from lambda_search.records import leading
 from lambda_search.shell import command
-from lambda_search.spec import parse_specs
+from lambda_search.spec import stored_spec
 from lambda_search.store.store import Store
 from lambda_search.studies import nobody_drives
 from lambda_search.studies import nobody_drives_now
@@ -115,7 +115,7 @@ def _table(store: Store, studies: list[Study]) -> Table:
         table.add_row(
             Text(study.name, "bold"),
             Text(state, _STYLES.get(state, "")),
-            f"{facts['trials']}/{facts['budget']}",
+            f"{facts['trials']}/{facts['budget'] or '–'}",
             Text(
                 f"{row['schedule']}  {row['status']}"
                 if row and state == "done"
@@ -134,7 +134,7 @@ def _is_running(store: Store, study: Study) -> bool:
 
 def _facts(store: Store, study: Study) -> dict[str, Any]:
     trials = [trial for trial in store.trials(study.id) if not trial.is_open]
-    best, rows = leading(trials), store.rows(study.id)
+    best, rows, spec = leading(trials), store.rows(study.id), stored_spec(study.spec)
     running = _is_running(store, study)
     abandoned = study.state == "running" and not running
     progress = study.progress if running else None
@@ -145,7 +145,7 @@ def _facts(store: Store, study: Study) -> dict[str, Any]:
         "message": "Its driver is gone; the next one goes on." if abandoned else study.message,
         "driver": study.driver if running else None,
         "trials": len(trials),
-        "budget": parse_specs(study.spec)[0].search.trials,
+        "budget": None if spec is None else spec.search.trials,
         "images": None if progress is None else progress.images,
         "images_expected": None if progress is None else progress.images_expected,
         "images_per_second": None if progress is None else progress.images_per_second,
@@ -169,22 +169,15 @@ def _facts(store: Store, study: Study) -> dict[str, Any]:
             "schedule": str(rows[-1].schedule),
             "status": rows[-1].status,
         },
-        "updated": study.updated.isoformat(),
+        "updated": study.updated,
     }
 
 
 def _history(store: Store, name: str) -> dict[str, Any]:
     """Who drove a study, and what happened."""
     return {
-        "attempts": [_plain(asdict(attempt)) for attempt in store.study(name).attempts],
-        "events": [_plain(asdict(event)) for event in store.events(name)],
-    }
-
-
-def _plain(told: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in told.items()
+        "attempts": [asdict(attempt) for attempt in store.study(name).attempts],
+        "events": [asdict(event) for event in store.events(name)],
     }
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lambda_search.errors import UsageError
-from lambda_search.errors import without_secrets
+from lambda_search.errors import last_line
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
@@ -79,15 +79,9 @@ def load_module(path: Path, device: torch.device) -> Any:
 
 def _unreadable(path: Path, error: Exception) -> UsageError:
     return UsageError(
-        f"{path} cannot be read as TorchScript: {_last_line(error)}.",
+        f"{path} cannot be read as TorchScript: {last_line(error)}.",
         "Save it with torch.jit.save, or copy it again.",
     )
-
-
-def _last_line(error: Exception) -> str:
-    """What went wrong: TorchScript tells first where."""
-    said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
-    return without_secrets(said).rstrip(".")
 
 
 @torch.inference_mode()
@@ -103,7 +97,7 @@ def width_of(module: Any, preprocessing: Preprocessing, path: Path, device: torc
         found = module(preprocessing(black))
     except Exception as error:  # whatever the module provokes
         raise UsageError(
-            f"The extractor {path} fails on images {list(black.shape)}: {_last_line(error)}.",
+            f"The extractor {path} fails on images {list(black.shape)}: {last_line(error)}.",
             f"Say in {path.with_suffix('.json').name} what it is fed: channels, size, mean, std.",
         ) from error
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != 2:

@@ -188,7 +188,7 @@ def _extractor(
         dim = network(probe).shape[1]
     except Exception as error:  # the library lets through whatever a broken folder provokes
         raise UsageError(
-            f"The model in {folder} cannot be used: {first_line(error).rstrip('.')}.",
+            f"The model in {folder} cannot be used: {first_line(error)}.",
             "It must be a vision model of the transformers library, for images of this size.",
         ) from error
     sha256 = sha256_of(folder / _CONFIG, weights)

@@ -12,17 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from lambda_search.errors import LambdaSearchError
-from lambda_search.errors import UsageError
-from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.references.making import PARTIAL
 from lambda_search.metrics.references.statistics import CLEAN_FID_WORDS
-from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.metrics.references.statistics import read_statistics
-from lambda_search.metrics.references.statistics import write_statistics
 from lambda_search.models.checkpoints import bundled_folder
 
-__all__ = ["Kept", "kept_references", "mark"]
+__all__ = ["Kept", "kept_references"]
 
 
 @dataclass(frozen=True)
@@ -62,45 +58,6 @@ def kept_references(folder: Path) -> Iterator[Kept]:
         yield _kept(path)
     for path in sorted(folder.glob(f"*{PARTIAL}")):
         yield _unfinished(path)
-
-
-def mark(path: Path, extractor: Extractor, source: str, out: Path) -> Statistics:
-    """Writes the statistics in `path` to `out`, marked as made with `extractor`.
-
-    Raises:
-        UsageError: if they cannot be read, have another width, or say another extractor.
-    """
-    found = read_statistics(path)
-    if len(found.mean) != extractor.dim:
-        raise UsageError(
-            f"The reference {path} is {len(found.mean)} wide, and the features of "
-            f"{extractor.name} are {extractor.dim} wide.",
-            "Name the extractor that made it.",
-        )
-    if found.extractor not in (None, extractor.fingerprint):
-        raise UsageError(
-            f"The reference {path} says that {found.extractor_name or 'another extractor'} made "
-            "it.",
-            "A mark is never changed; make a reference with this extractor.",
-        )
-    marked = Statistics(
-        found.mean,
-        found.cov,
-        found.count,
-        found.features,
-        extractor.fingerprint,
-        extractor.name,
-        found.source or source,
-        found.shape,
-    )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_statistics(out, marked)
-    except OSError as error:
-        raise LambdaSearchError(
-            f"{out} cannot be written: {error.strerror or error}.", "Choose another place."
-        ) from error
-    return marked
 
 
 def _kept(path: Path, name: str = "") -> Kept:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.files import saving
 from lambda_search.files import written_whole
 from lambda_search.metrics.extractors.base import Described
 from lambda_search.metrics.extractors.registry import extractors
@@ -37,6 +39,7 @@ __all__ = [
     "Statistics",
     "check_origin",
     "check_width",
+    "mark",
     "read_statistics",
     "write_statistics",
 ]
@@ -184,6 +187,33 @@ def write_statistics(path: Path, statistics: Statistics) -> None:
             source=statistics.source,
             **arrays,
         )
+
+
+def mark(path: Path, extractor: Described, source: str, out: Path) -> Statistics:
+    """Writes the statistics in `path` to `out`, marked as made with `extractor`.
+
+    Raises:
+        UsageError: if they cannot be read, have another width, or say another extractor.
+        LambdaSearchError: if `out` cannot be written.
+    """
+    found = read_statistics(path)
+    check_width(found, path, extractor)
+    if found.extractor not in (None, extractor.fingerprint):
+        raise UsageError(
+            f"The reference {path} says that {found.extractor_name or 'another extractor'} made "
+            "it.",
+            "A mark is never changed; make a reference with this extractor.",
+        )
+    marked = replace(
+        found,
+        extractor=extractor.fingerprint,
+        extractor_name=extractor.name,
+        source=found.source or source,
+    )
+    with saving(out, "Choose another place with --out."):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_statistics(out, marked)
+    return marked
 
 
 def check_width(found: Statistics, path: Path, extractor: Described) -> None:

@@ -16,6 +16,10 @@ from torch import Tensor
 from torch import nn
 from torch.nn import functional
 
+from lambda_search.models.networks.blocks import Upsample
+from lambda_search.models.networks.ddpm import ResidualBlock
+from lambda_search.models.networks.ddpm import group_norm
+
 __all__ = ["DDIMNetwork"]
 
 
@@ -61,20 +65,20 @@ class DDIMNetwork(nn.Module):
         self.down = nn.ModuleList(down)
         self.mid = nn.ModuleDict(
             {
-                "block_1": _ResidualBlock(width, width, 4 * ch),
+                "block_1": ResidualBlock(width, width, 4 * ch),
                 "attn_1": _Attention(width),
-                "block_2": _ResidualBlock(width, width, 4 * ch),
+                "block_2": ResidualBlock(width, width, 4 * ch),
             }
         )
         up: list[nn.Module] = []
         for level in reversed(range(len(widths))):
             out = widths[level]
             inputs = [into + skips.pop() for into in [width] + [out] * num_res_blocks]
-            larger = _Upsample(out, resamp_with_conv) if level > 0 else None
+            larger = Upsample(out, resamp_with_conv) if level > 0 else None
             up.append(_Up(inputs, out, 4 * ch, attends[level], larger))
             width = out
         self.up = nn.ModuleList(reversed(up))  # up.0 has the highest resolution
-        self.norm_out = _norm(width)
+        self.norm_out = group_norm(width)
         self.conv_out = nn.Conv2d(width, out_ch, 3, padding=1)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ class _Down(nn.Module):
         self, inputs: list[int], out: int, temb: int, attends: bool, downsample: nn.Module | None
     ) -> None:
         super().__init__()
-        self.block = nn.ModuleList(_ResidualBlock(width, out, temb) for width in inputs)
+        self.block = nn.ModuleList(ResidualBlock(width, out, temb) for width in inputs)
         self.attn = nn.ModuleList(_Attention(out) if attends else nn.Identity() for _ in inputs)
         self.downsample = downsample
 
@@ -139,7 +143,7 @@ class _Up(nn.Module):
         self, inputs: list[int], out: int, temb: int, attends: bool, upsample: nn.Module | None
     ) -> None:
         super().__init__()
-        self.block = nn.ModuleList(_ResidualBlock(width, out, temb) for width in inputs)
+        self.block = nn.ModuleList(ResidualBlock(width, out, temb) for width in inputs)
         self.attn = nn.ModuleList(_Attention(out) if attends else nn.Identity() for _ in inputs)
         self.upsample = upsample
 
@@ -150,31 +154,12 @@ class _Up(nn.Module):
         return h if self.upsample is None else cast(Tensor, self.upsample(h))
 
 
-class _ResidualBlock(nn.Module):
-    """Two convolutions around the added time embedding, and a shortcut."""
-
-    def __init__(self, width: int, out: int, temb: int) -> None:
-        super().__init__()
-        self.norm1 = _norm(width)
-        self.conv1 = nn.Conv2d(width, out, 3, padding=1)
-        self.temb_proj = nn.Linear(temb, out)
-        self.norm2 = _norm(out)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
-        self.nin_shortcut = nn.Conv2d(width, out, 1) if width != out else None
-
-    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        h = self.conv1(functional.silu(self.norm1(x)))
-        h = h + self.temb_proj(temb)[:, :, None, None]
-        h = self.conv2(functional.silu(self.norm2(h)))
-        return cast(Tensor, h + (x if self.nin_shortcut is None else self.nin_shortcut(x)))
-
-
 class _Attention(nn.Module):
     """Self-attention over all pixels with one head of full width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = _norm(width)
+        self.norm = group_norm(width)
         self.q = nn.Conv2d(width, width, 1)
         self.k = nn.Conv2d(width, width, 1)
         self.v = nn.Conv2d(width, width, 1)
@@ -198,19 +183,3 @@ class _Downsample(nn.Module):
         if self.conv is None:
             return functional.avg_pool2d(x, 2)
         return cast(Tensor, self.conv(functional.pad(x, (0, 1, 0, 1))))
-
-
-class _Upsample(nn.Module):
-    """Twice the resolution, nearest neighbour."""
-
-    def __init__(self, width: int, with_conv: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1) if with_conv else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.interpolate(x, scale_factor=2.0)
-        return x if self.conv is None else cast(Tensor, self.conv(x))
-
-
-def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(32, width, eps=1e-6)

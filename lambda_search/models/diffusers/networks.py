@@ -197,6 +197,6 @@ def _fill_buffers(network: nn.Module, computed: nn.Module) -> None:
 
 def _refused(source: str, why: str) -> UsageError:
     return UsageError(
-        f"The weights in {source} cannot be read: {why.rstrip('.')}.",
+        f"The weights in {source} cannot be read: {why}.",
         "The file may be truncated, or of another configuration; fetch or copy it again.",
     )

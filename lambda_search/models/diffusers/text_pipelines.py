@@ -177,7 +177,7 @@ def _assembled(
         )
     except Exception as error:  # the library lets through whatever a broken file provokes
         raise UsageError(
-            f"The pipeline in {folder} cannot be read: {first_line(error)}",
+            f"The pipeline in {folder} cannot be read: {first_line(error)}.",
             "A file may be missing or truncated; fetch or copy it again.",
         ) from error
     told = [part for part in parts if part not in tokenizers]

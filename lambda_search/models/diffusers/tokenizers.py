@@ -65,6 +65,6 @@ def tokenizer_files(folder: Path, part: str) -> list[Path]:
 
 def _refused(folder: Path, part: str, why: str) -> UsageError:
     return UsageError(
-        f"The pipeline in {folder} cannot be read: {part}: {why.rstrip('.')}.",
+        f"The pipeline in {folder} cannot be read: {part}: {why}.",
         "A file may be missing or truncated; fetch or copy it again.",
     )

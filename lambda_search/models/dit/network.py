@@ -5,13 +5,14 @@ Written from the paper; parameters carry the names of the released state dicts.
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch import nn
 from torch.nn import functional
+
+from lambda_search.models.networks.unet import timestep_embedding
 
 __all__ = ["DiTNetwork", "sin_cos_positions"]
 
@@ -75,7 +76,8 @@ class DiTNetwork(nn.Module):
             y: label of each, [n] integers.
         """
         tokens = self.x_embedder["proj"](x).flatten(2).transpose(1, 2) + self.pos_embed
-        c = self.t_embedder["mlp"](_timestep_embedding(t)) + self.y_embedder["embedding_table"](y)
+        c = self.t_embedder["mlp"](timestep_embedding(t, _FREQUENCIES))
+        c = c + self.y_embedder["embedding_table"](y)
         for block in self.blocks:
             tokens = block(tokens, c)
         shift, scale = self.final_layer["adaLN_modulation"](c)[:, None].chunk(2, dim=-1)
@@ -138,11 +140,3 @@ def _modulation(width: int, parts: int) -> nn.Sequential:
 
 def _modulated(tokens: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-6) * (1 + scale) + shift
-
-
-def _timestep_embedding(t: Tensor) -> Tensor:
-    """The cosines and sines of t·10000^(−j/128), j < 128: [n] → [n, 256]."""
-    half = _FREQUENCIES // 2
-    steps = torch.arange(half, device=t.device, dtype=torch.float32)
-    angles = t.float()[:, None] * torch.exp(-math.log(10000) * steps / half)
-    return torch.cat([angles.cos(), angles.sin()], dim=1)

@@ -28,6 +28,7 @@ from lambda_search.diffusion.ode import Churn
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.errors import printable
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
@@ -57,7 +58,6 @@ from lambda_search.models.sizes import Multipliers
 from lambda_search.models.sizes import Pixels
 from lambda_search.models.sizes import Resolutions
 from lambda_search.models.sizes import check_parts
-from lambda_search.models.states import printable
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint

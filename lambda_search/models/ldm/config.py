@@ -18,6 +18,7 @@ from torch import Tensor
 from lambda_search.diffusion.betas import Law
 from lambda_search.diffusion.betas import betas
 from lambda_search.errors import UsageError
+from lambda_search.errors import printable
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import validated
 from lambda_search.models.sizes import MOST_CLASSES
@@ -28,7 +29,6 @@ from lambda_search.models.sizes import Multipliers
 from lambda_search.models.sizes import Pixels
 from lambda_search.models.sizes import Resolutions
 from lambda_search.models.sizes import check_parts
-from lambda_search.models.states import printable
 
 __all__ = ["ClassCondition", "FirstStageConfig", "LDMConfig", "read_params"]
 

@@ -17,6 +17,10 @@ from torch import Tensor
 from torch import nn
 from torch.nn import functional as F
 
+from lambda_search.models.networks.blocks import Upsample
+from lambda_search.models.networks.ddpm import ResidualBlock
+from lambda_search.models.networks.ddpm import group_norm
+
 __all__ = ["Decoder", "FirstStage", "Quantizer"]
 
 
@@ -102,11 +106,11 @@ class Decoder(nn.Module):
                 widths[level],
                 num_res_blocks + 1,
                 attn_type == "vanilla" and resolution // 2**level in attn_resolutions,
-                _Upsample(widths[level], resamp_with_conv) if level > 0 else None,
+                Upsample(widths[level], resamp_with_conv) if level > 0 else None,
             )
             for level in range(len(widths))
         )
-        self.norm_out = _norm(widths[0])
+        self.norm_out = group_norm(widths[0])
         self.conv_out = nn.Conv2d(widths[0], out_ch, 3, padding=1)
         self.tanh_out = tanh_out
 
@@ -122,9 +126,9 @@ class Decoder(nn.Module):
 class _Middle(nn.Module):
     def __init__(self, width: int, attends: bool) -> None:
         super().__init__()
-        self.block_1 = _Residual(width, width)
+        self.block_1 = ResidualBlock(width, width)
         self.attn_1 = _Attention(width) if attends else nn.Identity()
-        self.block_2 = _Residual(width, width)
+        self.block_2 = ResidualBlock(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.block_2(self.attn_1(self.block_1(x))))
@@ -138,7 +142,7 @@ class _Level(nn.Module):
     ) -> None:
         super().__init__()
         before = [inputs] + [width] * (blocks - 1)
-        self.block = nn.ModuleList(_Residual(read, width) for read in before)
+        self.block = nn.ModuleList(ResidualBlock(read, width) for read in before)
         self.attn = nn.ModuleList(_Attention(width) for _ in before if attends)
         self.upsample = upsample
 
@@ -150,27 +154,12 @@ class _Level(nn.Module):
         return x if self.upsample is None else cast(Tensor, self.upsample(x))
 
 
-class _Residual(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.norm1 = _norm(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm2 = _norm(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.nin_shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
-        return cast(Tensor, h + (x if self.nin_shortcut is None else self.nin_shortcut(x)))
-
-
 class _Attention(nn.Module):
     """Self-attention over pixels, one head."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = _norm(width)
+        self.norm = group_norm(width)
         self.q = nn.Conv2d(width, width, 1)
         self.k = nn.Conv2d(width, width, 1)
         self.v = nn.Conv2d(width, width, 1)
@@ -181,16 +170,3 @@ class _Attention(nn.Module):
         q, k, v = (part(h).flatten(2).mT[:, None] for part in (self.q, self.k, self.v))
         h = F.scaled_dot_product_attention(q, k, v)
         return cast(Tensor, x + self.proj_out(h[:, 0].mT.reshape(x.shape)))
-
-
-class _Upsample(nn.Module):
-    def __init__(self, width: int, with_conv: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1) if with_conv else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.conv(F.interpolate(x, scale_factor=2.0)))
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(32, channels, eps=1e-6)

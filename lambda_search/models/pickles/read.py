@@ -16,16 +16,16 @@ from typing import Any
 from torch import Tensor
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import printable
 from lambda_search.models.contents import Unsuitable
 from lambda_search.models.pickles.formats import File
 from lambda_search.models.pickles.formats import Reader
 from lambda_search.models.pickles.globals import Forbidden
-from lambda_search.models.pickles.values import InertClass
 from lambda_search.models.pickles.values import InertObject
 from lambda_search.models.pickles.values import Malformed
 from lambda_search.models.pickles.values import PersistentObject
 
-__all__ = ["InertClass", "InertObject", "PersistentObject", "read_pickle", "state_dict_of"]
+__all__ = ["InertObject", "PersistentObject", "read_pickle", "state_dict_of"]
 
 _AGAIN = "Download or copy it again, and compare its size or SHA-256 with its source."
 _ANEW = "Download or copy it again; if it stays so, save its state dict alone with torch.save."
@@ -58,7 +58,7 @@ def read_pickle(path: Path) -> Any:
         raise UsageError(cause, "Free some, or use a machine with more.") from error
     except Forbidden as error:
         raise UsageError(
-            f"{path} wants to run '{_printable(error.name)}', which no checkpoint needs.",
+            f"{path} wants to run '{printable(error.name)}', which no checkpoint needs.",
             "Nothing was run. Take the file from the model's authors, or a state dict alone.",
         ) from None
     except Malformed as error:
@@ -107,8 +107,3 @@ def _named(parts: dict[Any, Any]) -> list[tuple[str, Any]]:
     if not all(isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME for name in parts):
         raise UsageError("A module in the checkpoint has no proper parts.", _AGAIN)
     return [(name, value) for name, value in parts.items() if value is not None]
-
-
-def _printable(name: str) -> str:
-    """A name from a file, fit for a terminal."""
-    return ascii(name)[1:-1][:120]

@@ -93,12 +93,6 @@ class PersistentObject(InertObject):
         """The arguments by name that the object was constructed with; empty if not recorded."""
         return _as_dict(_as_dict(self.state).get("_init_kwargs"))
 
-    @property
-    def positional(self) -> tuple[Any, ...]:
-        """The arguments by position that the object was constructed with."""
-        recorded = _as_dict(self.state).get("_init_args")
-        return recorded if isinstance(recorded, tuple) else ()
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Function:

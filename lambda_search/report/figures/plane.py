@@ -15,6 +15,7 @@ from lambda_search.report.figures.style import BEST
 from lambda_search.report.figures.style import GREY
 from lambda_search.report.figures.style import LINE
 from lambda_search.report.figures.style import styled
+from lambda_search.report.surface import PLAUSIBLE
 from lambda_search.report.surface import Surface
 
 __all__ = ["error_figure", "plane_figure"]
@@ -199,7 +200,7 @@ def _outline(figure: go.Figure, surface: Surface) -> None:
         x=surface.means,
         y=surface.slopes,
         z=surface.shortfall.astype(np.float32),
-        contours={"start": 1.645, "end": 1.645, "size": 1, "coloring": "none"},
+        contours={"start": PLAUSIBLE, "end": PLAUSIBLE, "size": 1, "coloring": "none"},
         line={"width": 2.5, "dash": "dash", "color": BEST},
         showscale=False,
         showlegend=True,

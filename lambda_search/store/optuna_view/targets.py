@@ -93,7 +93,7 @@ def _check_no_store(url: URL, shown: str) -> None:
 def _said(error: Exception) -> str:
     """The reason alone: SQLAlchemy's own words around it may show a password."""
     reason = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    return first_line(reason).rstrip(".")
+    return first_line(reason)
 
 
 def _journal(path: Path) -> BaseStorage:

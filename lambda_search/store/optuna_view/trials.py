@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from lambda_search.records import Evaluation
 from lambda_search.records import Study
 from lambda_search.records import Trial
-from lambda_search.store.optuna_view.words import spec_of
+from lambda_search.spec import stored_spec
 
 __all__ = ["StudyTrials", "study_of_trial", "trial_id"]
 
@@ -133,7 +133,7 @@ class StudyTrials:
         """
         means = [1.0, *(trial.mean for trial in self.trials)]
         slopes = [0.0, *(trial.slope for trial in self.trials)]
-        spec = spec_of(self.study)
+        spec = stored_spec(self.study.spec)
         if spec is not None:
             means += spec.search.mean
             slopes += spec.slope_range(self.study.steps)

@@ -8,18 +8,17 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from lambda_search.errors import UsageError
 from lambda_search.records import Interval
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import loading_line
+from lambda_search.records import lookup_words
 from lambda_search.records import sampling_line
 from lambda_search.setting import Setting
 from lambda_search.shell import command
-from lambda_search.spec import StudySpec
-from lambda_search.spec import parse_specs
+from lambda_search.spec import stored_spec
 
-__all__ = ["METRIC_NAME", "spec_of", "system_attributes", "user_attributes"]
+__all__ = ["METRIC_NAME", "system_attributes", "user_attributes"]
 
 METRIC_NAME = "FID(λ) − FID(1), bias-corrected"
 
@@ -27,15 +26,6 @@ _CODE_CHARACTERS = 88
 
 _NOTE_CHARACTERS = 2045
 """The dashboard keeps a note in pieces of at most so many."""
-
-
-def spec_of(study: Study) -> StudySpec | None:
-    """A study's file; None if another release wrote it and this one cannot read it."""
-    try:
-        [spec] = parse_specs(study.spec)
-    except UsageError:
-        return None
-    return spec
 
 
 def user_attributes(study: Study, row: Row | None) -> dict[str, Any]:
@@ -47,7 +37,7 @@ def user_attributes(study: Study, row: Row | None) -> dict[str, Any]:
             "row status": "retracted" if row.retraction else row.status,
             "gain": row.gain,
             "gain interval": None if row.gain_interval is None else _ends(row.gain_interval),
-            "use it": _looking_up(row.setting),
+            "use it": command(*lookup_words(row.setting)),
             "verdict": row.verdict,
             "b": row.schedule.b,
             "k": row.schedule.k,
@@ -86,7 +76,7 @@ def _note(study: Study, row: Row | None, cautions: Iterable[str]) -> str:
     if row is not None and row.retraction is None:
         parts += [
             "#### Use it",
-            f"```sh\n{_looking_up(row.setting)}\n```",
+            f"```sh\n{command(*lookup_words(row.setting))}\n```",
             f"```python\n{_program(row)}\n```",
         ]
     warned = dict.fromkeys((*cautions, *(() if row is None else row.provenance.cautions)))
@@ -132,7 +122,7 @@ def _outcome(study: Study, row: Row | None) -> str:
 
 
 def _facts(study: Study, row: Row | None) -> dict[str, str]:
-    spec, setting = spec_of(study), study.setting
+    spec, setting = stored_spec(study.spec), study.setting
     told = {}
     if setting is None and spec is not None:
         told = {"model": f"{spec.model.name or spec.name} ({spec.model.framework})"}
@@ -167,17 +157,6 @@ def _sampling(setting: Setting) -> str:
     if setting.guidance is not None:
         words.append(f"guidance {setting.guidance:g}")
     return ", ".join([*words, f"site {setting.site}"])
-
-
-def _looking_up(setting: Setting) -> str:
-    """The command that finds what holds for a setting."""
-    words = ["best", setting.model, "--steps", str(setting.steps)]
-    words += ["--sampler", setting.sampler]
-    if setting.guidance is not None:
-        words += ["--guidance", f"{setting.guidance:g}"]
-    if setting.site != "full":
-        words += ["--site", setting.site]
-    return command(*words)
 
 
 def _table(facts: Mapping[str, str]) -> str:
