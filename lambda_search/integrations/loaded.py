@@ -130,7 +130,7 @@ def _beginnings(files: tuple[Path, ...]) -> Iterator[tuple[str, Tensor]]:
                 yield name, whole.flatten()[:_ENTRIES]
             continue
         with safe_open(file, framework="pt") as content:
-            for name in content.keys():  # noqa: SIM118  it is no mapping
+            for name in content.keys():
                 part = content.get_slice(name)
                 first = part[:1] if part.get_shape() else content.get_tensor(name)
                 yield name, first.flatten()[:_ENTRIES]

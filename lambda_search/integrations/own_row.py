@@ -7,6 +7,7 @@ What cannot be seen is told and not compared: prompts and precision. Where anyth
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import sys
 from collections.abc import Mapping
@@ -47,6 +48,8 @@ class OwnRow(Scaling):
         store: a store or its URL; None: the default one.
         asked: further fields that the row's setting must have, as for `lookup.best`.
     """
+
+    given = False
 
     def __init__(self, pipeline: Any, store: Any, asked: Mapping[str, Any]) -> None:
         super().__init__(LambdaSchedule())
@@ -181,7 +184,9 @@ def _other_steps(row: Row, scheduler: Any, levels: Sequence[float]) -> str | Non
     if not row.levels:
         return "the row does not say at which noise levels it was measured"
     if config.get("clip_sample", False) != bool(options.clip):
-        return f"the scheduler's clip_sample is {config.get('clip_sample')}, the row's {options.clip}"
+        return (
+            f"the scheduler's clip_sample is {config.get('clip_sample')}, the row's {options.clip}"
+        )
     if row.setting.sampler == "ancestral":
         variance = str(config.get("variance_type")).removesuffix("_log")
         if _VARIANCES.get(variance) != options.variance:
@@ -191,7 +196,7 @@ def _other_steps(row: Row, scheduler: Any, levels: Sequence[float]) -> str | Non
             return "a pipeline's DDIM does not step as the row's does with η or with clipping"
         times = [int(t) for t in scheduler.timesteps]
         step = config.num_train_timesteps // scheduler.num_inference_steps
-        if any(a - step != b for a, b in zip(times, times[1:], strict=False)):
+        if any(a - step != b for a, b in itertools.pairwise(times)):
             return "a pipeline's DDIM does not step from each of these timesteps to the next"
     return None
 
