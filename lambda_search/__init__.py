@@ -13,9 +13,11 @@ from typing import Any
 if TYPE_CHECKING:
     __version__: str
 
+    from lambda_search.errors import EpsilonScalingWarning
     from lambda_search.errors import LambdaSearchError
     from lambda_search.errors import NoScheduleFound
     from lambda_search.errors import UsageError
+    from lambda_search.integrations.diffusers import scale_epsilon
     from lambda_search.launching import launch
     from lambda_search.metrics.frechet import frechet_distance
     from lambda_search.metrics.moments import Moments
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from lambda_search.work.evaluate import evaluate
 
 __all__ = [
+    "EpsilonScalingWarning",
     "Evidence",
     "LambdaSchedule",
     "LambdaSearchError",
@@ -45,10 +48,12 @@ __all__ = [
     "load_model",
     "optuna_storage",
     "sample",
+    "scale_epsilon",
     "submit",
 ]
 
 _HOMES = {
+    "EpsilonScalingWarning": "errors",
     "Evidence": "records",
     "LambdaSchedule": "schedule",
     "LambdaSearchError": "errors",
@@ -63,6 +68,7 @@ _HOMES = {
     "load_model": "models.registry",
     "optuna_storage": "store.optuna_view",
     "sample": "models.sampling",
+    "scale_epsilon": "integrations.diffusers",
     "submit": "studies",
 }
 

@@ -6,6 +6,7 @@ import re
 
 __all__ = [
     "Diverged",
+    "EpsilonScalingWarning",
     "Interrupted",
     "LambdaSearchError",
     "MissingFile",
@@ -74,6 +75,10 @@ class Interrupted(LambdaSearchError):
     """The user stopped the work."""
 
     exit_code = 130
+
+
+class EpsilonScalingWarning(UserWarning):
+    """λ means something else here than where it was found, or did once."""
 
 
 def first_line(error: BaseException) -> str:

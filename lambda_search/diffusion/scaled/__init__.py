@@ -1,0 +1,1 @@
+"""diffusers' schedulers with ε divided by λ(i), whatever their network predicts."""

@@ -1,0 +1,1 @@
+"""λ where images are made: in other people's libraries."""
