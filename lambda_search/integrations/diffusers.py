@@ -10,8 +10,10 @@ for. A scheduler that is handed over itself is scaled alone, wherever it is used
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from types import TracebackType
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Self
 
@@ -24,13 +26,28 @@ from lambda_search.diffusion.scaled.schedulers import undress
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 
+if TYPE_CHECKING:
+    from lambda_search.store.store import Store
+
 __all__ = ["EpsilonScaling", "scale_epsilon"]
 
 _KEPT = "_epsilon_scaling"
 
 
-def scale_epsilon(pipeline_or_scheduler: Any, schedule: LambdaSchedule) -> EpsilonScaling:
+def scale_epsilon(
+    pipeline_or_scheduler: Any,
+    schedule: LambdaSchedule | None = None,
+    *,
+    store: Store | str | None = None,
+    **setting: Any,
+) -> EpsilonScaling:
     """Divides the noise ε that a pipeline's network predicts by λ(i), from now on.
+
+    Without a schedule, λ is that of the row which the store has for the pipeline: for its weights
+    (by the hash of its files, with which the tensors in memory are compared), its scheduler and
+    that one's configuration, the number of steps, guidance and the size of its images. It is
+    looked up whenever the steps are set. What was taken, or why λ stays 1, is said in one line on
+    stderr. Prompts and precision are not compared.
 
     The index i of a call of the network is the rank of its noise level among the T′ distinct ones
     of the scheduler's whole grid, 0 = least noisy: an image-to-image run that starts in its middle
@@ -41,37 +58,68 @@ def scale_epsilon(pipeline_or_scheduler: Any, schedule: LambdaSchedule) -> Epsil
 
     Arguments:
         pipeline_or_scheduler: of diffusers.
-        schedule: λ(i); positive at all levels of every grid that is set.
+        schedule: λ(i), positive at all levels of every grid that is set; None: the pipeline's own
+            row.
+        store: a store or its URL, for the row; by default the one of `LAMBDA_SEARCH_STORE`.
+        setting: fields that the row's setting must have, as `best` takes them, and `guidance`
+            where the pipeline does not tell its scale.
 
     Returns:
         What undoes it: `remove()`, or the end of a `with` block, also by an exception.
 
     Raises:
         UsageError: for a scheduler without an ε (the message says why), one that is scaled
-            already, or a schedule that is no schedule. Where λ is not positive on a grid, by the
-            scheduler's `set_timesteps`.
+            already, or a schedule that is no schedule. By the scheduler's `set_timesteps`: where λ
+            is not positive on a grid, and where rows fit that cannot be ranked.
 
     Warns:
         EpsilonScalingWarning: once, where the scheduler clips or the target is a flow, so that λ
             means something else than in `lambda_search.sample`.
     """
+    if schedule is None:
+        return _own_row(pipeline_or_scheduler, store, setting)
+    if setting or store is not None:
+        named = ", ".join([*(["store"] if store is not None else []), *setting])
+        raise UsageError(
+            f"A schedule is given, and {named} beside it.", "Leave out one of the two."
+        )
     if not isinstance(schedule, LambdaSchedule):
         raise UsageError(
             f"A {type(schedule).__name__} is no schedule.",
             "Pass lambda_search.LambdaSchedule(b, k), or the schedule of a row.",
         )
     schedule.values(1)
+    scaling = Scaling(schedule)
     if isinstance(pipeline_or_scheduler, SchedulerMixin):
-        return EpsilonScaling(pipeline_or_scheduler, schedule)
-    scheduler = getattr(pipeline_or_scheduler, "scheduler", None)
+        return EpsilonScaling(pipeline_or_scheduler, scaling)
+    scheduler = _scheduler_of(pipeline_or_scheduler)
+    return EpsilonScaling(scheduler, scaling, pipeline_or_scheduler)
+
+
+def _own_row(pipeline: Any, store: Store | str | None, asked: Mapping[str, Any]) -> EpsilonScaling:
+    # a schedule alone needs neither the store nor the files of a pipeline
+    from lambda_search.integrations.own_row import OwnRow
+
+    if isinstance(pipeline, SchedulerMixin):
+        raise UsageError(
+            "A scheduler alone does not say whose weights it steps.",
+            "Pass a pipeline, or a schedule too.",
+        )
+    scheduler = _scheduler_of(pipeline)
+    return EpsilonScaling(scheduler, OwnRow(pipeline, store, asked), pipeline)
+
+
+def _scheduler_of(pipeline: Any) -> Any:
+    """The scheduler of a pipeline; UsageError if it has none by that name."""
+    scheduler = getattr(pipeline, "scheduler", None)
     if not isinstance(scheduler, SchedulerMixin):
-        parts = getattr(pipeline_or_scheduler, "components", {})
+        parts = getattr(pipeline, "components", {})
         found = [f".{name}" for name, part in parts.items() if isinstance(part, SchedulerMixin)]
         raise UsageError(
-            f"{type(pipeline_or_scheduler).__name__} has no scheduler of diffusers as .scheduler.",
+            f"{type(pipeline).__name__} has no scheduler of diffusers as .scheduler.",
             f"Pass its {' or its '.join(found)}." if found else "Pass a pipeline or a scheduler.",
         )
-    return EpsilonScaling(scheduler, schedule, pipeline_or_scheduler)
+    return scheduler
 
 
 class EpsilonScaling:
@@ -79,12 +127,12 @@ class EpsilonScaling:
 
     Arguments:
         scheduler: of diffusers.
-        schedule: λ(i).
+        scaling: what it shares with its copies.
         pipeline: whose scheduler it is, to be followed, or None.
     """
 
-    def __init__(self, scheduler: Any, schedule: LambdaSchedule, pipeline: Any = None) -> None:
-        self._scaling = Scaling(schedule)
+    def __init__(self, scheduler: Any, scaling: Scaling, pipeline: Any = None) -> None:
+        self._scaling = scaling
         self._scheduler, self._pipeline = scheduler, pipeline
         dress(scheduler, self._scaling, stacklevel=5)
         if pipeline is not None:
@@ -94,7 +142,7 @@ class EpsilonScaling:
 
     @property
     def schedule(self) -> LambdaSchedule:
-        """λ(i)."""
+        """λ(i); of a pipeline's own row, that of the steps that were set last."""
         return self._scaling.schedule
 
     @property
@@ -138,12 +186,13 @@ class EpsilonScaling:
         if scaling_of(scheduler) is not self._scaling:  # as a copy's is
             dress(scheduler, self._scaling, stacklevel=5)
             undress(before)
-            self._scaling.warn(
-                f"The pipeline's scheduler is a {type(scheduler).__name__} now, and its ε is "
-                f"divided by λ(i) = {self.schedule}, which was given for the "
-                f"{type(before).__name__} before.",
-                stacklevel=4,
-            )
+            if self._scaling.given:
+                self._scaling.warn(
+                    f"The pipeline's scheduler is a {type(scheduler).__name__} now, and its ε is "
+                    f"divided by λ(i) = {self.schedule}, which was given for the "
+                    f"{type(before).__name__} before.",
+                    stacklevel=4,
+                )
         self._scheduler = scheduler
 
 

@@ -16,6 +16,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
 from functools import wraps
 from typing import Any
@@ -54,6 +55,9 @@ class Scaling:
         schedule: λ(i).
     """
 
+    given = True
+    """Whether λ was given, for whatever grid, rather than chosen for each."""
+
     def __init__(self, schedule: LambdaSchedule) -> None:
         self.schedule = schedule
         self.active = True
@@ -61,6 +65,13 @@ class Scaling:
 
     def __deepcopy__(self, memo: object) -> Scaling:
         return self
+
+    def settle(self, scheduler: Any, levels: Sequence[float]) -> None:
+        """Told of a new grid, before λ is asked for its levels; a subclass may choose λ here."""
+
+    def suits(self, state: Tensor) -> bool:
+        """Whether λ is for states of this size; if not, the step is done with λ = 1."""
+        return True
 
     def warn(self, text: str, stacklevel: int) -> None:
         """Says it, once, of the caller `stacklevel` frames up."""
@@ -137,6 +148,7 @@ def _ladder(scheduler: Any, reading: Reading, scaling: Scaling) -> Ladder:
     kept, ladder = vars(scheduler).get(_LADDER, ((None, None), None))
     if ladder is None or any(a is not b for a, b in zip(kept, tables, strict=True)):
         levels = reading.levels(scheduler)
+        scaling.settle(scheduler, levels)
         ladder = Ladder(levels, scaling.schedule.values(len(levels)))
         vars(scheduler)[_LADDER] = tables, ladder
     return cast(Ladder, ladder)
@@ -167,6 +179,8 @@ def _scaled(name: str, plain: Callable[..., Any], reading: Reading) -> Callable[
             return plain(scheduler, *args, **kwargs)
         bound = signature.bind(scheduler, *args, **kwargs)
         told = bound.arguments
+        if not scaling.suits(told[state]):
+            return plain(scheduler, *args, **kwargs)
         for doubt in reading.doubts(scheduler, told):
             scaling.warn(doubt, stacklevel=3)
         precision = torch.promote_types(told[said].dtype, told[state].dtype)
