@@ -218,7 +218,8 @@ def walk(
                 out = out[:, : x.shape[1]]
             if seen is not None:
                 seen(x, timestep, out)
-            x = scheduler.step(out, timestep, x, return_dict=False, **beside)[0]
+            stepped = scheduler.step(out, timestep, x, return_dict=False, **beside)
+            x = cast(Tensor, stepped[0])
     return x
 
 
