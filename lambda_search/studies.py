@@ -135,9 +135,7 @@ def resume(name: str, store: Store | str | None = None) -> Study:
                 f"The study '{name}' is done.",
                 f"To extend it, change its file and submit that: {command('submit', 'STUDY')}",
             )
-        if study.state == "queued" or (
-            study.state == "running" and not study.stop_wanted and not opened.is_abandoned(study)
-        ):
+        if study.state == "queued" or (not study.stop_wanted and opened.is_driven(study)):
             return study
         again = Queue(opened).requeue(name)
         Events(name, [opened.say]).say("queued", "waits for a driver again")
@@ -229,9 +227,8 @@ def remove(name: str, store: Store | str | None = None) -> list[Row]:
 def nobody_drives(store: Store) -> bool:
     """Whether studies wait, and no living driver is at work on any study of the store."""
     studies = store.studies()
-    running = [study for study in studies if study.state == "running"]
-    waiting = any(study.state == "queued" for study in studies) or bool(running)
-    return waiting and all(store.is_abandoned(study) for study in running)
+    waiting = any(study.state in ("queued", "running") for study in studies)
+    return waiting and not any(store.is_driven(study) for study in studies)
 
 
 def nobody_drives_now() -> str:

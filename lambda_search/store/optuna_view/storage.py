@@ -111,7 +111,7 @@ class OptunaView(BaseStorage):
         study = self._study(study_id)
         found = StudyTrials(
             study,
-            study.state == "running" and not self._store.is_abandoned(study),
+            self._store.is_driven(study),
             self._store.trials(study_id),
             self._store.evaluations(study_id),
             artifacts_of_trials(self._store, study_id),
