@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 from typing import Literal
 from typing import Self
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from typing import TypeAlias
 from pydantic import BaseModel
 from pydantic import ConfigDict
 from pydantic import Field
+from pydantic import ValidationError
 from pydantic import field_validator
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Site",
     "canonical",
     "fingerprint",
+    "first_problem",
 ]
 
 SEED_SCHEME = "philox-numpy-1"
@@ -42,6 +45,13 @@ class FrozenModel(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants"
     )
+
+
+def first_problem(error: ValidationError) -> tuple[str, str, Any]:
+    """Where the first of a value's problems lies, with dots; what it is; and what stands there."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return place, problem["msg"].removeprefix("Value error, "), problem["input"]
 
 
 class SamplerOptions(FrozenModel):

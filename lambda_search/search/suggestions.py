@@ -20,6 +20,7 @@ from lambda_search.search.ranges import ranges_for
 from lambda_search.search.rungs import default_rungs
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
+from lambda_search.setting import first_problem
 from lambda_search.spec import ConfirmSpec
 from lambda_search.spec import SamplerSpec
 from lambda_search.spec import SearchSpec
@@ -102,10 +103,9 @@ def _samplings(found: Recognised, asked: Mapping[str, Any]) -> list[Sampling]:
     try:
         several = [SamplerSpec(**told, steps=steps).sampling for steps in _steps(asked)]
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in ("sampler", *problem["loc"]))
+        field, said, given = first_problem(error)
         raise UsageError(
-            f"{place} cannot be {problem['input']!r}: {problem['msg'].lower()}.",
+            f"sampler.{field} cannot be {given!r}: {said.lower()}.",
             "See its comment in a file that is drafted without it.",
         ) from error
     if model is None:
