@@ -19,8 +19,8 @@ from torch import Tensor
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import printable
-from lambda_search.models.contents import HEAD
-from lambda_search.models.contents import is_safetensors
+from lambda_search.models.file_kinds import HEAD
+from lambda_search.models.file_kinds import is_safetensors
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.setting import first_problem
 

@@ -14,7 +14,7 @@ from lambda_search.metrics.evidence import enough_images
 from lambda_search.models.base import check_sampler
 from lambda_search.models.recognition import Recognised
 from lambda_search.models.registry import framework_of
-from lambda_search.search.measuring import Measured
+from lambda_search.search.metric_choice import MetricChoice
 from lambda_search.search.ranges import Ranges
 from lambda_search.search.ranges import ranges_for
 from lambda_search.search.rungs import default_rungs
@@ -43,7 +43,7 @@ _UNUSED = "Not used here."
 
 
 def suggested(
-    found: Recognised, measured: Measured, name: str, asked: Mapping[str, Any]
+    found: Recognised, measured: MetricChoice, name: str, asked: Mapping[str, Any]
 ) -> dict[str, Choice]:
     """A choice for each field that is not left open.
 
@@ -211,7 +211,7 @@ def _slope(ranges: Ranges, found: Recognised, samplings: Sequence[Sampling]) -> 
     return Choice([round(end / max(steps - 1, 1), 7) for end in (low, high)], f"{said}.")
 
 
-def _metric(measured: Measured, batch: int) -> dict[str, Choice]:
+def _metric(measured: MetricChoice, batch: int) -> dict[str, Choice]:
     rungs = default_rungs(measured.width or 0, batch)
     width = measured.width or rungs[0]
     wide = f"features are {width:,} wide"

@@ -125,8 +125,8 @@ def init(
         from lambda_search.models.recognition import one_file
         from lambda_search.models.recognition import recognised
         from lambda_search.search.drafts import drafted
-        from lambda_search.search.measuring import measured_with
-        from lambda_search.search.measuring import real_images
+        from lambda_search.search.metric_choice import chosen_metric
+        from lambda_search.search.metric_choice import real_images
     checkpoint = one_file(checkpoint)
     entries = {"vae": vae, "prompts": prompts}
     told = {entry: value for entry, value in entries.items() if value is not None}
@@ -135,7 +135,7 @@ def init(
     if reference is None and not checkpoint.startswith("bundled:"):
         reference = questions.reference(real_images)
     with working("looking at the metric"):
-        measured = measured_with(extractor, reference, checkpoint)
+        measured = chosen_metric(extractor, reference, checkpoint)
         draft = drafted(found, measured, name, asked, target.parent)
     try:
         with written_whole(target) as stream:

@@ -31,12 +31,12 @@ from lambda_search.metrics.references.archives import explained
 from lambda_search.metrics.references.archives import read_header
 from lambda_search.metrics.references.archives import taken
 from lambda_search.metrics.references.archives import unzipped
+from lambda_search.metrics.references.decoding import LARGEST
+from lambda_search.metrics.references.decoding import Shape
+from lambda_search.metrics.references.decoding import pixels_of
+from lambda_search.metrics.references.decoding import shape_of
 from lambda_search.metrics.references.folders import in_archive
 from lambda_search.metrics.references.folders import in_folder
-from lambda_search.metrics.references.pictures import LARGEST
-from lambda_search.metrics.references.pictures import Shape
-from lambda_search.metrics.references.pictures import pixels_of
-from lambda_search.metrics.references.pictures import shape_of
 
 __all__ = ["ImageSet", "open_images"]
 

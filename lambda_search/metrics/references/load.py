@@ -32,11 +32,11 @@ from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
+from lambda_search.metrics.references.decoding import Shape
 from lambda_search.metrics.references.images import open_images
 from lambda_search.metrics.references.making import Watch
 from lambda_search.metrics.references.making import recall
 from lambda_search.metrics.references.making import statistics_of
-from lambda_search.metrics.references.pictures import Shape
 from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.metrics.references.statistics import check_origin
 from lambda_search.metrics.references.statistics import check_width

@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 
 from lambda_search.errors import UsageError
 from lambda_search.records import Study
-from lambda_search.store.optuna_view.pictures import artifacts_of_rows
-from lambda_search.store.optuna_view.pictures import artifacts_of_trials
+from lambda_search.store.optuna_view.artifacts import artifacts_of_rows
+from lambda_search.store.optuna_view.artifacts import artifacts_of_trials
 from lambda_search.store.optuna_view.read_only import ReadOnly
 from lambda_search.store.optuna_view.trials import StudyTrials
 from lambda_search.store.optuna_view.trials import study_of_trial
