@@ -1,4 +1,4 @@
-"""The one door to studies: submit, stop, wait, rename, remove, retract, and how they are.
+"""What is done with studies: submit, stop, wait, rename, remove, retract, and how they are.
 
 The shell, Python and HTTP come through here. It stands on the store, the study files and the
 records alone: a host without torch, Optuna, Ray or weights can submit a study.
@@ -74,17 +74,21 @@ def submit(studies: Named, store: Store | str | None = None) -> list[Study]:
         return submit_written(written(studies), opened)
 
 
-def written(studies: Named) -> list[Written]:
+def written(*several: Named) -> list[Written]:
     """Studies as their files have them.
 
     Raises:
         UsageError: for anything that is wrong with the files, or if two studies have one name.
     """
-    if isinstance(studies, str | Path):
-        return read_specs(Path(studies))
-    several = [studies] if isinstance(studies, StudySpec) else list(studies)
-    check_names(several)
-    return [Written(spec, Path.cwd()) for spec in several]
+    found: list[Written] = []
+    for studies in several:
+        if isinstance(studies, str | Path):
+            found += read_specs(Path(studies))
+        else:
+            specs = [studies] if isinstance(studies, StudySpec) else studies
+            found += [Written(spec, Path.cwd()) for spec in specs]
+    check_names(one.spec for one in found)
+    return found
 
 
 def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
