@@ -1,4 +1,4 @@
-"""Where things are kept, and the store's address."""
+"""What the environment says: where things are kept, the store's address, and switches."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = [
     "extractors_folder",
     "features_folder",
     "home",
+    "is_set",
     "leases_folder",
     "references_folder",
     "store_url",
@@ -30,6 +31,11 @@ def home() -> Path:
     """The data folder: `LAMBDA_SEARCH_HOME`, or `lambda_search` in the user's data directory."""
     override = os.environ.get("LAMBDA_SEARCH_HOME")
     return Path(override).expanduser() if override else user_data_path("lambda_search")
+
+
+def is_set(name: str) -> bool:
+    """Whether a variable of the environment switches something on."""
+    return os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off")
 
 
 def store_url(store: str | None = None) -> str:
