@@ -12,8 +12,8 @@ from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references.load import CLEAN_FID
 from lambda_search.metrics.references.load import IMAGES
 from lambda_search.metrics.references.statistics import read_statistics
-from lambda_search.models.checkpoints import BUNDLED
-from lambda_search.models.checkpoints import locate
+from lambda_search.paths import BUNDLED
+from lambda_search.paths import locate
 from lambda_search.spec.blanks import BLANK
 
 __all__ = ["MetricChoice", "chosen_metric", "real_images"]

@@ -18,8 +18,8 @@ from lambda_search.metrics.evidence import enough_images
 from lambda_search.metrics.references.doubts import doubts
 from lambda_search.metrics.references.load import Reference
 from lambda_search.models.base import Model
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import load_model
+from lambda_search.paths import locate
 from lambda_search.search.proposals import check_candidates
 from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space

@@ -19,8 +19,8 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import without_secrets
 from lambda_search.events import Events
 from lambda_search.events import Listener
-from lambda_search.models.checkpoints import locate
 from lambda_search.paths import home
+from lambda_search.paths import locate
 from lambda_search.paths import studies_folder
 from lambda_search.records import Row
 from lambda_search.search.driver import Driver

@@ -41,9 +41,9 @@ from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.metrics.references.statistics import check_origin
 from lambda_search.metrics.references.statistics import check_width
 from lambda_search.metrics.references.statistics import read_statistics
-from lambda_search.models.checkpoints import BUNDLED
-from lambda_search.models.checkpoints import bundled_folder
-from lambda_search.models.checkpoints import locate
+from lambda_search.paths import BUNDLED
+from lambda_search.paths import bundled_folder
+from lambda_search.paths import locate
 from lambda_search.paths import references_folder
 
 __all__ = ["CLEAN_FID", "IMAGES", "Reference", "load_reference"]
