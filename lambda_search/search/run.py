@@ -198,7 +198,7 @@ class Run:
             plan.former,
         )
         rows = self._shared.store.rows(study.id)
-        if rows and study.decisive == plan.decides():
+        if rows and study.decisive == plan.digest():
             self._queue.end(self.lease, "done", "done", "nothing that decides numbers has changed")
             return rows[-1]
         driver = Driver(

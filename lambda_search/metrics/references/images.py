@@ -51,13 +51,13 @@ class ImageSet(ABC):
     Arguments:
         path: where they are.
         names: what each of them is called in messages.
-        told: how many are read, and what is left out and why, in words.
+        summary: how many are read, and what is left out and why, in words.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], told: str) -> None:
+    def __init__(self, path: Path, names: Sequence[str], summary: str) -> None:
         if not names:
             raise UsageError(
-                f"There are no images in {path}{_also(told)}.",
+                f"There are no images in {path}{_also(summary)}.",
                 "It must hold png, jpg, bmp, webp, tif, gif, ppm, avif or npy files, or an array "
                 "arr_0 [n, h, w, c].",
             )
@@ -68,7 +68,7 @@ class ImageSet(ABC):
             )
         self.path = path
         self.names = names
-        self.told = told
+        self.summary = summary
 
     @abstractmethod
     def contents(self) -> Iterator[bytes]:
