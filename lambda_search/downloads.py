@@ -20,6 +20,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request
 
+from filelock import FileLock
+
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import NotFetched
@@ -28,6 +30,7 @@ from lambda_search.files import private_folder
 from lambda_search.files import sha256_of
 from lambda_search.files import sweep
 from lambda_search.files import written_whole
+from lambda_search.paths import is_set
 
 __all__ = ["Download", "go_offline", "obtain", "offline"]
 
@@ -43,10 +46,7 @@ _STEPS: dict[int, str] = {
 
 def offline() -> bool:
     """Whether the network must not be asked."""
-    return any(
-        os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off")
-        for name in _OFFLINE
-    )
+    return any(is_set(name) for name in _OFFLINE)
 
 
 def go_offline() -> None:
@@ -100,8 +100,6 @@ def obtain(
         UsageError: if a file of that name is there with another content.
         LambdaSearchError: if `folder` cannot be written to.
     """
-    from filelock import FileLock  # not in a base installation, which never fetches
-
     path = folder / download.name
     if _is_there(path, download):
         return path

@@ -70,7 +70,7 @@ def held(names: Iterable[str], store: Store) -> dict[str, str]:
     return {
         study.name: study.driver
         for study in store.studies()
-        if study.name in wanted and study.state == "running" and not store.is_abandoned(study)
+        if study.name in wanted and store.is_driven(study)
     }
 
 

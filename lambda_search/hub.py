@@ -24,7 +24,7 @@ class NotOnHub(Exception):
     """The hub has not given what was asked for.
 
     Arguments:
-        reason: why, as the end of a sentence; "" where the name cannot be one of its.
+        reason: why, as the end of a sentence; "" where no repository of the hub can be named so.
         step: what to do next.
     """
 

@@ -223,7 +223,7 @@ def _is_finished(study: Study, plan: Plan) -> bool:
         return False
     if study.decisive is None:  # of an older release
         return study.spec == plan.spec.to_yaml()
-    return study.decisive == plan.decides()
+    return study.decisive == plan.digest()
 
 
 def plans_of(studies: Named) -> list[Plan]:

@@ -1,9 +1,10 @@
-"""Where things are kept, and the store's address."""
+"""What the environment says: where things are kept, the store's address, and switches."""
 
 from __future__ import annotations
 
 import os
 import re
+from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,14 +13,22 @@ from platformdirs import user_data_path
 from lambda_search.errors import UsageError
 
 __all__ = [
+    "BUNDLED",
+    "bundled_folder",
     "extractors_folder",
     "features_folder",
     "home",
+    "is_set",
     "leases_folder",
+    "locate",
     "references_folder",
+    "shipped",
     "store_url",
     "studies_folder",
 ]
+
+BUNDLED = "bundled:"
+"""What the name of something that ships begins with."""
 
 _NO_PATH = re.compile(
     r"(sqlite|postgres(ql)?|mysql|mariadb|https?)(\+\w+)?:|(?![/.~]).*:.*@|//.*@", re.I
@@ -30,6 +39,11 @@ def home() -> Path:
     """The data folder: `LAMBDA_SEARCH_HOME`, or `lambda_search` in the user's data directory."""
     override = os.environ.get("LAMBDA_SEARCH_HOME")
     return Path(override).expanduser() if override else user_data_path("lambda_search")
+
+
+def is_set(name: str) -> bool:
+    """Whether a variable of the environment switches something on."""
+    return os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off")
 
 
 def store_url(store: str | None = None) -> str:
@@ -77,3 +91,35 @@ def leases_folder() -> Path:
 def studies_folder() -> Path:
     """Where a driver puts the config and prompt files that came with a study."""
     return home() / "studies"
+
+
+def shipped(*parts: str) -> Path:
+    """What lies at `parts` in the installed package."""
+    return Path(str(resources.files("lambda_search")), *parts)
+
+
+def bundled_folder(name: str) -> Path:
+    """The folder `name` among the data that ships with the package.
+
+    Raises:
+        UsageError: if nothing of that name ships.
+    """
+    root = shipped("models", "bundled")
+    folder = root / name
+    if not folder.is_dir():
+        names = sorted(path.name for path in root.iterdir() if path.is_dir())
+        raise UsageError(f"Nothing named '{name}' is bundled.", f"Bundled: {', '.join(names)}.")
+    return folder
+
+
+def locate(checkpoint: str, base: Path | None = None) -> Path | None:
+    """The local file or folder that `checkpoint` names, or None where there is none.
+
+    Arguments:
+        checkpoint: `bundled:NAME`, or a path, relative to `base` (the study file's folder).
+    """
+    if checkpoint.startswith(BUNDLED):
+        return bundled_folder(checkpoint.removeprefix(BUNDLED))
+    path = Path(checkpoint).expanduser()
+    path = path if path.is_absolute() or base is None else base / path
+    return path.resolve() if path.exists() else None

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import JsonValue
+from pydantic import ValidationError
 from pydantic import field_validator
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Site",
     "canonical",
     "fingerprint",
+    "first_problem",
 ]
 
 SEED_SCHEME = "philox-numpy-1"
@@ -50,6 +52,13 @@ class FrozenModel(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
     )
+
+
+def first_problem(error: ValidationError) -> tuple[str, str, Any]:
+    """Where the first of a value's problems lies, with dots; what it is; and what stands there."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return place, problem["msg"].removeprefix("Value error, "), problem["input"]
 
 
 class SamplerOptions(FrozenModel):

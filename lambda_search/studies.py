@@ -1,4 +1,4 @@
-"""The one door to studies: submit, stop, wait, rename, remove, retract, and how they are.
+"""What is done with studies: submit, stop, wait, rename, remove, retract, and how they are.
 
 The shell, Python and HTTP come through here. It stands on the store, the study files and the
 records alone: a host without torch, Optuna, Ray or weights can submit a study.
@@ -74,17 +74,21 @@ def submit(studies: Named, store: Store | str | None = None) -> list[Study]:
         return submit_written(written(studies), opened)
 
 
-def written(studies: Named) -> list[Written]:
+def written(*several: Named) -> list[Written]:
     """Studies as their files have them.
 
     Raises:
         UsageError: for anything that is wrong with the files, or if two studies have one name.
     """
-    if isinstance(studies, str | Path):
-        return read_specs(Path(studies))
-    several = [studies] if isinstance(studies, StudySpec) else list(studies)
-    check_names(several)
-    return [Written(spec, Path.cwd()) for spec in several]
+    found: list[Written] = []
+    for studies in several:
+        if isinstance(studies, str | Path):
+            found += read_specs(Path(studies))
+        else:
+            specs = [studies] if isinstance(studies, StudySpec) else studies
+            found += [Written(spec, Path.cwd()) for spec in specs]
+    check_names(one.spec for one in found)
+    return found
 
 
 def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
@@ -135,9 +139,7 @@ def resume(name: str, store: Store | str | None = None) -> Study:
                 f"The study '{name}' is done.",
                 f"To extend it, change its file and submit that: {command('submit', 'STUDY')}",
             )
-        if study.state == "queued" or (
-            study.state == "running" and not study.stop_wanted and not opened.is_abandoned(study)
-        ):
+        if study.state == "queued" or (not study.stop_wanted and opened.is_driven(study)):
             return study
         again = Queue(opened).requeue(name)
         Events(name, [opened.say]).say("queued", "waits for a driver again")
@@ -229,9 +231,8 @@ def remove(name: str, store: Store | str | None = None) -> list[Row]:
 def nobody_drives(store: Store) -> bool:
     """Whether studies wait, and no living driver is at work on any study of the store."""
     studies = store.studies()
-    running = [study for study in studies if study.state == "running"]
-    waiting = any(study.state == "queued" for study in studies) or bool(running)
-    return waiting and all(store.is_abandoned(study) for study in running)
+    waiting = any(study.state in ("queued", "running") for study in studies)
+    return waiting and not any(store.is_driven(study) for study in studies)
 
 
 def nobody_drives_now() -> str:

@@ -26,13 +26,13 @@ from full_size import FULL_SIZE
 from rich.console import Console
 from rich.table import Table
 
-from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.options import sampling_of
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
+from lambda_search.paths import bundled_folder
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.timing import DeviceTimer
 

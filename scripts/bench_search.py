@@ -26,7 +26,7 @@ from rich.table import Table
 from lambda_search.errors import Diverged
 from lambda_search.launching import plans_of
 from lambda_search.launching import worker_pool
-from lambda_search.models.checkpoints import bundled_folder
+from lambda_search.paths import bundled_folder
 from lambda_search.paths import home
 from lambda_search.search.plan import Plan
 from lambda_search.search.space import Point

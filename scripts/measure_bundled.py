@@ -31,10 +31,10 @@ from lambda_search.errors import Diverged
 from lambda_search.launching import launch
 from lambda_search.launching import plans_of
 from lambda_search.launching import worker_pool
-from lambda_search.models.checkpoints import bundled_folder
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
+from lambda_search.paths import bundled_folder
 from lambda_search.paths import features_folder
 from lambda_search.records import Progress
 from lambda_search.records import Row

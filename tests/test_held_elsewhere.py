@@ -30,7 +30,7 @@ import os, sys
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 store = Store(sys.argv[1])
-print(os.getpid(), store.is_abandoned(store.study("tiny")), Queue(store).claim())
+print(os.getpid(), not store.is_driven(store.study("tiny")), Queue(store).claim())
 """
 OTHER_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 import io
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -27,6 +26,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.paths import is_set
 
 __all__ = ["complain", "debugging", "err", "out", "prepare_streams", "print_json", "working"]
 
@@ -83,7 +83,7 @@ def complain(error: LambdaSearchError, about: str = "") -> None:
 
 def debugging() -> bool:
     """Whether tracebacks are wanted: --debug, or LAMBDA_SEARCH_DEBUG."""
-    return os.environ.get("LAMBDA_SEARCH_DEBUG", "0").lower() not in ("", "0", "false", "no")
+    return is_set("LAMBDA_SEARCH_DEBUG")
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,7 @@ import ray
 from ray._private import state
 
 from lambda_search.cluster.private import ADDRESS
-from lambda_search.cluster.private import apart
+from lambda_search.cluster.private import private_cluster
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.machine import cores
@@ -46,7 +46,7 @@ def connect(workers: int | None, address: str | None) -> Callable[[], None]:
                 stack.callback(ray.shutdown)
                 ray.init(address=address, **quiet)
             else:
-                folder = stack.enter_context(apart())
+                folder = stack.enter_context(private_cluster())
                 stack.callback(ray.shutdown)
                 ray.init(
                     address="local",

@@ -23,7 +23,7 @@ from ray._private import ray_constants
 
 from lambda_search.errors import UsageError
 
-__all__ = ["ADDRESS", "apart"]
+__all__ = ["ADDRESS", "private_cluster"]
 
 ADDRESS = "127.0.0.1"
 """Where it listens: Ray binds its ports to loopback for this very address."""
@@ -44,7 +44,7 @@ _SOCKET = "/ls-12345678/r/session_2026-01-01_00-00-00_123456_1234567/sockets/pla
 
 
 @contextmanager
-def apart() -> Iterator[Path]:
+def private_cluster() -> Iterator[Path]:
     """The folder for a cluster that is started in the block; it goes with what Ray leaves there.
 
     Ray opens that folder to all, so it lies in one that nobody else may enter.

@@ -43,9 +43,10 @@ class Preprocessing(FrozenModel):
         filter: `bicubic` or `bilinear`, antialiased.
         quantise: whether the resize works in bytes, as Pillow's of an 8-bit picture does: across,
             then down, each rounded.
-            Neither a side nor `resize` is longer than 4096, and `size` has at most 2²² pixels.
         mean, std: per channel, or one for all, in units of bytes: the input is (x − mean)/std for
             x in 0 … 255.
+
+    Neither a side nor `resize` is longer than 4096, and `size` has at most 2²² pixels.
     """
 
     channels: Literal[1, 3] = 3

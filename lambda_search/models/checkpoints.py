@@ -1,4 +1,4 @@
-"""Finding checkpoints, naming them by SHA-256, and filling networks from them.
+"""Checkpoint files, configs, and networks that are filled from them.
 
 Checkpoints are data: nothing in one is ever executed.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +16,19 @@ from torch import nn
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import printable
+from lambda_search.paths import locate
 from lambda_search.spec.configs import read_options
 from lambda_search.spec.configs import with_paths
 
 __all__ = [
-    "BUNDLED",
-    "bundled_folder",
     "find",
     "load_weights",
-    "locate",
     "read_config",
 ]
 
-BUNDLED = "bundled:"
 _SHOWN, _LONGEST = 4, 200
 _REPEATED = 1 << 24
 _CHECK = "Check the path; relative paths start at the study file's folder."
-
-
-def bundled_folder(name: str) -> Path:
-    """The folder `name` among the data that ships with the package.
-
-    Raises:
-        UsageError: if nothing of that name ships.
-    """
-    root = Path(str(resources.files("lambda_search.models"))) / "bundled"
-    folder = root / name
-    if not folder.is_dir():
-        names = sorted(path.name for path in root.iterdir() if path.is_dir())
-        raise UsageError(f"Nothing named '{name}' is bundled.", f"Bundled: {', '.join(names)}.")
-    return folder
-
-
-def locate(checkpoint: str, base: Path | None = None) -> Path | None:
-    """The local file or folder that `checkpoint` names, or None where there is none.
-
-    Arguments:
-        checkpoint: `bundled:NAME`, or a path, relative to `base` (the study file's folder).
-    """
-    if checkpoint.startswith(BUNDLED):
-        return bundled_folder(checkpoint.removeprefix(BUNDLED))
-    path = Path(checkpoint).expanduser()
-    path = path if path.is_absolute() or base is None else base / path
-    return path.resolve() if path.exists() else None
 
 
 def find(checkpoint: str) -> Path:

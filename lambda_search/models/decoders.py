@@ -14,11 +14,11 @@ from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.hub import NotOnHub
 from lambda_search.hub import snapshot
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.diffusers.files import weights
 from lambda_search.models.diffusers.networks import read_network
 from lambda_search.models.diffusers.networks import read_state
 from lambda_search.models.json_files import read_json
+from lambda_search.paths import locate
 
 __all__ = ["LatentDecoder", "autoencoder", "read_autoencoder"]
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import printable
-from lambda_search.models.contents import HEAD
-from lambda_search.models.contents import is_safetensors
+from lambda_search.models.file_kinds import HEAD
+from lambda_search.models.file_kinds import is_safetensors
 from lambda_search.models.pickles.read import read_pickle
+from lambda_search.setting import first_problem
 
 __all__ = ["Section", "read_checkpoint", "read_safetensors", "refuse_misspelt", "validated"]
 
@@ -54,11 +55,10 @@ def validated(kind: type[C], config: Mapping[str, Any], framework: str) -> C:
     try:
         return kind.model_validate(config)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = printable(".".join(str(part) for part in problem["loc"]))
-        said = printable(problem["msg"].removeprefix("Value error, "), 300)
+        place, said, _ = first_problem(error)
+        where = f"{printable(place)}: " if place else ""
         raise UsageError(
-            f"The {framework} config: {name + ': ' if name else ''}{said}.",
+            f"The {framework} config: {where}{printable(said, 300)}.",
             "Give the config that the checkpoint was trained with.",
         ) from error
 

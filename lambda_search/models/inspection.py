@@ -16,7 +16,6 @@ from torch import nn
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import read_checkpoint
 from lambda_search.models.registry import Config
@@ -28,6 +27,7 @@ from lambda_search.models.registry import load_model
 from lambda_search.models.states import refuse_foreign
 from lambda_search.models.states import state_of
 from lambda_search.models.states import summary
+from lambda_search.paths import locate
 from lambda_search.spec.configs import read_config_file
 
 __all__ = ["Description", "convert", "inspect", "recognise"]

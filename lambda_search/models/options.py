@@ -13,6 +13,7 @@ from lambda_search.errors import UsageError
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import Site
+from lambda_search.setting import first_problem
 
 __all__ = ["filled", "refuse_options", "sampling_of"]
 
@@ -33,12 +34,10 @@ def sampling_of(
     try:
         return Sampling(**told, options=options or {})  # type: ignore[arg-type]
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"])
+        field, said, given = first_problem(error)
         known = ", ".join(SamplerOptions().told())
         hint = f"Options: {known}." if field.startswith("options") else f"Mend {field}."
-        said = f"{field} = {problem['input']!r}: {problem['msg']}."
-        raise UsageError(said, hint) from error
+        raise UsageError(f"{field} = {given!r}: {said}.", hint) from error
 
 
 def filled(

@@ -14,12 +14,12 @@ from typing import TypeAlias
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.models.base import Model
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inspection import recognise
 from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import framework_of
 from lambda_search.models.registry import load_model
+from lambda_search.paths import locate
 from lambda_search.spec.blanks import BLANK
 from lambda_search.spec.configs import read_config_text
 

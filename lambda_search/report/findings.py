@@ -127,5 +127,5 @@ def read_findings(store: Store, name: str) -> Findings:
         evaluations=store.evaluations(study.id),
         events=store.events(name),
         images=store.images(preview) if preview else (),
-        is_abandoned=study.state == "running" and store.is_abandoned(study),
+        is_abandoned=study.state == "running" and not store.is_driven(study),
     )

@@ -89,7 +89,7 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "sampler": _sampler(plan)
         + (", the rest as its authors have it" if without_weights else ""),
         "metric": f"{setting.metric}, {setting.extractor}, {setting.reference}",
-        "reference": "; ".join(plan.read) or None,
+        "reference": "; ".join(plan.reference_notes) or None,
         "also": ", ".join(m.extractor_label for m in plan.recipe.measures[1:]) or None,
         "mean": f"{plan.space.mean[0]:g} to {plan.space.mean[1]:g}",
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"

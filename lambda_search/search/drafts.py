@@ -14,7 +14,7 @@ from lambda_search.metrics.extractors.registry import extractors
 from lambda_search.metrics.references.load import CLEAN_FID
 from lambda_search.models.recognition import Recognised
 from lambda_search.search.cost import outlines
-from lambda_search.search.measuring import Measured
+from lambda_search.search.metric_choice import MetricChoice
 from lambda_search.search.missing import Missing
 from lambda_search.search.missing import look_at
 from lambda_search.search.suggestions import suggested
@@ -51,7 +51,7 @@ class Draft:
 
 
 def drafted(
-    found: Recognised, measured: Measured, name: str, asked: Mapping[str, Any], folder: Path
+    found: Recognised, measured: MetricChoice, name: str, asked: Mapping[str, Any], folder: Path
 ) -> Draft:
     """The study file of a checkpoint.
 
@@ -98,7 +98,7 @@ def _specs(text: str, folder: Path) -> list[StudySpec]:
 
 
 def _checked(
-    specs: list[StudySpec], measured: Measured, empty: tuple[str, ...]
+    specs: list[StudySpec], measured: MetricChoice, empty: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Cautions, and what will be fetched."""
     if empty:
@@ -112,7 +112,7 @@ def _checked(
     return tuple(cautions), tuple(fetched)
 
 
-def _fetched(missing: Sequence[Missing], measured: Measured) -> Iterator[str]:
+def _fetched(missing: Sequence[Missing], measured: MetricChoice) -> Iterator[str]:
     """What is missing and will be fetched; raises UsageError for what will not."""
     fetchable = {  # by a launch, on a machine that may ask the network
         "extractor": measured.extractor in extractors(),

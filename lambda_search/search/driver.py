@@ -85,7 +85,7 @@ class Driver:
         """
         for caution in self._plan.cautions():
             self._events.say("warning", caution)
-        for line in self._plan.read:
+        for line in self._plan.reference_notes:
             self._events.say("note", line)
         self._evaluator.prepare()
         self._tracker.stage = "search"
@@ -249,7 +249,7 @@ class Driver:
         pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
         captions = "λ = 1", f"λ = {best}"
         images = [Image(*one) for one in zip(captions, pictures, strict=True)]
-        return self._record.publish(row, evaluations, images, self._plan.decides())
+        return self._record.publish(row, evaluations, images, self._plan.digest())
 
     def _candidates(self) -> list[Trial]:
         """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""

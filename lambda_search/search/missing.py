@@ -27,7 +27,7 @@ from lambda_search.spec import MeasureSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.recipe import Measure
 
-__all__ = ["Looked", "Missing", "look_at", "outline"]
+__all__ = ["KnownMeasure", "Missing", "look_at", "outline"]
 
 _UNKNOWN = "missing"
 
@@ -55,7 +55,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Looked:
+class KnownMeasure:
     """A measure as far as it is known.
 
     Arguments:
@@ -69,7 +69,7 @@ class Looked:
     missing: tuple[Missing, ...]
 
 
-def look_at(spec: MeasureSpec) -> Looked:
+def look_at(spec: MeasureSpec) -> KnownMeasure:
     """The extractor and the reference, as far as they are here; nothing is fetched, nothing run.
 
     Raises:
@@ -97,10 +97,10 @@ def look_at(spec: MeasureSpec) -> Looked:
         else (extractor.fingerprint, reference.fingerprint)
     )
     measure = Measure(spec.extractor, known[0], spec.reference, known[1], dim)
-    return Looked(measure, reference, tuple(missing))
+    return KnownMeasure(measure, reference, tuple(missing))
 
 
-def outline(spec: StudySpec, model: Model | None, looked: Sequence[Looked]) -> Plan:
+def outline(spec: StudySpec, model: Model | None, looked: Sequence[KnownMeasure]) -> Plan:
     """The plan as far as it is known without what is missing: it can be shown, not run.
 
     Arguments:

@@ -18,8 +18,8 @@ from lambda_search.metrics.evidence import enough_images
 from lambda_search.metrics.references.doubts import doubts
 from lambda_search.metrics.references.load import Reference
 from lambda_search.models.base import Model
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import load_model
+from lambda_search.paths import locate
 from lambda_search.search.proposals import check_candidates
 from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
@@ -58,7 +58,7 @@ class Plan:
         space: where λ is looked for; `space.steps` is the real length of the grid.
         former: the setting as release 0.1 spelled it, where it is now spelled otherwise.
         revision: the commit on the hub that the model was fetched at, if it was.
-        read: what was read for its references and what not, in words.
+        reference_notes: what was read for its references and what not, in words.
         doubts: what makes these weak, or of another kind than the model's images.
     """
 
@@ -68,7 +68,7 @@ class Plan:
     space: Space
     former: Setting | None = None
     revision: str | None = None
-    read: tuple[str, ...] = ()
+    reference_notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
     @property
@@ -85,7 +85,7 @@ class Plan:
     def _width(self) -> int:
         return self.recipe.measures[0].width
 
-    def decides(self) -> str:
+    def digest(self) -> str:
         """Digest of all that decides the study's numbers, however its file says it.
 
         Labels, the places of files and the spelling of equal values are no part of it.
@@ -183,7 +183,7 @@ def about(plan: Plan, references: Sequence[Reference], model: Model | None) -> P
     shape = None if model is None else model.image_shape()
     return replace(
         plan,
-        read=tuple(f"{one.name}: {one.told}" for one in references if one.told),
+        reference_notes=tuple(f"{one.name}: {one.summary}" for one in references if one.summary),
         doubts=tuple(doubt for one in references for doubt in doubts(one, shape)),
     )
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from pathlib import Path
 
+from lambda_search.paths import shipped
 from lambda_search.spec import Range
 from lambda_search.spec import SearchSpec
 from lambda_search.spec import StudySpec
@@ -85,7 +84,7 @@ def _optima(framework: str, sampler: str) -> str:
 
 @cache
 def _published() -> tuple[StudySpec, ...]:
-    return tuple(load_specs(Path(str(resources.files("lambda_search"))) / "studies" / "published"))
+    return tuple(load_specs(shipped("studies", "published")))
 
 
 def _around(specs: Sequence[StudySpec]) -> tuple[Range, Range | None]:

@@ -19,8 +19,8 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import without_secrets
 from lambda_search.events import Events
 from lambda_search.events import Listener
-from lambda_search.models.checkpoints import locate
 from lambda_search.paths import home
+from lambda_search.paths import locate
 from lambda_search.paths import studies_folder
 from lambda_search.records import Row
 from lambda_search.search.driver import Driver
@@ -198,7 +198,7 @@ class Run:
             plan.former,
         )
         rows = self._shared.store.rows(study.id)
-        if rows and study.decisive == plan.decides():
+        if rows and study.decisive == plan.digest():
             self._queue.end(self.lease, "done", "done", "nothing that decides numbers has changed")
             return rows[-1]
         driver = Driver(

@@ -1,8 +1,8 @@
 """Successive halving with rungs that close in order.
 
 All trials of a generation are scored at the first rung. A trial goes on to the next rung if it is
-in the better half of all trials that the study has scored at this one so far, in trial order; λ =
-1 always goes on, since everything is compared with it. (Jamieson & Talwalkar 2016,
+in the better half of all trials that the study has scored at this one so far, in trial order;
+λ = 1 always goes on, since everything is compared with it. (Jamieson & Talwalkar 2016,
 arXiv:1502.07943; promotion against the running ranking as in ASHA, arXiv:1810.05934, but in a
 fixed order, so that the outcome does not depend on who finishes first.) A trial that diverges at a
 rung is the worst there.

@@ -14,11 +14,12 @@ from lambda_search.metrics.evidence import enough_images
 from lambda_search.models.base import check_sampler
 from lambda_search.models.recognition import Recognised
 from lambda_search.models.registry import framework_of
-from lambda_search.search.measuring import Measured
+from lambda_search.search.metric_choice import MetricChoice
 from lambda_search.search.ranges import Ranges
 from lambda_search.search.ranges import ranges_for
 from lambda_search.search.rungs import default_rungs
 from lambda_search.setting import Sampling
+from lambda_search.setting import first_problem
 from lambda_search.spec import ConfirmSpec
 from lambda_search.spec import SamplerSpec
 from lambda_search.spec import SearchSpec
@@ -41,7 +42,7 @@ _UNUSED = "Not used here."
 
 
 def suggested(
-    found: Recognised, measured: Measured, name: str, asked: Mapping[str, Any]
+    found: Recognised, measured: MetricChoice, name: str, asked: Mapping[str, Any]
 ) -> dict[str, Choice]:
     """A choice for each field that is not left open.
 
@@ -101,10 +102,9 @@ def _samplings(found: Recognised, asked: Mapping[str, Any]) -> list[Sampling]:
     try:
         several = [SamplerSpec(**told, steps=steps).sampling for steps in _steps(asked)]
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in ("sampler", *problem["loc"]))
+        field, said, given = first_problem(error)
         raise UsageError(
-            f"{place} cannot be {problem['input']!r}: {problem['msg'].lower()}.",
+            f"sampler.{field} cannot be {given!r}: {said.lower()}.",
             "See its comment in a file that is drafted without it.",
         ) from error
     if model is None:
@@ -210,7 +210,7 @@ def _slope(ranges: Ranges, found: Recognised, samplings: Sequence[Sampling]) -> 
     return Choice([round(end / max(steps - 1, 1), 7) for end in (low, high)], f"{said}.")
 
 
-def _metric(measured: Measured, batch: int) -> dict[str, Choice]:
+def _metric(measured: MetricChoice, batch: int) -> dict[str, Choice]:
     rungs = default_rungs(measured.width or 0, batch)
     width = measured.width or rungs[0]
     wide = f"features are {width:,} wide"

@@ -42,6 +42,7 @@ __all__ = [
     "clear_away",
     "end",
     "is_abandoned",
+    "is_driven",
     "renew",
     "stop_lost",
     "take",
@@ -190,6 +191,11 @@ def end(session: Session, lease: Lease, state: str, outcome: str, message: str =
 def is_abandoned(study: StudyRow, clock: float) -> bool:
     """Whether no living driver holds the study, at the database's time `clock`."""
     return study.owner is None or study.lease_until <= clock or _is_dead(study.owner)
+
+
+def is_driven(study: StudyRow, clock: float) -> bool:
+    """Whether a living driver is at work on the study, at the database's time `clock`."""
+    return study.state == "running" and not is_abandoned(study, clock)
 
 
 def _close_lost(session: Session, study_id: int) -> None:

@@ -98,9 +98,7 @@ class Queue:
 
         def change(session: Session) -> Study:
             insert_once(session, StudyRow, {"name": name, "spec": spec}, "name")
-            study = session.execute(
-                select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
-            ).scalar_one()
+            study = _locked(session, name)
             busy = _check_free(study, spec, database_seconds(session.connection()))
             if busy:
                 study.stop_wanted = False
@@ -124,9 +122,7 @@ class Queue:
         """Queues a study again as it is."""
 
         def change(session: Session) -> Study:
-            study = session.execute(
-                select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
-            ).scalar_one()
+            study = _locked(session, name)
             _queue(study)
             session.flush()
             return study_of(study)
@@ -264,16 +260,14 @@ class Queue:
         self._store.study(name)
 
         def change(session: Session) -> Study:
-            study = session.execute(
-                select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
-            ).scalar_one()
+            study = _locked(session, name)
             clock = database_seconds(session.connection())
             if study.state not in ("queued", "running"):
                 raise UsageError(
                     f"The study '{name}' is {study.state}; there is nothing to stop.",
                     f"See it with: {command('status', name)}",
                 )
-            if study.state == "running" and not leases.is_abandoned(study, clock):
+            if leases.is_driven(study, clock):
                 study.stop_wanted = True
             else:
                 leases.stop_lost(session, study, "It was stopped while nobody drove it.")
@@ -302,13 +296,19 @@ class Queue:
         self._store.write(change)
 
 
+def _locked(session: Session, name: str) -> StudyRow:
+    """The study, which nobody else may change until the transaction ends."""
+    named = select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
+    return session.execute(named).scalar_one()
+
+
 def _check_free(study: StudyRow, spec: str, clock: float) -> bool:
     """Whether a living driver is at work on it, with this file.
 
     Raises:
         UsageError: if one is, with another file.
     """
-    if study.state != "running" or leases.is_abandoned(study, clock):
+    if not leases.is_driven(study, clock):
         return False
     if study.spec != spec:
         raise UsageError(

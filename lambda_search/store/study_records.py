@@ -64,14 +64,14 @@ class StudyRecords(Transactions):
         query = select(StudyRow).order_by(StudyRow.updated.desc(), StudyRow.id.desc())
         return self.read(lambda session: [study_of(one) for one in session.scalars(query)])
 
-    def is_abandoned(self, study: Study) -> bool:
-        """Whether no living driver holds the study."""
+    def is_driven(self, study: Study) -> bool:
+        """Whether a living driver is at work on the study."""
 
         def query(session: Session) -> bool:
             row = session.get_one(StudyRow, study.id)
-            return leases.is_abandoned(row, database_seconds(session.connection()))
+            return leases.is_driven(row, database_seconds(session.connection()))
 
-        return self.read(query)
+        return study.state == "running" and self.read(query)
 
     # Trials and evaluations
 

@@ -26,7 +26,7 @@ from lambda_search.work.contents import size_of
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 
-__all__ = ["Shelf", "WorkerContext", "resolve_measure"]
+__all__ = ["LruCache", "WorkerContext", "resolve_measure"]
 
 T = TypeVar("T")
 
@@ -50,8 +50,8 @@ class WorkerContext:
     def __init__(self, device: torch.device, room: int | None = None) -> None:
         room = _room(device) if room is None else room
         self.device = device
-        self._models = Shelf(room)
-        self._measures = Shelf(room, at_least=_MEASURES)
+        self._models = LruCache(room)
+        self._measures = LruCache(room, at_least=_MEASURES)
 
     def model(self, recipe: Recipe) -> Model:
         """The recipe's model, checked against the weights' hash that the driver saw."""
@@ -115,7 +115,7 @@ class _Target:
         return self.reference.kernel(self.device)
 
 
-class Shelf:
+class LruCache:
     """What was loaded, the latest used last.
 
     Arguments:

@@ -24,8 +24,8 @@ from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.work.contact_sheet import contact_sheet
 from lambda_search.work.context import WorkerContext
-from lambda_search.work.pictures import contact_sheet
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.timing import DeviceTimer

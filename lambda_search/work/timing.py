@@ -1,4 +1,4 @@
-"""How much of the work is the network: the figure behind 'the overhead is small'."""
+"""How much of the work is the network: the device's time in blocks that are marked."""
 
 from __future__ import annotations
 

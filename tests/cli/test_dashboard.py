@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lambda_search.cli.own_names import under_own_names
+from lambda_search.cli.host_check import under_own_names
 
 
 def answer(host="127.0.0.1", **headers):

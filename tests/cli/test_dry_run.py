@@ -184,6 +184,6 @@ def test_a_reference_of_another_kind_is_a_caution(dry, study, tmp_path, n, size,
         assert len(about) == len(wanted)
         assert all(words in caution for words, caution in zip(wanted, about, strict=True))
         assert shown["reference"] == f"{reference}: {n} images: {n} .png"
-        assert plan.read == (shown["reference"],)
+        assert plan.reference_notes == (shown["reference"],)
         bundled = load_extractor("bundled", torch.device("cpu"))
         assert load_reference(reference, bundled, cache=references_folder()).statistics.count == n

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from lambda_search.cluster.private import apart
+from lambda_search.cluster.private import private_cluster
 from lambda_search.errors import UsageError
 
 SOCKET = "session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
@@ -22,17 +22,17 @@ def test_a_long_temporary_folder_is_not_used_for_sockets(tmp_path, monkeypatch):
     long.mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(long))
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
-    with apart() as folder:
+    with private_cluster() as folder:
         assert len(str(folder / SOCKET)) <= 107
         assert not folder.is_relative_to(long)
     monkeypatch.setenv("RAY_TMPDIR", str(long))
-    with pytest.raises(UsageError, match="longer than") as caught, apart():
+    with pytest.raises(UsageError, match="longer than") as caught, private_cluster():
         pass
     assert "RAY_TMPDIR=/tmp" in caught.value.hint and "doctor" not in caught.value.hint
 
 
 def test_folder_and_token_are_for_this_user_alone():
-    with apart() as folder:
+    with private_cluster() as folder:
         token = os.environ["RAY_AUTH_TOKEN_PATH"]
         assert stat.S_IMODE(os.stat(token).st_mode) == 0o600
         assert len(open(token).read()) == 64
@@ -54,7 +54,7 @@ def test_the_environment_of_a_surrounding_ray_job_is_left_outside(monkeypatch):
     for name, value in outside.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.9")
-    with apart():
+    with private_cluster():
         inside = dict(os.environ)
     for name, value in outside.items():
         assert inside.get(name) != value

@@ -134,7 +134,7 @@ def test_a_name_that_comes_twice_in_an_archive_is_the_later_file(tmp_path):
         for seed, name in enumerate(("a.png", "b.png", "a.png")):
             archive.writestr(name, encoded(picture(seed)))
     assert_same(path)
-    assert open_images(path).told == "2 images: 2 .png; left out: 1 earlier of the same name"
+    assert open_images(path).summary == "2 images: 2 .png; left out: 1 earlier of the same name"
 
 
 def test_linked_class_folders_are_read_and_links_back_are_not(tmp_path):
@@ -146,7 +146,7 @@ def test_linked_class_folders_are_read_and_links_back_are_not(tmp_path):
     (folder / "a" / "up").symlink_to(folder)
     found = open_images(folder)
     assert found.names == ["a/x.png", "b/0.png", "b/1.png", "c/0.png", "c/1.png"]
-    assert found.told == "5 images: 5 .png; left out: 1 links back to a folder above"
+    assert found.summary == "5 images: 5 .png; left out: 1 links back to a folder above"
 
 
 def test_what_clean_fid_leaves_out_and_pillow_reads_is_read(tmp_path):
@@ -157,15 +157,15 @@ def test_what_clean_fid_leaves_out_and_pillow_reads_is_read(tmp_path):
     renamed = {name.replace(".", "-") + ".png": content for name, content in images.items()}
     assert ours(found) == ours(put(tmp_path / "renamed", renamed))
     assert_same(tmp_path / "renamed")
-    assert open_images(found).told == "5 images: 2 .avif, 1 .gif, 2 .jfif"
+    assert open_images(found).summary == "5 images: 2 .avif, 1 .gif, 2 .jfif"
 
 
 def test_what_is_left_out_is_told(tmp_path):
     others = ("Thumbs.db", "labels.csv", "more.CSV", "README", ".DS_Store", "._0.png", "a.heic")
     images = files(".png", *pair("RGB")) | dict.fromkeys(others, b"x")
     told = "2 images: 2 .png; left out: 2 .csv, 1 .db, 1 .heic, 2 hidden, 1 without a suffix"
-    assert open_images(put(tmp_path / "real", images)).told == told
-    assert open_images(pack(tmp_path / "real.zip", images)).told == told
+    assert open_images(put(tmp_path / "real", images)).summary == told
+    assert open_images(pack(tmp_path / "real.zip", images)).summary == told
     assert "(left out: 1 .heic)" in refused(put(tmp_path / "none", {"a.heic": b"x"}))
 
 
@@ -207,7 +207,7 @@ def test_neither_pipes_nor_devices_nor_broken_links_are_waited_for(tmp_path):
         assert refused(folder) == f"{name} in {folder} is a {said}."
     folder = put(tmp_path / "other" / "real", files(".png", *pair("RGB")))
     os.mkfifo(folder / "queue")
-    assert open_images(folder).told.endswith("left out: 1 pipes and devices")
+    assert open_images(folder).summary.endswith("left out: 1 pipes and devices")
     for name in ("a.zip", "a.npz"):
         os.mkfifo(tmp_path / name)
         assert "it is no file" in refused(tmp_path / name)

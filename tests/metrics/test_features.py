@@ -8,7 +8,7 @@ from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.preprocessing import Preprocessing
-from lambda_search.models.checkpoints import bundled_folder
+from lambda_search.paths import bundled_folder
 
 CPU = torch.device("cpu")
 

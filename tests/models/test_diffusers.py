@@ -16,11 +16,11 @@ from lambda_search.diffusion.noise import normal
 from lambda_search.diffusion.schedulers import build_grid
 from lambda_search.diffusion.schedulers import make_scheduler
 from lambda_search.errors import UsageError
-from lambda_search.models.checkpoints import bundled_folder
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.registry import frameworks
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import sample
+from lambda_search.paths import bundled_folder
+from lambda_search.paths import locate
 from lambda_search.schedule import LambdaSchedule
 from tests.asking import asked
 from tests.asking import at

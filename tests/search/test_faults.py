@@ -172,9 +172,9 @@ def test_what_decides_numbers_is_told_from_what_does_not(small, tiny_pipeline):
     plan = plan_of(small)
     document = yaml.safe_load(small)
     document["model"]["dataset"] = "mine"
-    assert plan_of(yaml.safe_dump(document)).decides() == plan.decides()
+    assert plan_of(yaml.safe_dump(document)).digest() == plan.digest()
     for old, new in {"seed: 3": "seed: 4", "top: 2": "top: 1", "[16, 32]": "[16, 48]"}.items():
-        assert plan_of(small.replace(old, new)).decides() != plan.decides()
+        assert plan_of(small.replace(old, new)).digest() != plan.digest()
     first, second, third = plan.cautions()
     assert "trials are hard to rank" in first and "no gain can be confirmed" in second
     assert "8 × 8 pixels" in third and "28 × 28" in third

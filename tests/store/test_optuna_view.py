@@ -15,8 +15,8 @@ from lambda_search.events import Events
 from lambda_search.store.optuna_view import METRIC_NAME
 from lambda_search.store.optuna_view import ReadOnly
 from lambda_search.store.optuna_view import optuna_storage
+from lambda_search.store.optuna_view.artifacts import Pictures
 from lambda_search.store.optuna_view.dashboard import dashboard_app
-from lambda_search.store.optuna_view.pictures import Pictures
 from lambda_search.store.queue import Queue
 from tests.store.optuna_study import STUDY
 from tests.store.optuna_study import fill

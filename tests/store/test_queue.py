@@ -109,7 +109,7 @@ def test_a_lost_lease_cannot_write(store, queue, setting, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_SECONDS", -1.0)
     old = begin(store, setting)
     monkeypatch.undo()
-    assert store.is_abandoned(store.study("s"))
+    assert not store.is_driven(store.study("s"))
     claim = queue.claim()
     assert claim.lease.fence > old.fence
     for write in (
@@ -142,17 +142,17 @@ def test_a_dead_driver_is_known_at_once_and_a_living_one_is_not_taken_for_dead(s
     driver = context.Process(target=_hold, args=(store.url, ready, end))
     driver.start()
     assert ready.get(timeout=60) == "s"
-    assert not store.is_abandoned(store.study("s")) and queue.claim() is None
+    assert store.is_driven(store.study("s")) and queue.claim() is None
     os.kill(driver.pid, signal.SIGKILL)
     driver.join()
-    assert store.is_abandoned(store.study("s"))
+    assert not store.is_driven(store.study("s"))
     assert queue.claim().study.name == "s"
 
 
 def test_without_the_owners_file_a_lease_is_waited_for(store, queue, setting, home, monkeypatch):
     begin(store, setting)
     monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(home / "another"))
-    assert not store.is_abandoned(store.study("s"))
+    assert store.is_driven(store.study("s"))
 
 
 def test_a_driver_of_the_same_process_that_gave_up_is_gone(store, queue, setting):

@@ -8,13 +8,13 @@ import torch
 from lambda_search.models.registry import load_model
 from lambda_search.work.contents import libraries_of
 from lambda_search.work.contents import size_of
-from lambda_search.work.context import Shelf
+from lambda_search.work.context import LruCache
 from lambda_search.work.context import WorkerContext
 from tests.search.running import plan_of
 
 
 def test_the_longest_unused_goes_first():
-    shelf = Shelf(room=1000)
+    shelf = LruCache(room=1000)
     loads = []
 
     def get(name, count):
@@ -37,7 +37,7 @@ def test_the_longest_unused_goes_first():
 
 
 def test_a_number_of_things_stays_however_large():
-    shelf = Shelf(room=1, at_least=3)
+    shelf = LruCache(room=1, at_least=3)
     for k in range(5):
         shelf.get(k, lambda: torch.zeros(100))
         assert len(shelf) == min(k + 1, 3)

@@ -10,8 +10,8 @@ from wsgiref.simple_server import WSGIServer
 import typer
 
 from lambda_search.cli.console import err
+from lambda_search.cli.host_check import under_own_names
 from lambda_search.cli.options import StoreUrl
-from lambda_search.cli.own_names import under_own_names
 from lambda_search.cli.reading import look
 from lambda_search.errors import UsageError
 

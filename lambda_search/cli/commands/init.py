@@ -20,6 +20,7 @@ from lambda_search.cli.options import AsJson
 from lambda_search.cli.questions import Questions
 from lambda_search.errors import UsageError
 from lambda_search.files import written_whole
+from lambda_search.paths import BUNDLED
 from lambda_search.shell import command
 from lambda_search.spec.blanks import lines_of_blanks
 from lambda_search.spec.documents import read_yaml
@@ -125,17 +126,17 @@ def init(
         from lambda_search.models.recognition import one_file
         from lambda_search.models.recognition import recognised
         from lambda_search.search.drafts import drafted
-        from lambda_search.search.measuring import measured_with
-        from lambda_search.search.measuring import real_images
+        from lambda_search.search.metric_choice import chosen_metric
+        from lambda_search.search.metric_choice import real_images
     checkpoint = one_file(checkpoint)
     entries = {"vae": vae, "prompts": prompts}
     told = {entry: value for entry, value in entries.items() if value is not None}
     found = recognised(checkpoint, framework, config, told, questions.config)
     reference = reference and real_images(reference)
-    if reference is None and not checkpoint.startswith("bundled:"):
+    if reference is None and not checkpoint.startswith(BUNDLED):
         reference = questions.reference(real_images)
     with working("looking at the metric"):
-        measured = measured_with(extractor, reference, checkpoint)
+        measured = chosen_metric(extractor, reference, checkpoint)
         draft = drafted(found, measured, name, asked, target.parent)
     try:
         with written_whole(target) as stream:
@@ -179,7 +180,7 @@ def _numbers(option: str, text: str, always: bool = False) -> int | list[int]:
 
 def _name_of(checkpoint: str) -> str:
     """A study's name from a checkpoint's, or its folder's where that says nothing."""
-    path = Path(checkpoint.removeprefix("bundled:")).expanduser()
+    path = Path(checkpoint.removeprefix(BUNDLED)).expanduser()
     stem = path.stem if path.suffix in _SUFFIXES else path.name
     if _GENERIC.fullmatch(re.sub(r"[^a-zA-Z0-9]", "", stem)):
         stem = path.resolve().parent.name

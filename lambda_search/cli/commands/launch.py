@@ -38,7 +38,6 @@ from lambda_search.records import Driven
 from lambda_search.records import Row
 from lambda_search.shell import command
 from lambda_search.spec import Written
-from lambda_search.spec import check_names
 from lambda_search.spec import located
 from lambda_search.store.address import missing_file
 from lambda_search.store.store import PATIENCE_SECONDS
@@ -69,8 +68,7 @@ def launch(
     With --dry-run, weights and references need not be there: it says where to get them.
     """
     if dry_run:
-        several = [one for path in studies for one in written(path)]
-        check_names(one.spec for one in several)
+        several = written(*studies)
         if missing_file(store_url(store)) is None:
             show_changes(several, Store(store))
         from lambda_search.cli.dry_run import show_studies
@@ -152,8 +150,7 @@ def run(
     """Runs study files with progress on the terminal, and prints their rows."""
     try:
         with ExitStack() as stack:
-            several = [one for path in studies for one in written(path)]
-            check_names(one.spec for one in several)
+            several = written(*studies)
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()

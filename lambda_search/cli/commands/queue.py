@@ -1,4 +1,4 @@
-"""`submit`, `stop`, `wait`, `rename`, `remove` …: the door to studies, without torch."""
+"""`submit`, `stop`, `wait`, `rename`, `remove` …: what is done with studies, without torch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def submit(
 
 def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
     """Queues study files and says what becomes of them."""
-    written = [one for path in studies for one in door.written(path)]
+    written = door.written(*studies)
     opened = Store(store)
     show_changes(written, opened)
     queued = door.submit_written(written, opened)

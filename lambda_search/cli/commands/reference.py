@@ -88,7 +88,7 @@ def make(
     with working("reading images"):
         chosen = load_extractor(extractor, device_of(device))
         found = load_reference(name, chosen, cache=references_folder())
-    err.print(Text(found.told))
+    err.print(Text(found.summary))
     for caution in doubts(found, None):
         err.print(Text(f"caution  {caution}", style="yellow"))
     try:
@@ -110,7 +110,7 @@ def make(
         "extractor": _extractor_anywhere(extractor),
         "extractor_fingerprint": chosen.fingerprint,
         "fingerprint": found.fingerprint if to is None else statistics.fingerprint,
-        "read": found.told,
+        "read": found.summary,
         "cautions": list(doubts(found, None)),
     }
     if as_json:

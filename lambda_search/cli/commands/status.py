@@ -88,7 +88,7 @@ def _studies(store: Store, studies: list[Study]) -> RenderableType:
     """Those that run as a launch shows them, then the others."""
     if not studies:
         err.print(Text(f"No study yet. Run: {command('demo')}"))
-    running = {study.name: study.driver for study in studies if _is_running(store, study)}
+    running = {study.name: study.driver for study in studies if store.is_driven(study)}
     progress = [one.progress for one in studies if one.name in running and one.progress]
     shown = [one.study for one in progress]
     others = [study for study in studies if study.name not in shown]
@@ -128,14 +128,10 @@ def _table(store: Store, studies: list[Study]) -> Table:
     return table
 
 
-def _is_running(store: Store, study: Study) -> bool:
-    return study.state == "running" and not store.is_abandoned(study)
-
-
 def _facts(store: Store, study: Study) -> dict[str, Any]:
     trials = [trial for trial in store.trials(study.id) if not trial.is_open]
     best, rows, spec = leading(trials), store.rows(study.id), stored_spec(study.spec)
-    running = _is_running(store, study)
+    running = store.is_driven(study)
     abandoned = study.state == "running" and not running
     progress = study.progress if running else None
     return {

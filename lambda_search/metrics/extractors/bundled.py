@@ -12,7 +12,7 @@ from lambda_search.metrics.extractors import fashion_classifier
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.base import Weights
 from lambda_search.metrics.preprocessing import Preprocessing
-from lambda_search.models.checkpoints import bundled_folder
+from lambda_search.paths import bundled_folder
 
 __all__ = ["FOLDER", "bundled", "extractor_in"]
 

@@ -27,7 +27,7 @@ from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.base import Factory
 from lambda_search.metrics.extractors.base import Known
 from lambda_search.metrics.extractors.base import Weights
-from lambda_search.models.checkpoints import locate
+from lambda_search.paths import locate
 from lambda_search.spec import EXTRACTOR_FILES
 
 __all__ = [

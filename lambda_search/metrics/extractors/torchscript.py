@@ -21,6 +21,7 @@ from lambda_search.errors import last_line
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
+from lambda_search.setting import first_problem
 
 __all__ = ["check_module", "from_file", "load_module", "width_of"]
 
@@ -115,11 +116,9 @@ def _beside(path: Path) -> Preprocessing:
     try:
         return Preprocessing.model_validate(json.loads(path.read_text()))
     except (OSError, ValueError, RecursionError, ValidationError) as error:
+        said = str(error)
         if isinstance(error, ValidationError):
-            problem = error.errors()[0]
-            said = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        else:
-            said = str(error)
+            said = ": ".join(first_problem(error)[:2])
         raise UsageError(
             f"{path} does not say what the extractor is fed: {said}.",
             f"Its entries are {', '.join(Preprocessing.model_fields)}.",

@@ -12,7 +12,7 @@ from pathlib import Path
 from pathlib import PurePosixPath
 
 from lambda_search.errors import UsageError
-from lambda_search.metrics.references.pictures import SUFFIXES
+from lambda_search.metrics.references.decoding import SUFFIXES
 
 __all__ = ["Found", "in_archive", "in_folder"]
 

@@ -31,12 +31,12 @@ from lambda_search.metrics.references.archives import explained
 from lambda_search.metrics.references.archives import read_header
 from lambda_search.metrics.references.archives import taken
 from lambda_search.metrics.references.archives import unzipped
+from lambda_search.metrics.references.decoding import LARGEST
+from lambda_search.metrics.references.decoding import Shape
+from lambda_search.metrics.references.decoding import pixels_of
+from lambda_search.metrics.references.decoding import shape_of
 from lambda_search.metrics.references.folders import in_archive
 from lambda_search.metrics.references.folders import in_folder
-from lambda_search.metrics.references.pictures import LARGEST
-from lambda_search.metrics.references.pictures import Shape
-from lambda_search.metrics.references.pictures import pixels_of
-from lambda_search.metrics.references.pictures import shape_of
 
 __all__ = ["ImageSet", "open_images"]
 
@@ -51,13 +51,13 @@ class ImageSet(ABC):
     Arguments:
         path: where they are.
         names: what each of them is called in messages.
-        told: how many are read, and what is left out and why, in words.
+        summary: how many are read, and what is left out and why, in words.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], told: str) -> None:
+    def __init__(self, path: Path, names: Sequence[str], summary: str) -> None:
         if not names:
             raise UsageError(
-                f"There are no images in {path}{_also(told)}.",
+                f"There are no images in {path}{_also(summary)}.",
                 "It must hold png, jpg, bmp, webp, tif, gif, ppm, avif or npy files, or an array "
                 "arr_0 [n, h, w, c].",
             )
@@ -68,7 +68,7 @@ class ImageSet(ABC):
             )
         self.path = path
         self.names = names
-        self.told = told
+        self.summary = summary
 
     @abstractmethod
     def contents(self) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.references.making import PARTIAL
 from lambda_search.metrics.references.statistics import CLEAN_FID_WORDS
 from lambda_search.metrics.references.statistics import read_statistics
-from lambda_search.models.checkpoints import bundled_folder
+from lambda_search.paths import bundled_folder
 
 __all__ = ["Kept", "kept_references"]
 

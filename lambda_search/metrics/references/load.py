@@ -32,18 +32,18 @@ from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.bundled import FOLDER
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
+from lambda_search.metrics.references.decoding import Shape
 from lambda_search.metrics.references.images import open_images
 from lambda_search.metrics.references.making import Watch
 from lambda_search.metrics.references.making import recall
 from lambda_search.metrics.references.making import statistics_of
-from lambda_search.metrics.references.pictures import Shape
 from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.metrics.references.statistics import check_origin
 from lambda_search.metrics.references.statistics import check_width
 from lambda_search.metrics.references.statistics import read_statistics
-from lambda_search.models.checkpoints import BUNDLED
-from lambda_search.models.checkpoints import bundled_folder
-from lambda_search.models.checkpoints import locate
+from lambda_search.paths import BUNDLED
+from lambda_search.paths import bundled_folder
+from lambda_search.paths import locate
 from lambda_search.paths import references_folder
 
 __all__ = ["CLEAN_FID", "IMAGES", "Reference", "load_reference"]
@@ -71,7 +71,7 @@ class Reference:
         dim: d, the width of the features; 0 where only running the extractor tells it.
         count: number of images, or None where a file of moments does not say it.
         shape: (h, w, c) of the images, h = w = 0 where their sizes differ; None if not known.
-        told: what was read of a folder or an archive, and what not, in words.
+        summary: what was read of a folder or an archive, and what not, in words.
         load: gives the statistics, telling whoever watches how far it is.
     """
 
@@ -80,7 +80,7 @@ class Reference:
     dim: int
     count: int | None
     shape: Shape | None
-    told: str
+    summary: str
     load: Callable[[Watch | None], Statistics]
 
     @cached_property
@@ -217,8 +217,8 @@ def _from_images(
     if found is not None:
         dim = len(found.mean)
         return Reference(
-            name, fingerprint, dim, count, found.shape, images.told, lambda watch: found
+            name, fingerprint, dim, count, found.shape, images.summary, lambda watch: found
         )
     shape = images.shape  # images that are none are refused now, not after an hour
     load = partial(statistics_of, images, cast(Extractor, extractor), kept)
-    return Reference(name, fingerprint, extractor.dim, count, shape, images.told, load)
+    return Reference(name, fingerprint, extractor.dim, count, shape, images.summary, load)

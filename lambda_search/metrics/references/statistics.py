@@ -30,7 +30,7 @@ from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.references.archives import read_array
 from lambda_search.metrics.references.archives import read_header
 from lambda_search.metrics.references.archives import unzipped
-from lambda_search.metrics.references.pictures import Shape
+from lambda_search.metrics.references.decoding import Shape
 from lambda_search.shell import command
 
 __all__ = [

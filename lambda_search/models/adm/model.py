@@ -23,7 +23,6 @@ from lambda_search.models.adm.encoder import Encoder
 from lambda_search.models.adm.presets import PRESETS
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.guidance import class_score
 from lambda_search.models.inputs import read_checkpoint
@@ -39,6 +38,7 @@ from lambda_search.models.sizes import MOST_CHANNELS
 from lambda_search.models.sizes import built
 from lambda_search.models.states import state_of
 from lambda_search.models.states import tensors
+from lambda_search.paths import locate
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint

@@ -20,7 +20,6 @@ from lambda_search.diffusion.schedulers import make_scheduler
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.decoders import autoencoder
 from lambda_search.models.diffusers.files import check_part
@@ -41,6 +40,7 @@ from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.diffusers.single_file import single_file_weights
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
+from lambda_search.paths import locate
 from lambda_search.setting import fingerprint
 
 __all__ = ["FRAMEWORK", "load"]

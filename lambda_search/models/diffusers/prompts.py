@@ -9,12 +9,12 @@ from pydantic import ConfigDict
 from pydantic import Field
 
 from lambda_search.errors import UsageError
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import validated
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import ConfigNeeded
+from lambda_search.paths import locate
 
 __all__ = ["NoiseConfig", "TextConfig", "read_noise_config", "read_text_config"]
 

@@ -21,7 +21,6 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
-from lambda_search.models.checkpoints import locate
 from lambda_search.models.diffusers.files import check_part
 from lambda_search.models.diffusers.files import finite
 from lambda_search.models.diffusers.files import read_index
@@ -43,6 +42,7 @@ from lambda_search.models.diffusers.single_file import usual_pipeline
 from lambda_search.models.diffusers.text_to_image import TextToImageModel
 from lambda_search.models.diffusers.tokenizers import read_tokenizer
 from lambda_search.models.diffusers.tokenizers import tokenizer_files
+from lambda_search.paths import locate
 
 __all__ = ["load_single_file", "load_text_to_image"]
 

@@ -25,7 +25,7 @@ from lambda_search.models.states import unwrapped
 from lambda_search.shell import command
 from lambda_search.spec.configs import plain
 
-__all__ = ["PersistentNetwork", "network_of", "read_network", "tensors_of_denoiser"]
+__all__ = ["PersistentNetwork", "config_of", "network_of", "read_network", "weights_of"]
 
 _MOST_WRAPPERS = 8
 
@@ -63,7 +63,7 @@ def read_network(path: Path, config: Config = None) -> PersistentNetwork:
     if found is not None and config is not None:
         raise UsageError("This file knows its own network.", "Leave model.config out.")
     if found is None:
-        told = tensors_of_denoiser(content)
+        told = _tensors_of_denoiser(content)
         if told is not None:
             return _described(path, config, told)
         raise UsageError(
@@ -101,7 +101,21 @@ def _unwrapped(network: Any) -> Any:
     return None
 
 
-def tensors_of_denoiser(content: Any) -> Mapping[str, Tensor] | None:
+def weights_of(content: Any, augmented: bool = False) -> Mapping[str, Tensor] | None:
+    """The tensors in what a file holds, if it is a network of EDM's: of PFGM++ if `augmented`."""
+    found = network_of(content)
+    if found is None:
+        return _tensors_of_denoiser(content)
+    return found.state if bool(found.arguments.get("pfgmpp")) == augmented else None
+
+
+def config_of(content: Any) -> dict[str, Any] | None:
+    """What a file says of its network; None if it does not."""
+    found = network_of(content)
+    return None if found is None else found.definition
+
+
+def _tensors_of_denoiser(content: Any) -> Mapping[str, Tensor] | None:
     """A converted file's tensors, or None if they are no denoiser's."""
     state = state_of(content, ("ema",))
     return state if state is not None and "model.map_layer0.weight" in state else None

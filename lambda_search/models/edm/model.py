@@ -34,9 +34,9 @@ from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
 from lambda_search.models.checkpoints import load_weights
 from lambda_search.models.edm.checkpoint import PersistentNetwork
-from lambda_search.models.edm.checkpoint import network_of
+from lambda_search.models.edm.checkpoint import config_of
 from lambda_search.models.edm.checkpoint import read_network
-from lambda_search.models.edm.checkpoint import tensors_of_denoiser
+from lambda_search.models.edm.checkpoint import weights_of
 from lambda_search.models.edm.networks import DhariwalUNet
 from lambda_search.models.edm.networks import SongUNet
 from lambda_search.models.edm.preconditioning import Edm
@@ -264,23 +264,11 @@ def _names(made: type[nn.Module] | type[Any]) -> list[str]:
     return list(inspect.signature(made).parameters)
 
 
-def _weights(content: Any) -> Mapping[str, Tensor] | None:
-    found = network_of(content)
-    if found is not None:
-        return None if found.arguments.get("pfgmpp") else found.state
-    return tensors_of_denoiser(content)
-
-
-def _config(content: Any) -> dict[str, Any] | None:
-    found = network_of(content)
-    return None if found is None else found.definition
-
-
 FRAMEWORK = Framework(
     load,
     EdmModel.samplers,
-    _weights,
-    _config,
+    weights_of,
+    config_of,
     needs="Keep the .json that was written beside it.",
     licence="CC BY-NC-SA 4.0 (NVlabs/edm)",
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,9 +23,9 @@ from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import find
-from lambda_search.models.edm.checkpoint import network_of
+from lambda_search.models.edm.checkpoint import config_of
 from lambda_search.models.edm.checkpoint import read_network
-from lambda_search.models.edm.checkpoint import tensors_of_denoiser
+from lambda_search.models.edm.checkpoint import weights_of
 from lambda_search.models.edm.model import EdmModel
 from lambda_search.models.edm.model import loaded
 from lambda_search.models.edm.preconditioning import Preconditioned
@@ -95,23 +96,11 @@ def load(checkpoint: str, config: Config, device: torch.device) -> Model:
     return PfgmppModel(network, read.definition, sha256_of(find(checkpoint)), device)
 
 
-def _weights(content: Any) -> Mapping[str, Tensor] | None:
-    found = network_of(content)
-    if found is not None:
-        return found.state if found.arguments.get("pfgmpp") else None
-    return tensors_of_denoiser(content)
-
-
-def _config(content: Any) -> dict[str, Any] | None:
-    found = network_of(content)
-    return None if found is None else found.definition
-
-
 FRAMEWORK = Framework(
     load,
     PfgmppModel.samplers,
-    _weights,
-    _config,
+    partial(weights_of, augmented=True),
+    config_of,
     needs="Keep the .json that was written beside it.",
     licence="CC BY-NC-SA 4.0 (Newbeeer/pfgmpp)",
 )

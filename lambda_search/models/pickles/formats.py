@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lambda_search.models.contents import HEAD
-from lambda_search.models.contents import PICKLES
-from lambda_search.models.contents import ZIP
-from lambda_search.models.contents import Unsuitable
-from lambda_search.models.contents import archive_is_other
-from lambda_search.models.contents import described
-from lambda_search.models.contents import is_safetensors
+from lambda_search.models.file_kinds import HEAD
+from lambda_search.models.file_kinds import PICKLES
+from lambda_search.models.file_kinds import ZIP
+from lambda_search.models.file_kinds import Unsuitable
+from lambda_search.models.file_kinds import described
+from lambda_search.models.file_kinds import described_archive
+from lambda_search.models.file_kinds import is_safetensors
 from lambda_search.models.pickles.globals import find
 from lambda_search.models.pickles.globals import finder
 from lambda_search.models.pickles.machine import Budget
@@ -147,7 +147,7 @@ class Reader:
             roots = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
             folder = roots[0].removesuffix("data.pkl") if len(roots) == 1 else ""
             if not folder or folder + "constants.pkl" in names:
-                raise archive_is_other(names)
+                raise described_archive(names)
             order = folder + "byteorder"
             if order in names and self._record(archive, order) != sys.byteorder.encode():
                 raise Malformed(f"its numbers are not {sys.byteorder}-endian")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import printable
-from lambda_search.models.contents import Unsuitable
+from lambda_search.models.file_kinds import Unsuitable
 from lambda_search.models.pickles.formats import File
 from lambda_search.models.pickles.formats import Reader
 from lambda_search.models.pickles.globals import Forbidden

@@ -29,8 +29,8 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.setting import fingerprint
-from lambda_search.store.optuna_view.pictures import PREFIX
-from lambda_search.store.optuna_view.pictures import Pictures
+from lambda_search.store.optuna_view.artifacts import PREFIX
+from lambda_search.store.optuna_view.artifacts import Pictures
 from lambda_search.store.optuna_view.storage import OptunaView
 from lambda_search.store.optuna_view.targets import open_target
 from lambda_search.store.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambda_search.store.optuna_view.pictures import Pictures
+from lambda_search.store.optuna_view.artifacts import Pictures
 from lambda_search.store.optuna_view.read_only import reading_only
 from lambda_search.store.optuna_view.storage import OptunaView
 from lambda_search.store.store import Store

@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 
 from lambda_search.errors import UsageError
 from lambda_search.records import Study
-from lambda_search.store.optuna_view.pictures import artifacts_of_rows
-from lambda_search.store.optuna_view.pictures import artifacts_of_trials
+from lambda_search.store.optuna_view.artifacts import artifacts_of_rows
+from lambda_search.store.optuna_view.artifacts import artifacts_of_trials
 from lambda_search.store.optuna_view.read_only import ReadOnly
 from lambda_search.store.optuna_view.trials import StudyTrials
 from lambda_search.store.optuna_view.trials import study_of_trial
@@ -111,7 +111,7 @@ class OptunaView(BaseStorage):
         study = self._study(study_id)
         found = StudyTrials(
             study,
-            study.state == "running" and not self._store.is_abandoned(study),
+            self._store.is_driven(study),
             self._store.trials(study_id),
             self._store.evaluations(study_id),
             artifacts_of_trials(self._store, study_id),

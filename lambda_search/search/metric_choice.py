@@ -12,17 +12,17 @@ from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references.load import CLEAN_FID
 from lambda_search.metrics.references.load import IMAGES
 from lambda_search.metrics.references.statistics import read_statistics
-from lambda_search.models.checkpoints import BUNDLED
-from lambda_search.models.checkpoints import locate
+from lambda_search.paths import BUNDLED
+from lambda_search.paths import locate
 from lambda_search.spec.blanks import BLANK
 
-__all__ = ["Measured", "measured_with", "real_images"]
+__all__ = ["MetricChoice", "chosen_metric", "real_images"]
 
 _FIELD, _LEGACY, _OURS = "inception-clean", "inception-legacy", "bundled"
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricChoice:
     """With what samples are measured.
 
     Arguments:
@@ -55,7 +55,7 @@ def real_images(name: str) -> str:
     return f"{IMAGES}{name}" if images and not name.startswith(IMAGES) else name
 
 
-def measured_with(extractor: str | None, reference: str | None, checkpoint: str) -> Measured:
+def chosen_metric(extractor: str | None, reference: str | None, checkpoint: str) -> MetricChoice:
     """An extractor for what is known of the reference, and the reverse.
 
     Arguments:
@@ -77,7 +77,7 @@ def measured_with(extractor: str | None, reference: str | None, checkpoint: str)
         if chosen not in extractors():  # nobody publishes it
             raise
         width = None
-    return Measured(chosen, reference or BLANK, (because, why), width)
+    return MetricChoice(chosen, reference or BLANK, (because, why), width)
 
 
 def _extractor(reference: str | None) -> tuple[str, str]:

@@ -10,7 +10,7 @@ __all__ = [
     "PICKLES",
     "ZIP",
     "Unsuitable",
-    "archive_is_other",
+    "described_archive",
     "described",
     "is_safetensors",
 ]
@@ -105,7 +105,7 @@ def described(head: bytes) -> Unsuitable:
     return Unsuitable("is not a checkpoint that PyTorch, pickle or safetensors wrote", _AUTHORS)
 
 
-def archive_is_other(names: Collection[str]) -> Unsuitable:
+def described_archive(names: Collection[str]) -> Unsuitable:
     """What a zip archive with these files is, where it is no checkpoint of torch."""
     if any(name.endswith("/constants.pkl") or name == "constants.pkl" for name in names):
         return Unsuitable(
