@@ -1,0 +1,1 @@
+"""λ applied in the programs where images are made."""

@@ -1,0 +1,138 @@
+r"""ComfyUI's nine schedules, from their mathematics.
+
+A schedule of n steps is a list of falling σ with 0 at its end. With σ₋ and σ₊ the ends of the
+model's table of T values, and u rising evenly from 0 to 1 over the n steps:
+
+    normal            even in the timestep that the network is told, both ends included
+    sgm_uniform       the same with n + 1, less the last
+    simple            the table from its end, every T/n-th, rounded down
+    ddim_uniform      the table from its second value on, every ⌊T/n⌋-th; it may have more steps
+    beta              the table at the Beta(0.6, 0.6) quantiles of 1, 1 − 1/n … , rounded, each
+                      once (arXiv:2407.12173)
+    karras            (σ₊^⅐ + u(σ₋^⅐ − σ₊^⅐))⁷   (arXiv:2206.00364, eq. 5)
+    exponential       even in log σ
+    kl_optimal        tan(u·arctan σ₋ + (1 − u)·arctan σ₊)   (arXiv:2404.14507, §4)
+    linear_quadratic  σ₊(1 − s): s from 0 to 0.025 in ⌊n/2⌋ even steps, then quadratic to 1, with
+                      the slope that the even steps have
+
+ComfyUI computes them in float32, so they differ from these by up to 5·10⁻⁴ where σ₊ is huge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from lambda_search.integrations.comfyui.tables import NoiseTable
+
+__all__ = ["SCHEDULERS", "Scheduler", "beta_quantile", "karras"]
+
+Scheduler: TypeAlias = Callable[[NoiseTable, int], list[float]]
+"""(the model's table, n ≥ 2) → σ, falling, without the 0 at the end."""
+
+
+def _normal(table: NoiseTable, steps: int) -> list[float]:
+    if not table.timesteps:
+        return _exponential(table, steps)
+    last = len(table.sigmas) - 1
+    return [table.sigma(last - last * j / (steps - 1)) for j in range(steps)]
+
+
+def _sgm_uniform(table: NoiseTable, steps: int) -> list[float]:
+    return _normal(table, steps + 1)[:-1]
+
+
+def _simple(table: NoiseTable, steps: int) -> list[float]:
+    return [table.sigmas[-1 - int(j * (len(table.sigmas) / steps))] for j in range(steps)]
+
+
+def _ddim_uniform(table: NoiseTable, steps: int) -> list[float]:
+    return list(table.sigmas[1 :: max(len(table.sigmas) // steps, 1)][::-1])
+
+
+def _beta(table: NoiseTable, steps: int) -> list[float]:
+    last = len(table.sigmas) - 1
+    places = [round(beta_quantile(1 - j / steps) * last) for j in range(steps)]
+    return [table.sigmas[place] for place in dict.fromkeys(places)]
+
+
+def karras(highest: float, lowest: float, steps: int) -> list[float]:
+    """`steps` σ of the schedule `karras`, falling."""
+    high, low = highest ** (1 / 7), lowest ** (1 / 7)
+    return [(high + j / (steps - 1) * (low - high)) ** 7 for j in range(steps)]
+
+
+def _karras(table: NoiseTable, steps: int) -> list[float]:
+    return karras(table.highest, table.lowest, steps)
+
+
+def _exponential(table: NoiseTable, steps: int) -> list[float]:
+    return _even(math.log, math.exp, table, steps)
+
+
+def _kl_optimal(table: NoiseTable, steps: int) -> list[float]:
+    return _even(math.atan, math.tan, table, steps)
+
+
+def _linear_quadratic(table: NoiseTable, steps: int) -> list[float]:
+    even, rise = steps // 2, 0.025
+    slope = rise / even
+    curve = (1 - rise - slope * (steps - even)) / (steps - even) ** 2
+    done = (
+        slope * j if j < even else rise + slope * (j - even) + curve * (j - even) ** 2
+        for j in range(steps)
+    )
+    return [table.highest * (1 - share) for share in done]
+
+
+def _even(
+    there: Callable[[float], float],
+    back: Callable[[float], float],
+    table: NoiseTable,
+    steps: int,
+) -> list[float]:
+    """From the largest σ to the smallest, evenly in a function of it."""
+    high, low = there(table.highest), there(table.lowest)
+    return [back(high + j / (steps - 1) * (low - high)) for j in range(steps)]
+
+
+SCHEDULERS: Mapping[str, Scheduler] = {
+    "normal": _normal,
+    "simple": _simple,
+    "sgm_uniform": _sgm_uniform,
+    "karras": _karras,
+    "exponential": _exponential,
+    "ddim_uniform": _ddim_uniform,
+    "beta": _beta,
+    "linear_quadratic": _linear_quadratic,
+    "kl_optimal": _kl_optimal,
+}
+"""By their names in ComfyUI; of those that agree the first is named first."""
+
+
+def beta_quantile(share: float, a: float = 0.6) -> float:
+    """Where Beta(a, a) has a share 0 ≤ `share` ≤ 1 below it, to 1e-12."""
+    if share == 0.5:
+        return 0.5  # half the last place is itself rounded, so no bit may be wrong
+    low, high = 0.0, 1.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _beta_below(middle, a) < share else (low, middle)
+    return (low + high) / 2
+
+
+def _beta_below(x: float, a: float) -> float:
+    """The share of Beta(a, a) below x: its continued fraction (DLMF 8.17.22), from the end."""
+    if x > 0.5:
+        return 1 - _beta_below(1 - x, a)
+    if x == 0:
+        return 0.0
+    fraction = 1.0
+    for m in range(60, 0, -1):
+        odd = -(a + m - 1) * (2 * a + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
+        even = m * (a - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        fraction = 1 + odd / (1 + even / fraction)
+    whole = math.gamma(a) ** 2 / math.gamma(2 * a)
+    return math.exp(a * math.log(x * (1 - x))) / (a * whole * fraction)
