@@ -83,6 +83,8 @@ def export(
     A copy in Optuna's storage is yours: one that you changed is never overwritten, and nor is a
     study of the same name that is no copy of this one.
     """
+    if artifacts is not None and form != "optuna":
+        raise UsageError(f"Rows as {form} have no pictures.", "Leave --artifacts out.")
     if form == "comfyui":
         from lambda_search.cli.commands.comfyui import export_to_comfyui
 
@@ -97,8 +99,6 @@ def export(
     if form == "optuna":
         _copy(opened, names or [], to, artifacts)
         return
-    if artifacts is not None:
-        raise UsageError(f"Rows as {form} have no pictures.", "Leave --artifacts out.")
     rows = _rows(opened, names or [])
     _write(_as_json(rows) if form == "json" else _as_csv(rows), to)
     if to is not None:

@@ -56,6 +56,7 @@ class Match:
         others: further schedulers, with their steps, whose σ are the same.
         cfg: its guidance scale; 1 is none.
         table: the noise table that the scheduler was asked of.
+        known: whether the row's σ are known, which the node's output `sigmas` needs.
         remark: in what the steps may differ all the same; "" if in nothing.
     """
 
@@ -66,6 +67,7 @@ class Match:
     others: tuple[_Walk, ...]
     cfg: float
     table: NoiseTable | None
+    known: bool
     remark: str
 
 
@@ -94,6 +96,7 @@ def match(setting: Setting, levels: Sequence[NoiseLevel]) -> Match:
         others=tuple(others),
         cfg=1.0 if setting.guidance is None else setting.guidance,
         table=table,
+        known=bool(levels),
         remark=_LAST_STEP if (setting.framework, setting.sampler) == ("diffusers", "ddim") else "",
     )
 

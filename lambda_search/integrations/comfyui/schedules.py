@@ -21,13 +21,15 @@ ComfyUI computes them in float32, so they differ from these by up to 5·10⁻⁴
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from collections.abc import Mapping
+from functools import cache
 from typing import TypeAlias
 
 from lambda_search.integrations.comfyui.tables import NoiseTable
 
-__all__ = ["SCHEDULERS", "Scheduler", "beta_quantile", "karras"]
+__all__ = ["SCHEDULERS", "Scheduler", "beta_below", "karras"]
 
 Scheduler: TypeAlias = Callable[[NoiseTable, int], list[float]]
 """(the model's table, n ≥ 2) → σ, falling, without the 0 at the end."""
@@ -53,8 +55,8 @@ def _ddim_uniform(table: NoiseTable, steps: int) -> list[float]:
 
 
 def _beta(table: NoiseTable, steps: int) -> list[float]:
-    last = len(table.sigmas) - 1
-    places = [round(beta_quantile(1 - j / steps) * last) for j in range(steps)]
+    ends = _beta_ends(len(table.sigmas) - 1)
+    places = [bisect_right(ends, 1 - j / steps) for j in range(steps)]
     return [table.sigmas[place] for place in dict.fromkeys(places)]
 
 
@@ -112,25 +114,20 @@ SCHEDULERS: Mapping[str, Scheduler] = {
 """By their names in ComfyUI; of those that agree the first is named first."""
 
 
-def beta_quantile(share: float, a: float = 0.6) -> float:
-    """Where Beta(a, a) has a share 0 ≤ `share` ≤ 1 below it, to 1e-12."""
-    if share == 0.5:
-        return 0.5  # half the last place is itself rounded, so no bit may be wrong
-    low, high = 0.0, 1.0
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _beta_below(middle, a) < share else (low, middle)
-    return (low + high) / 2
+@cache
+def _beta_ends(last: int) -> tuple[float, ...]:
+    """Of each place 0 … last − 1, the share of Beta(0.6, 0.6) below half a place more."""
+    return tuple(beta_below((place + 0.5) / last) for place in range(last))
 
 
-def _beta_below(x: float, a: float) -> float:
-    """The share of Beta(a, a) below x: its continued fraction (DLMF 8.17.22), from the end."""
-    if x > 0.5:
-        return 1 - _beta_below(1 - x, a)
+def beta_below(x: float, a: float = 0.6) -> float:
+    """The share of Beta(a, a) below 0 ≤ x ≤ 1: the continued fraction of DLMF 8.17.22."""
+    if x >= 0.5:
+        return 0.5 if x == 0.5 else 1 - beta_below(1 - x, a)
     if x == 0:
         return 0.0
     fraction = 1.0
-    for m in range(60, 0, -1):
+    for m in range(40, 0, -1):  # from its end
         odd = -(a + m - 1) * (2 * a + m - 1) * x / ((a + 2 * m - 2) * (a + 2 * m - 1))
         even = m * (a - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         fraction = 1 + odd / (1 + even / fraction)

@@ -29,9 +29,10 @@ def use(found: Match) -> str:
             f"another, such as {found.nearest}, nobody measured."
         )
     if found.scheduler.word is None:
+        grid = " with SamplerCustom and the node's output sigmas" * found.known
         return (
-            f"Take sampler {found.sampler.word} and {cfg} with SamplerCustom and the node's "
-            f"output sigmas; no scheduler has these σ: {found.scheduler.why}."
+            f"Take sampler {found.sampler.word} and {cfg}{grid}. No scheduler is the row's: "
+            f"{found.scheduler.why}."
         )
     needs = f" The model needs {found.table.setup}." if found.table and found.table.setup else ""
     return (

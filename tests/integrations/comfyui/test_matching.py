@@ -1,0 +1,108 @@
+"""Which settings of ComfyUI take a row's steps, against schedulers of diffusers."""
+
+import pytest
+from diffusers import DDIMScheduler
+from diffusers import EulerDiscreteScheduler
+
+from lambda_search.integrations.comfyui import known_levels
+from lambda_search.integrations.comfyui import match
+from lambda_search.integrations.comfyui import use
+from lambda_search.records import NoiseLevel
+from lambda_search.store.catalogue import entries
+from tests.integrations.comfyui.rows import setting
+from tests.integrations.comfyui.test_schedules import STABLE
+from tests.integrations.comfyui.test_schedules import ZERO
+from tests.integrations.comfyui.test_schedules import levels
+
+KARRAS = {"use_karras_sigmas": True}
+EXPONENTIAL = {"use_exponential_sigmas": True}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "steps", "expected"),
+    [
+        (EulerDiscreteScheduler(**STABLE), 20, ("normal", 20)),
+        (EulerDiscreteScheduler(**STABLE, **KARRAS), 25, ("karras", 25)),
+        (EulerDiscreteScheduler(**STABLE, **EXPONENTIAL), 12, ("exponential", 12)),
+        (EulerDiscreteScheduler(**STABLE, timestep_spacing="trailing"), 20, ("simple", 20)),
+        (DDIMScheduler(**STABLE, steps_offset=1), 20, ("ddim_uniform", 20)),
+        (DDIMScheduler(**STABLE, steps_offset=1), 29, None),
+        (DDIMScheduler(**STABLE), 20, None),
+        (DDIMScheduler(**ZERO, timestep_spacing="trailing"), 20, ("simple", 20)),
+    ],
+)
+def test_the_scheduler_is_that_of_the_same_sigmas(scheduler, steps, expected):
+    found = match(setting(steps=steps), levels(scheduler, steps))
+    assert (found.scheduler.word and (found.scheduler.word, found.steps)) == expected
+    assert bool(found.scheduler.why) == (expected is None)
+
+
+def test_a_row_of_more_steps_than_comfyui_is_asked_for():
+    """⌊1000/29⌋ = 34, so `ddim_uniform` takes 30 steps when it is asked for 29."""
+    from lambda_search.integrations.comfyui.schedules import SCHEDULERS
+    from lambda_search.integrations.comfyui.tables import known_tables
+
+    table = known_tables()[0]
+    walked = SCHEDULERS["ddim_uniform"](table, 29)[::-1]
+    told = [NoiseLevel(table.place(sigma), sigma) for sigma in walked]
+    assert len(told) == 30
+    found = match(setting(steps=30), told)
+    assert (found.scheduler.word, found.steps) == ("ddim_uniform", 29)
+
+
+def test_published_rows_of_edm_are_karras():
+    for row in (one.row for one in entries() if one.setting.framework == "edm"):
+        found = match(row.setting, known_levels(row))
+        assert (found.sampler.word, found.scheduler.word) == (row.setting.sampler, "karras")
+        assert found.steps == len(row.lambdas) and found.cfg == 1
+        assert "sigma_max 80 and sigma_min 0.002" in use(found)
+
+
+@pytest.mark.parametrize(
+    ("told", "sampler", "why"),
+    [
+        ({"sampler": "euler"}, "euler", ""),
+        ({"sampler": "euler", "options": {"s_churn": 0.0}}, "euler", ""),
+        ({"sampler": "euler", "options": {"s_churn": 4.0}}, "euler", "it churns"),
+        ({"sampler": "heun", "framework": "edm"}, "heun", ""),
+        ({"sampler": "ddim"}, "euler", ""),
+        ({"sampler": "ddim", "options": {"eta": 1.0}}, "euler_ancestral", ""),
+        ({"sampler": "ddim", "options": {"eta": 0.5}}, "euler_ancestral", "its η is 0.5"),
+        ({"sampler": "ddim", "options": {"clip": True}}, "euler", "clips x0"),
+        ({"sampler": "ancestral", "options": {"variance": "small"}}, "euler_ancestral", ""),
+        ({"sampler": "ancestral", "options": {"variance": "large"}}, "euler_ancestral", "large"),
+        (
+            {"sampler": "ancestral", "options": {"variance": "learned", "clip": True}},
+            "euler_ancestral",
+            "clips x0 to [−1, 1], its variance is the learned one",
+        ),
+        ({"sampler": "ddim", "framework": "dit", "guidance": 4.0}, "euler", "three of its"),
+        ({"sampler": "ddim", "options": {"classifier_scale": 1.0}}, "euler", "a classifier"),
+        ({"sampler": "dpm"}, "euler", "no sampler like 'dpm'"),
+    ],
+)
+def test_the_sampler_is_that_of_the_same_steps(told, sampler, why):
+    found = match(setting(**told), levels(EulerDiscreteScheduler(**STABLE), 4))
+    assert (found.sampler.word, found.nearest) == (None if why else sampler, sampler)
+    assert why in found.sampler.why and (not why or why in use(found))
+
+
+def test_guidance_is_cfg():
+    walked = levels(EulerDiscreteScheduler(**STABLE), 4)
+    assert match(setting(guidance=7.5), walked).cfg == 7.5
+    assert match(setting(guidance=0.0), walked).cfg == 0
+    assert match(setting(), walked).cfg == 1
+    assert "steps, cfg 7.5" in use(match(setting(guidance=7.5), walked))
+
+
+def test_without_levels_no_scheduler_is_named():
+    found = match(setting(), ())
+    assert found.scheduler.word is None and "not known" in found.scheduler.why
+    assert "SamplerCustom" not in use(found)
+
+
+def test_sigmas_differ_from_one_in_a_thousand_on():
+    walked = levels(EulerDiscreteScheduler(**STABLE), 20)
+    for factor, same in ((1.0009, True), (1.0011, False), (0.9989, False)):
+        moved = [*walked[:7], walked[7]._replace(sigma=walked[7].sigma * factor), *walked[8:]]
+        assert (match(setting(steps=20), moved).scheduler.word == "normal") == same
