@@ -1,6 +1,8 @@
 """`export --format comfyui`: the constant, the settings that take the steps, and the node."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -99,6 +101,26 @@ def test_what_cannot_be_exported_is_one_message(
         "taken",
         "theirs.py",
     ]
+
+
+def test_it_needs_nothing_heavy(tmp_path):
+    asked = [
+        "edm-cifar10-cond",
+        "--steps",
+        "18",
+        "--format",
+        "comfyui",
+        "--to",
+        str(tmp_path / "n"),
+    ]
+    code = (
+        "import sys\nfrom lambda_search.cli.app import app\n"
+        f"app(['export', *{asked!r}], standalone_mode=False)\n"
+        "heavy = {'torch', 'ray', 'optuna', 'diffusers', 'numpy', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]" and (tmp_path / "n/nodes.py").exists()
 
 
 def test_other_formats_name_no_single_row(cli):

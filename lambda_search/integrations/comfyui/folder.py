@@ -49,8 +49,8 @@ def check_row(row: Row) -> None:
     if row.setting.site != "full":
         raise UsageError(
             f"The λ of row {row.id[:12]} divides ε in the estimate of x0 alone (site "
-            f"{row.setting.site}). ComfyUI's hook acts on all that follows from ε, where the same "
-            "λ is 2 to 19 times weaker or stronger.",
+            f"{row.setting.site}), which reacts 2 to 19 times as strongly. ComfyUI's hook acts on "
+            "all that follows from ε, and nothing was measured there.",
             f"Search one with site: full. What is known: {command('best', model)}",
         )
 
@@ -130,7 +130,7 @@ def _check_folder(folder: Path, files: dict[str, bytes]) -> None:
         return
     own = {name.partition("/")[0] for name in files} | {_KEPT_BY_PYTHON}
     others = [] if not folder.is_dir() else [one.name for one in folder.iterdir()]
-    foreign = sorted(set(others) - own)
+    foreign = sorted(one for one in others if one not in own and not one.startswith("."))
     if not folder.is_dir() or foreign:
         holds = f"holds {foreign[0]!r}" if foreign else "is no folder"
         raise UsageError(

@@ -2,7 +2,8 @@
 
 A row's evidence holds for its sampler and its grid of σ. Equal in mathematics are, with x0 not
 clipped: DDIM (η = 0) and `euler`; DDPM's ancestral steps with the small variance, DDIM with η = 1
-and `euler_ancestral`; Heun and `heun`. A scheduler is the row's where all its σ are, to 10⁻³.
+and `euler_ancestral`; Heun and `heun`. A scheduler is the row's where all its σ are, to 10⁻³. The
+scale of the first state is ComfyUI's own: σ, or √(1 + σ²) from the table's largest σ on.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _walks(table: NoiseTable, levels: Sequence[NoiseLevel]) -> list[_Walk]:
     found = []
     for name, scheduler in SCHEDULERS.items():
         for steps in (count, count - 1, count + 1):  # some take one step more or less
-            if steps >= 2 and _same(scheduler(table, steps), wanted):
+            if steps and _same(scheduler(table, steps), wanted):
                 found.append((name, steps))
                 break
     return found

@@ -32,14 +32,14 @@ from lambda_search.integrations.comfyui.tables import NoiseTable
 __all__ = ["SCHEDULERS", "Scheduler", "beta_below", "karras"]
 
 Scheduler: TypeAlias = Callable[[NoiseTable, int], list[float]]
-"""(the model's table, n ≥ 2) → σ, falling, without the 0 at the end."""
+"""(the model's table, n ≥ 1) → σ, falling, without the 0 at the end; none for what it has not."""
 
 
 def _normal(table: NoiseTable, steps: int) -> list[float]:
     if not table.timesteps:
         return _exponential(table, steps)
     last = len(table.sigmas) - 1
-    return [table.sigma(last - last * j / (steps - 1)) for j in range(steps)]
+    return [table.sigma(last - last * share) for share in _rising(steps)]
 
 
 def _sgm_uniform(table: NoiseTable, steps: int) -> list[float]:
@@ -63,7 +63,7 @@ def _beta(table: NoiseTable, steps: int) -> list[float]:
 def karras(highest: float, lowest: float, steps: int) -> list[float]:
     """`steps` σ of the schedule `karras`, falling."""
     high, low = highest ** (1 / 7), lowest ** (1 / 7)
-    return [(high + j / (steps - 1) * (low - high)) ** 7 for j in range(steps)]
+    return [(high + share * (low - high)) ** 7 for share in _rising(steps)]
 
 
 def _karras(table: NoiseTable, steps: int) -> list[float]:
@@ -75,10 +75,12 @@ def _exponential(table: NoiseTable, steps: int) -> list[float]:
 
 
 def _kl_optimal(table: NoiseTable, steps: int) -> list[float]:
-    return _even(math.atan, math.tan, table, steps)
+    return _even(math.atan, math.tan, table, steps) if steps > 1 else []
 
 
 def _linear_quadratic(table: NoiseTable, steps: int) -> list[float]:
+    if steps == 1:
+        return [table.highest]
     even, rise = steps // 2, 0.025
     slope = rise / even
     curve = (1 - rise - slope * (steps - even)) / (steps - even) ** 2
@@ -97,7 +99,12 @@ def _even(
 ) -> list[float]:
     """From the largest σ to the smallest, evenly in a function of it."""
     high, low = there(table.highest), there(table.lowest)
-    return [back(high + j / (steps - 1) * (low - high)) for j in range(steps)]
+    return [back(high + share * (low - high)) for share in _rising(steps)]
+
+
+def _rising(steps: int) -> list[float]:
+    """From 0 to 1 in even steps; one step is 0 alone."""
+    return [j / max(steps - 1, 1) for j in range(steps)]
 
 
 SCHEDULERS: Mapping[str, Scheduler] = {

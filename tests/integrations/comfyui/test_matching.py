@@ -1,12 +1,20 @@
 """Which settings of ComfyUI take a row's steps, against schedulers of diffusers."""
 
 import pytest
+import torch
 from diffusers import DDIMScheduler
+from diffusers import EulerAncestralDiscreteScheduler
 from diffusers import EulerDiscreteScheduler
 
+from lambda_search.diffusion.grid import Grid
+from lambda_search.diffusion.samplers import Ancestral
+from lambda_search.diffusion.samplers import Ddim
+from lambda_search.diffusion.samplers import Prediction
 from lambda_search.integrations.comfyui import known_levels
 from lambda_search.integrations.comfyui import match
 from lambda_search.integrations.comfyui import use
+from lambda_search.integrations.comfyui.schedules import SCHEDULERS
+from lambda_search.integrations.comfyui.tables import known_tables
 from lambda_search.records import NoiseLevel
 from lambda_search.store.catalogue import entries
 from tests.integrations.comfyui.rows import setting
@@ -29,6 +37,7 @@ EXPONENTIAL = {"use_exponential_sigmas": True}
         (DDIMScheduler(**STABLE, steps_offset=1), 29, None),
         (DDIMScheduler(**STABLE), 20, None),
         (DDIMScheduler(**ZERO, timestep_spacing="trailing"), 20, ("simple", 20)),
+        (EulerDiscreteScheduler(**STABLE, timestep_spacing="trailing"), 1, ("normal", 1)),
     ],
 )
 def test_the_scheduler_is_that_of_the_same_sigmas(scheduler, steps, expected):
@@ -39,9 +48,6 @@ def test_the_scheduler_is_that_of_the_same_sigmas(scheduler, steps, expected):
 
 def test_a_row_of_more_steps_than_comfyui_is_asked_for():
     """⌊1000/29⌋ = 34, so `ddim_uniform` takes 30 steps when it is asked for 29."""
-    from lambda_search.integrations.comfyui.schedules import SCHEDULERS
-    from lambda_search.integrations.comfyui.tables import known_tables
-
     table = known_tables()[0]
     walked = SCHEDULERS["ddim_uniform"](table, 29)[::-1]
     told = [NoiseLevel(table.place(sigma), sigma) for sigma in walked]
@@ -85,6 +91,24 @@ def test_the_sampler_is_that_of_the_same_steps(told, sampler, why):
     found = match(setting(**told), levels(EulerDiscreteScheduler(**STABLE), 4))
     assert (found.sampler.word, found.nearest) == (None if why else sampler, sampler)
     assert why in found.sampler.why and (not why or why in use(found))
+
+
+def test_euler_ancestral_takes_the_steps_of_ddpm_and_of_ddim_with_eta_one():
+    """diffusers' EulerAncestralDiscreteScheduler is the same sampler as ComfyUI's."""
+    theirs = EulerAncestralDiscreteScheduler(**STABLE)
+    theirs.set_timesteps(6)
+    sigmas = theirs.sigmas.double().tolist()
+    times = theirs.timesteps.tolist()[::-1]
+    grid = Grid.variance_preserving(times, [1 / (1 + s**2) for s in sigmas[-2::-1]])
+    epsilon, zero = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    for j, i in enumerate(reversed(range(6))):
+        drawn = torch.randn(1, 1, 1, 1, generator=torch.Generator().manual_seed(3))
+        noise = torch.Generator().manual_seed(3)
+        there = theirs.step(epsilon, theirs.timesteps[j], zero, generator=noise).prev_sample
+        for rule in (Ancestral("small"), Ddim(1.0)):
+            target, up = rule.levels(grid, i, Prediction(epsilon))
+            here = target - sigmas[j] + (up * drawn.item() if i else 0)
+            assert there.item() == pytest.approx(here, rel=1e-4)
 
 
 def test_guidance_is_cfg():

@@ -77,6 +77,17 @@ def test_each_schedule_is_what_comfyui_shows(table, name):
     np.testing.assert_allclose(found, SHOWN[table][name], rtol=2e-4)
 
 
+ONE = {"simple", "sgm_uniform", "karras", "exponential", "beta", "normal", "linear_quadratic"}
+
+
+def test_one_step_is_what_comfyui_shows():
+    """Where it shows one: `kl_optimal` divides by zero, and `ddim_uniform` takes the least σ."""
+    for name, scheduler in SCHEDULERS.items():
+        least = [pytest.approx(0.0413144, rel=1e-5)] if name == "ddim_uniform" else []
+        expected = [pytest.approx(14.6146, rel=1e-5)] if name in ONE else least
+        assert scheduler(tables()["Stable"], 1) == expected, name
+
+
 @pytest.mark.parametrize("steps", [2, 3, 7, 20, 50, 999, 1000])
 @pytest.mark.parametrize("table", SHOWN)
 @pytest.mark.parametrize("name", SCHEDULERS)
