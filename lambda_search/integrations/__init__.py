@@ -1,1 +1,1 @@
-"""λ applied in the programs where images are made."""
+"""λ where images are made: in other people's libraries."""

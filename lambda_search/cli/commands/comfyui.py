@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
+from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
 from lambda_search.integrations.comfyui import check_levels
 from lambda_search.integrations.comfyui import check_row
@@ -21,8 +22,8 @@ from lambda_search.integrations.comfyui import match
 from lambda_search.integrations.comfyui import use
 from lambda_search.integrations.comfyui import write_node
 from lambda_search.records import Row
+from lambda_search.store.lookup import best
 from lambda_search.store.lookup import matches
-from lambda_search.store.lookup import preferred
 from lambda_search.store.store import Store
 
 __all__ = ["export_to_comfyui"]
@@ -86,9 +87,9 @@ def _named(store: Store, names: Sequence[str], steps: int | None, row: str | Non
 
 def _best(store: Store, model: str, steps: int | None, sampler: str | None) -> Row:
     """The row that `best` shows; of several sites that which ComfyUI has."""
-    known = matches(model, steps, sampler, store)
-    full = [one for one in known if one.setting.site == "full"]
     try:
-        return preferred(full or known)
+        return best(model, steps, sampler, store, site="full")
+    except NoScheduleFound:
+        return matches(model, steps, sampler, store)[0]  # of another site, or the miss itself
     except UsageError as error:
         raise UsageError(error.cause, "Name one with --row ID.") from error
