@@ -22,6 +22,7 @@ def test_a_published_row_becomes_a_node_without_a_store(cli, home, tmp_path):
     code, out, err = cli("export", *asked)
     assert code == 0 and not err and not home.exists()
     assert "constant 0.9985 (published)" in told(out)
+    assert "published by the authors; not measured here" in out
     assert "Take sampler heun, scheduler karras, 11 steps, cfg 1." in out
     assert "its limits are 1 and 1.05" in out and "it takes steps of 0.001" in out
     code, again, err = cli("export", *asked, "--to", tmp_path / "node")

@@ -50,6 +50,8 @@ def facts(row: Row, found: Match) -> Iterator[tuple[str, str]]:
         f"{row.status}: {setting.metric.upper()} {row.fid:.4g} (λ = 1: {row.baseline_fid:.4g}) on "
         f"{row.n:,} images",
     )
+    if row.verdict:
+        yield "verdict", _plain(row.verdict)
     yield "row", row.id[:12]
     yield "model", f"{_plain(setting.model)}, weights {setting.weights[:12]}"
     guidance = "" if setting.guidance is None else f", guidance {setting.guidance:g}"
