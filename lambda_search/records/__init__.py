@@ -18,6 +18,7 @@ from lambda_search.records.provenance import OtherCandidate
 from lambda_search.records.provenance import OtherMeasure
 from lambda_search.records.provenance import Provenance
 from lambda_search.records.provenance import Source
+from lambda_search.records.rows import NoiseLevel
 from lambda_search.records.rows import Retraction
 from lambda_search.records.rows import Row
 from lambda_search.records.rows import RowStatus
@@ -52,6 +53,7 @@ __all__ = [
     "Identity",
     "Image",
     "Interval",
+    "NoiseLevel",
     "Origin",
     "OtherCandidate",
     "OtherMeasure",

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from typing import Literal
+from typing import NamedTuple
 from typing import TypeAlias
 
 from lambda_search.records.evidence import Interval
@@ -24,9 +25,21 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
 
-__all__ = ["Retraction", "Row", "RowStatus", "network_evaluations"]
+__all__ = ["NoiseLevel", "Retraction", "Row", "RowStatus", "network_evaluations"]
 
 RowStatus: TypeAlias = Literal["confirmed", "published", "measured"]
+
+
+class NoiseLevel(NamedTuple):
+    """Where a step calls the network.
+
+    Arguments:
+        timestep: what the network is told there: a timestep, or σ itself.
+        sigma: σ/α > 0 of the state x = α·x0 + σ·ε; None where α is 0.
+    """
+
+    timestep: float
+    sigma: float | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,7 @@ class Row:
         provenance: where every number comes from.
         origin: who measured or published it, with what.
         created: when the row came into this store, UTC; no part of its content.
+        levels: the noise at each step, least noisy first; empty where it is not known.
         retraction: set if it was taken back.
     """
 
@@ -79,6 +93,7 @@ class Row:
     provenance: Provenance
     origin: Origin
     created: datetime
+    levels: tuple[NoiseLevel, ...] = ()
     retraction: Retraction | None = field(default=None)
 
     @property
@@ -87,6 +102,8 @@ class Row:
         told = asdict(replace(self, provenance=Provenance(), retraction=None))
         for name in ("created", "retraction", "setting", "provenance"):
             del told[name]
+        if not self.levels:  # rows of before they were kept
+            del told["levels"]
         return fingerprint(
             told | {"setting": self.setting.key, "provenance": self.provenance.to_json()}
         )

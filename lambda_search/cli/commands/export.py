@@ -1,4 +1,4 @@
-"""`export`: rows as JSON or CSV, and studies as Optuna's."""
+"""`export`: rows as JSON or CSV, a row for ComfyUI, and studies as Optuna's."""
 
 from __future__ import annotations
 
@@ -33,25 +33,26 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]…",
-            help=r"Models; with --format optuna, studies. \[default: all]",
+            help=r"Models, with comfyui one; with --format optuna, studies. \[default: all]",
             show_default=False,
         ),
     ] = None,
     form: Annotated[
-        Literal["json", "csv", "optuna"],
+        Literal["json", "csv", "optuna", "comfyui"],
         typer.Option(
             "--format",
             envvar="LAMBDA_SEARCH_FORMAT",
-            help="Rows of the lookup table as json or csv, or studies as Optuna's.",
+            help="Rows of the lookup table as json or csv, one row as a node for ComfyUI, or "
+            "studies as Optuna's.",
         ),
     ] = "json",
     to: Annotated[
         str | None,
         typer.Option(
             envvar="LAMBDA_SEARCH_TO",
-            metavar="FILE|URL",
-            help="Where to. With optuna: sqlite:///PATH, postgresql://…, or a journal file. "
-            r"\[default: stdout]",
+            metavar="FILE|URL|DIR",
+            help="Where to. With optuna: sqlite:///PATH, postgresql://…, or a journal file. With "
+            r"comfyui: the node's folder in ComfyUI/custom_nodes. \[default: stdout]",
         ),
     ] = None,
     artifacts: Annotated[
@@ -62,19 +63,42 @@ def export(
             help="With optuna: also the trials' pictures, for optuna-dashboard --artifact-dir.",
         ),
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="With comfyui: the row's solver steps.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="With comfyui: ancestral, ddim … of the row.")
+    ] = None,
+    row: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="With comfyui: the row by its id, or the id's start."),
+    ] = None,
     store: StoreUrl = None,
 ) -> None:
-    """Write rows for programs and tables, or copy studies into an Optuna storage of your own.
+    """Write rows for programs and ComfyUI, or copy studies into an Optuna storage of your own.
+
+    With comfyui, it tells the constant for ComfyUI's own node, Forge and reForge, and which
+    settings of ComfyUI take the row's steps; with --to, it writes a node that applies λ(σ).
 
     A copy in Optuna's storage is yours: one that you changed is never overwritten, and nor is a
     study of the same name that is no copy of this one.
     """
+    if artifacts is not None and form != "optuna":
+        raise UsageError(f"Rows as {form} have no pictures.", "Leave --artifacts out.")
+    if form == "comfyui":
+        from lambda_search.cli.commands.comfyui import export_to_comfyui
+
+        export_to_comfyui(store, names or [], steps, sampler, row, to)
+        return
+    if steps is not None or sampler is not None or row is not None:
+        raise UsageError(
+            f"One row cannot be named with --format {form}.",
+            "Leave --steps, --sampler and --row out.",
+        )
     opened = Store(store)
     if form == "optuna":
         _copy(opened, names or [], to, artifacts)
         return
-    if artifacts is not None:
-        raise UsageError(f"Rows as {form} have no pictures.", "Leave --artifacts out.")
     rows = _rows(opened, names or [])
     _write(_as_json(rows) if form == "json" else _as_csv(rows), to)
     if to is not None:
