@@ -208,7 +208,7 @@ def walk(
         if options.eta is not None:
             beside["eta"] = options.eta
         learned = isinstance(scheduler, _LEARNED)
-        x = start * scheduler.init_noise_sigma
+        x: Tensor = start * scheduler.init_noise_sigma
         seen = _Seen(scheduler, observe) if observe is not unobserved else None
         for timestep in scheduler.timesteps:
             given = scheduler.scale_model_input(x, timestep)
@@ -219,7 +219,7 @@ def walk(
             if seen is not None:
                 seen(x, timestep, out)
             stepped = scheduler.step(out, timestep, x, return_dict=False, **beside)
-            x = cast(Tensor, stepped[0])
+            x = stepped[0]
     return x
 
 
