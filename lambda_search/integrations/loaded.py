@@ -24,13 +24,13 @@ from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
 from lambda_search.hub import NotOnHub
 from lambda_search.hub import snapshot
-from lambda_search.paths import locate
 from lambda_search.models.diffusers.files import read_index
 from lambda_search.models.diffusers.files import weights
 from lambda_search.models.diffusers.networks import read_state
 from lambda_search.models.diffusers.parts import library_of
 from lambda_search.models.diffusers.parts import networks_of
 from lambda_search.models.diffusers.parts import parts_of
+from lambda_search.paths import locate
 
 __all__ = ["Loaded", "OtherWeights", "loaded"]
 
