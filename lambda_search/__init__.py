@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lambda_search.errors import LambdaSearchError
     from lambda_search.errors import NoScheduleFound
     from lambda_search.errors import UsageError
+    from lambda_search.exchange import export_rows
+    from lambda_search.exchange import import_rows
     from lambda_search.integrations.diffusers import scale_epsilon
     from lambda_search.launching import launch
     from lambda_search.metrics.frechet import frechet_distance
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     from lambda_search.models.registry import load_model
     from lambda_search.models.sampling import sample
     from lambda_search.records import Evidence
+    from lambda_search.records import Match
     from lambda_search.records import Row
     from lambda_search.schedule import LambdaSchedule
     from lambda_search.store.lookup import best
+    from lambda_search.store.lookup import nearest
+    from lambda_search.store.lookup import row
     from lambda_search.store.optuna_view import optuna_storage
     from lambda_search.studies import submit
     from lambda_search.work.evaluate import evaluate
@@ -36,6 +41,7 @@ __all__ = [
     "Evidence",
     "LambdaSchedule",
     "LambdaSearchError",
+    "Match",
     "Moments",
     "NoScheduleFound",
     "Row",
@@ -43,10 +49,14 @@ __all__ = [
     "__version__",
     "best",
     "evaluate",
+    "export_rows",
     "frechet_distance",
+    "import_rows",
     "launch",
     "load_model",
+    "nearest",
     "optuna_storage",
+    "row",
     "sample",
     "scale_epsilon",
     "submit",
@@ -57,16 +67,21 @@ _HOMES = {
     "Evidence": "records",
     "LambdaSchedule": "schedule",
     "LambdaSearchError": "errors",
+    "Match": "records",
     "Moments": "metrics.moments",
     "NoScheduleFound": "errors",
     "Row": "records",
     "UsageError": "errors",
     "best": "store.lookup",
     "evaluate": "work.evaluate",
+    "export_rows": "exchange",
     "frechet_distance": "metrics.frechet",
+    "import_rows": "exchange",
     "launch": "launching",
     "load_model": "models.registry",
+    "nearest": "store.lookup",
     "optuna_storage": "store.optuna_view",
+    "row": "store.lookup",
     "sample": "models.sampling",
     "scale_epsilon": "integrations.diffusers",
     "submit": "studies",

@@ -32,7 +32,7 @@ from lambda_search.files import sweep
 from lambda_search.files import written_whole
 from lambda_search.paths import is_set
 
-__all__ = ["Download", "go_offline", "obtain", "offline"]
+__all__ = ["Download", "go_offline", "obtain", "offline", "receive"]
 
 _OFFLINE = ("LAMBDA_SEARCH_OFFLINE", "HF_HUB_OFFLINE")
 _BLOCK = 1 << 20
@@ -116,7 +116,7 @@ def obtain(
             if not _is_there(path, download):  # another process may have been quicker
                 sweep(path)
                 with written_whole(path) as stream:
-                    _receive(download, stream)
+                    receive(download, stream)
                     stream.flush()
                     check(Path(stream.name))
     except OSError as error:
@@ -144,8 +144,12 @@ def _is_there(path: Path, download: Download) -> bool:
     return True
 
 
-def _receive(download: Download, stream: IO[bytes]) -> None:
-    """Writes what the URL gives, all of it, to `stream`."""
+def receive(download: Download, stream: IO[bytes]) -> None:
+    """Writes what the URL gives, all of it and no more than it may have, to `stream`.
+
+    Raises:
+        MissingFile: if the network fails, or gives something else.
+    """
     digest, count = hashlib.sha256(), 0
     opener = urllib.request.build_opener(_Redirects())
     try:

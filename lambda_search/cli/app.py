@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lambda_search.cli.commands import dashboard
+from lambda_search.cli.commands import db
 from lambda_search.cli.commands import demo
 from lambda_search.cli.commands import doctor
 from lambda_search.cli.commands import evaluate
@@ -51,6 +52,7 @@ for command in (
     queue.rename,
     queue.remove,
     lookup.best,
+    lookup.rows,
     queue.retract,
     evaluate.evaluate,
     report.report,
@@ -59,6 +61,7 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
 app.add_typer(reference.app, name="reference")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Group
 from rich.console import RenderableType
@@ -12,10 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from lambda_search.records import Interval
+from lambda_search.records import Match
 from lambda_search.records import Row
 from lambda_search.records import using_lines
 
-__all__ = ["row_panel", "rows_table"]
+__all__ = [
+    "match_json",
+    "match_line",
+    "match_panel",
+    "row_json",
+    "row_panel",
+    "rows_table",
+    "standing_line",
+]
 
 _STYLES = {"confirmed": "bold green", "published": "bold cyan", "measured": "bold yellow"}
 
@@ -44,6 +55,51 @@ def row_panel(found: Row) -> RenderableType:
         Text("use it:", "dim"),
         *(Text(line, "cyan", no_wrap=True) for line in using_lines(found)),
     )
+
+
+def match_panel(found: Match) -> RenderableType:
+    """An answer; what is not exact says so before all else."""
+    if found.kind != "interpolated":
+        panel = row_panel(found.rows[0])
+        return panel if found.kind == "exact" else Group(match_line(found), panel)
+    low, high = found.rows
+    setting = low.setting.model_copy(update={"steps": found.steps})
+    as_used = replace(low, schedule=found.schedule, lambdas=found.lambdas, setting=setting)
+    return Group(
+        match_line(found),
+        Text.assemble("λ(i) = ", (f"{found.schedule}", "bold"), f" at {found.steps} steps"),
+        rows_table([low, high]),
+        Text("use it:", "dim"),
+        *(Text(line, "cyan", no_wrap=True) for line in using_lines(as_used)),
+    )
+
+
+def match_line(found: Match) -> Text:
+    """What is otherwise than asked."""
+    words = f"{found.kind}, distance {found.distance:.3g}: {'; '.join(found.reasons)}"
+    return Text(words, "bold yellow")
+
+
+def standing_line(found: Row, instead: Row | None) -> Text:
+    """What became of a row."""
+    if found.retraction is not None:
+        told = found.retraction
+        return Text(f"taken back on {told.at:%Y-%m-%d}: {told.reason}", "bold red")
+    if instead is None:
+        return Text("it stands", "green")
+    return Text(f"superseded by row {instead.id[:12]}: λ(i) = {instead.schedule}", "yellow")
+
+
+def row_json(row: Row) -> dict[str, Any]:
+    """A row for programs, with how it came into this store."""
+    told = row.arrival
+    arrival = None if told is None else {"from": told.source, "at": told.at.isoformat()}
+    return row.to_json() | {"imported": arrival}
+
+
+def match_json(found: Match) -> dict[str, Any]:
+    """An answer for programs."""
+    return found.to_json() | {"rows": [row_json(row) for row in found.rows]}
 
 
 def rows_table(rows: Sequence[Row]) -> RenderableType:
@@ -86,7 +142,11 @@ def _measured(found: Row) -> Iterator[tuple[str, RenderableType]]:
         yield "beside it" if found.status == "confirmed" else "of the best", "; ".join(beside)
     yield "status", _status(found)
     told = found.provenance
-    yield "from", f"study {told.study}, trial {told.trial}, seed {told.seed}, row {found.id[:12]}"
+    yield (
+        "from",
+        Text(f"study {told.study}, trial {told.trial}, seed {told.seed}, row {found.id[:12]}"),
+    )
+    yield from _origin(found)
 
 
 def _published(found: Row) -> Iterator[tuple[str, RenderableType]]:
@@ -100,6 +160,15 @@ def _published(found: Row) -> Iterator[tuple[str, RenderableType]]:
     yield "", Text(f"{source.url}: {source.table}")
     setting = found.setting
     yield "metric", Text(f"{setting.extractor}, {setting.reference}; the authors' own evaluation")
+    yield from _origin(found)
+
+
+def _origin(found: Row) -> Iterator[tuple[str, RenderableType]]:
+    """Who says so, where it was not measured in this store."""
+    if found.arrival is not None:
+        who = f"{found.origin.by or 'unknown'}, {found.origin.tool or 'without a tool'}"
+        yield "origin", Text(f"{who}; not measured in this store", "yellow")
+        yield "", Text(f"imported on {found.arrival.at:%Y-%m-%d} from {found.arrival.source}")
 
 
 def _status(found: Row) -> Text:

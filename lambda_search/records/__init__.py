@@ -8,6 +8,8 @@ from __future__ import annotations
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
+from lambda_search.records.matches import Match
+from lambda_search.records.matches import MatchKind
 from lambda_search.records.progress import Progress
 from lambda_search.records.progress import Stage
 from lambda_search.records.provenance import Candidate
@@ -18,10 +20,12 @@ from lambda_search.records.provenance import OtherCandidate
 from lambda_search.records.provenance import OtherMeasure
 from lambda_search.records.provenance import Provenance
 from lambda_search.records.provenance import Source
-from lambda_search.records.rows import NoiseLevel
-from lambda_search.records.rows import Retraction
+from lambda_search.records.row_parts import Arrival
+from lambda_search.records.row_parts import NoiseLevel
+from lambda_search.records.row_parts import Origins
+from lambda_search.records.row_parts import Retraction
+from lambda_search.records.row_parts import RowStatus
 from lambda_search.records.rows import Row
-from lambda_search.records.rows import RowStatus
 from lambda_search.records.rows import network_evaluations
 from lambda_search.records.studies import Attempt
 from lambda_search.records.studies import Driven
@@ -41,6 +45,7 @@ from lambda_search.records.usage import sampling_line
 from lambda_search.records.usage import using_lines
 
 __all__ = [
+    "Arrival",
     "Attempt",
     "Candidate",
     "Driven",
@@ -53,8 +58,11 @@ __all__ = [
     "Identity",
     "Image",
     "Interval",
+    "Match",
+    "MatchKind",
     "NoiseLevel",
     "Origin",
+    "Origins",
     "OtherCandidate",
     "OtherMeasure",
     "Phase",

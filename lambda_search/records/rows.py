@@ -6,53 +6,31 @@ after birth. A retraction is a record of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
+from datetime import UTC
 from datetime import datetime
 from typing import Any
-from typing import Literal
-from typing import NamedTuple
-from typing import TypeAlias
 
 from lambda_search.records.evidence import Interval
+from lambda_search.records.possible import check_possible
 from lambda_search.records.provenance import Candidate
 from lambda_search.records.provenance import Origin
 from lambda_search.records.provenance import Provenance
+from lambda_search.records.row_json import RowJson
+from lambda_search.records.row_parts import Arrival
+from lambda_search.records.row_parts import NoiseLevel
+from lambda_search.records.row_parts import Origins
+from lambda_search.records.row_parts import Retraction
+from lambda_search.records.row_parts import RowStatus
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
 
-__all__ = ["NoiseLevel", "Retraction", "Row", "RowStatus", "network_evaluations"]
-
-RowStatus: TypeAlias = Literal["confirmed", "published", "measured"]
-
-
-class NoiseLevel(NamedTuple):
-    """Where a step calls the network.
-
-    Arguments:
-        timestep: what the network is told there: a timestep, or σ itself.
-        sigma: σ/α > 0 of the state x = α·x0 + σ·ε; None where α is 0.
-    """
-
-    timestep: float
-    sigma: float | None
-
-
-@dataclass(frozen=True)
-class Retraction:
-    """A row taken back: it no longer answers, and stays in the record.
-
-    Arguments:
-        reason: why.
-        at: UTC.
-    """
-
-    reason: str
-    at: datetime
+__all__ = ["Row", "network_evaluations"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +51,11 @@ class Row:
             candidate only if the interval lies above zero; else λ = 1.
         provenance: where every number comes from.
         origin: who measured or published it, with what.
-        created: when the row came into this store, UTC; no part of its content.
         levels: the noise at each step, least noisy first; empty where it is not known.
-        retraction: set if it was taken back.
+        created: when it was measured, or entered into the catalogue, UTC; no part of its content.
+        retraction: set if it was taken back; no part of its content, and nor is what follows.
+        origins: where the model came from.
+        arrival: set if it came into this store from a file.
     """
 
     schedule: LambdaSchedule
@@ -94,19 +74,30 @@ class Row:
     origin: Origin
     created: datetime
     levels: tuple[NoiseLevel, ...] = ()
-    retraction: Retraction | None = field(default=None)
+    retraction: Retraction | None = None
+    origins: Origins = field(default=Origins(), compare=False)
+    arrival: Arrival | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
         """64 hexadecimal digits, made from the content; the first 12 are usually enough."""
-        told = asdict(replace(self, provenance=Provenance(), retraction=None))
-        for name in ("created", "retraction", "setting", "provenance"):
-            del told[name]
-        if not self.levels:  # rows of before they were kept
-            del told["levels"]
-        return fingerprint(
-            told | {"setting": self.setting.key, "provenance": self.provenance.to_json()}
-        )
+        content = {
+            "schedule": asdict(self.schedule),
+            "lambdas": self.lambdas,
+            "setting": self.setting.key,
+            "status": self.status,
+            "verdict": self.verdict,
+            "n": self.n,
+            "fid": self.fid,
+            "fid_interval": self.fid_interval and asdict(self.fid_interval),
+            "baseline_fid": self.baseline_fid,
+            "baseline_interval": self.baseline_interval and asdict(self.baseline_interval),
+            "gain": self.gain,
+            "gain_interval": self.gain_interval and asdict(self.gain_interval),
+            "provenance": self.provenance.to_json(),
+            "origin": asdict(self.origin),
+        }
+        return fingerprint(content | ({"levels": self.levels} if self.levels else {}))
 
     @property
     def nfe(self) -> int:
@@ -150,13 +141,26 @@ class Row:
             return 1 - self.fid / self.baseline_fid
         return self.gain / (self.candidate.corrected + self.gain)
 
+    @property
+    def score(self) -> float:
+        """The FID that ranks: at the recommended λ, bias-corrected where that is known."""
+        if self.schedule.is_identity:
+            at_one = self.provenance.baseline
+            return self.fid if at_one is None else at_one.corrected
+        return self.fid if self.candidate is None else self.candidate.corrected
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values: all of it but `arrival`, with its λ step by step."""
+        levels = self.levels or [NoiseLevel(None, None)] * len(self.lambdas)  # type: ignore[arg-type]
         return {
             "id": self.id,
             "b": self.schedule.b,
             "k": self.schedule.k,
             "lambdas": list(self.lambdas),
+            "table": [
+                {"timestep": level.timestep, "sigma": level.sigma, "lambda": value}
+                for level, value in zip(levels, self.lambdas, strict=True)
+            ],
             "setting": self.setting.model_dump(mode="json"),
             "status": self.status,
             "verdict": self.verdict,
@@ -171,6 +175,7 @@ class Row:
             "nfe": self.nfe,
             "provenance": self.provenance.to_json(),
             "origin": asdict(self.origin),
+            "model": asdict(self.origins),
             "created": self.created.isoformat(),
             "retraction": None
             if self.retraction is None
@@ -178,34 +183,49 @@ class Row:
         }
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Row:
+    def from_json(cls, told: Mapping[str, Any] | str) -> Row:
         """The row that `to_json` wrote, in any store; its id is the same.
 
+        Arguments:
+            told: plain JSON values, or JSON itself.
+
         Raises:
-            ValueError: for what is no row.
+            ValueError: for what is no row, is an impossible one, or has not the id of its content.
         """
-        taken_back = told.get("retraction")
-        level = told.get("gain_level") or 0.95
-        return cls(
-            schedule=LambdaSchedule(told["b"], told["k"]),
-            lambdas=tuple(told["lambdas"]),
-            setting=Setting.model_validate(told["setting"]),
-            status=told["status"],
-            verdict=told["verdict"],
-            n=told["n"],
-            fid=told["fid"],
-            fid_interval=_interval(told["fid_interval"]),
-            baseline_fid=told["baseline_fid"],
-            baseline_interval=_interval(told["baseline_interval"]),
-            gain=told["gain"],
-            gain_interval=_interval(told["gain_interval"], level),
-            provenance=Provenance.from_json(told["provenance"], told["gain"]),
-            origin=Origin(**told["origin"]),
-            created=datetime.fromisoformat(told["created"]),
+        text = told if isinstance(told, str) else json.dumps(told)
+        if "\\u0000" in text:
+            raise ValueError("a text in it has a null character")
+        read = RowJson.model_validate_json(text, strict=True)
+        taken_back = read.retraction
+        levels = tuple(NoiseLevel(one.timestep, one.sigma) for one in read.table)  # type: ignore[arg-type]
+        row = cls(
+            schedule=LambdaSchedule(read.b, read.k),
+            lambdas=read.lambdas,
+            setting=read.setting,
+            status=read.status,
+            verdict=read.verdict,
+            n=read.n,
+            fid=read.fid,
+            fid_interval=_interval(read.fid_interval),
+            baseline_fid=read.baseline_fid,
+            baseline_interval=_interval(read.baseline_interval),
+            gain=read.gain,
+            gain_interval=_interval(read.gain_interval, read.gain_level or 0.95),
+            provenance=read.provenance,
+            origin=read.origin,
+            created=read.created.astimezone(UTC),
+            levels=levels if any(one.timestep is not None for one in levels) else (),
             retraction=None
             if taken_back is None
-            else Retraction(taken_back["reason"], datetime.fromisoformat(taken_back["at"])),
+            else Retraction(taken_back.reason, taken_back.at.astimezone(UTC)),
+            origins=read.model,
         )
+        check_possible(row)
+        if [one.lambda_ for one in read.table] != [*row.lambdas]:
+            raise ValueError("its table has other λ than its list of them")
+        if (row.id, row.nfe) != (read.id, read.nfe):
+            raise ValueError(f"its id is {read.id[:12]}, and its content makes {row.id[:12]}")
+        return row
 
 
 def network_evaluations(sampler: str, steps: int) -> int:
@@ -217,5 +237,5 @@ def _ends(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def _interval(ends: list[float] | None, level: float = 0.95) -> Interval | None:
-    return None if ends is None else Interval(ends[0], ends[1], level)
+def _interval(ends: tuple[float, float] | None, level: float = 0.95) -> Interval | None:
+    return None if ends is None else Interval(*ends, level)

@@ -20,6 +20,7 @@ from lambda_search.metrics.references.load import Reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.paths import locate
+from lambda_search.records import NoiseLevel
 from lambda_search.search.proposals import check_candidates
 from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
@@ -56,6 +57,7 @@ class Plan:
         setting: what its rows hold for.
         recipe: what workers need.
         space: where λ is looked for; `space.steps` is the real length of the grid.
+        levels: the noise at each of its steps, least noisy first; empty where it is not known.
         former: the setting as release 0.1 spelled it, where it is now spelled otherwise.
         revision: the commit on the hub that the model was fetched at, if it was.
         reference_notes: what was read for its references and what not, in words.
@@ -66,6 +68,7 @@ class Plan:
     setting: Setting
     recipe: Recipe
     space: Space
+    levels: tuple[NoiseLevel, ...] = ()
     former: Setting | None = None
     revision: str | None = None
     reference_notes: tuple[str, ...] = ()
@@ -162,17 +165,22 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     model = model or model_of(spec.model)
     model.check_decoder()
     sampling = model.resolve(spec.sampler.sampling)
-    steps = len(model.grid(sampling))
+    grid = model.grid(sampling)
     cpu = torch.device("cpu")
     used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
     measures = tuple(measure for measure, _, _ in used)
     libraries = libraries_of(model, *(extractor for _, extractor, _ in used))
-    plan = assemble(spec, sampling, steps, (model.sha256, model.definition), measures, libraries)
+    weights = model.sha256, model.definition
+    plan = assemble(spec, sampling, len(grid), weights, measures, libraries)
     written = spec.sampler.sampling
     filled = written.model_copy(update={"options": model.filled(written)})
     former = plan.setting.model_copy(update=dict(filled))
     return replace(
         about(plan, [reference for _, _, reference in used], model),
+        levels=tuple(
+            NoiseLevel(timestep, sigma / alpha if alpha else None)
+            for timestep, sigma, alpha in zip(grid.timesteps, grid.sigma, grid.alpha, strict=True)
+        ),
         former=None if former == plan.setting else former,
         revision=model.revision,
     )

@@ -111,6 +111,7 @@ def as_row(
         ),
         origin=_origin(),
         created=datetime.now(UTC),
+        levels=plan.levels,
     )
 
 

@@ -22,6 +22,7 @@ from lambda_search.events import Listener
 from lambda_search.paths import home
 from lambda_search.paths import locate
 from lambda_search.paths import studies_folder
+from lambda_search.records import Origins
 from lambda_search.records import Row
 from lambda_search.search.driver import Driver
 from lambda_search.search.plan import Plan
@@ -37,7 +38,6 @@ from lambda_search.store.leases import this_driver
 from lambda_search.store.queue import Claim
 from lambda_search.store.queue import Queue
 from lambda_search.store.settings import Elsewhere
-from lambda_search.store.settings import Origins
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.halting import Halt

@@ -32,6 +32,7 @@ __all__ = [
     "StoreAway",
     "can_only_be_read",
     "explain",
+    "is_file",
     "one_at_a_time",
     "open_engine",
     "patiently",
@@ -40,7 +41,7 @@ __all__ = [
     "writing",
 ]
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test holds it to the files."""
 
 VERSION_TABLE = "ls_alembic_version"
@@ -107,6 +108,11 @@ def can_only_be_read(engine: Engine) -> bool:
     """Whether it is a file that cannot be written, or whose address asks for that."""
     file: File | None = engine.get_execution_options().get(_FILE)
     return file is not None and file.for_reading
+
+
+def is_file(engine: Engine) -> bool:
+    """Whether it is a file that SQLite keeps."""
+    return engine.get_execution_options().get(_FILE) is not None
 
 
 def still_there(engine: Engine) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from lambda_search.records import Arrival
 from lambda_search.records import Attempt
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
 from lambda_search.records import Identity
 from lambda_search.records import Interval
+from lambda_search.records import NoiseLevel
 from lambda_search.records import Origin
+from lambda_search.records import Origins
 from lambda_search.records import Progress
 from lambda_search.records import Provenance
 from lambda_search.records import Retraction
@@ -18,6 +21,7 @@ from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
+from lambda_search.store.contests import GRADES
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
 from lambda_search.store.tables import ScheduleRow
@@ -30,7 +34,7 @@ __all__ = [
     "evaluation_row",
     "event_of",
     "row_of",
-    "schedule_row",
+    "schedule_values",
     "setting_of",
     "study_of",
     "trial_of",
@@ -143,7 +147,7 @@ def evaluation_row(study_id: int, found: Evaluation) -> EvaluationRow:
 def row_of(row: ScheduleRow) -> Row:
     """A row of the lookup table, under the names that it was measured with."""
     provenance = Provenance.from_json(row.provenance, row.gain)
-    setting = setting_of(row.setting)
+    setting, model = setting_of(row.setting), row.setting.model
     if provenance.extractor:
         names = {"extractor": provenance.extractor, "reference": provenance.reference}
         setting = setting.model_copy(update=names)
@@ -164,40 +168,43 @@ def row_of(row: ScheduleRow) -> Row:
         provenance=provenance,
         origin=Origin(row.origin_by, row.origin_tool),
         created=row.created,
+        levels=tuple(NoiseLevel(*one) for one in row.levels or ()),  # type: ignore[arg-type]
         retraction=None if taken_back is None else Retraction(taken_back.reason, taken_back.at),
+        origins=Origins(model.dataset, model.hub, model.revision, model.file),
+        arrival=None if row.imported is None else Arrival(row.imported_from or "", row.imported),
     )
 
 
-def schedule_row(
-    row: Row, setting: SettingRow, study_id: int | None = None, entry: str | None = None
-) -> ScheduleRow:
-    """A new row; `entry` is its name in the catalogue."""
+def schedule_values(row: Row) -> dict[str, Any]:
+    """What a new row says, by column."""
     told = row.provenance
-    fid, baseline, gain = row.fid_interval, row.baseline_interval, row.gain_interval
-    return ScheduleRow(
-        content=row.id,
-        setting_id=setting.id,
-        study_id=study_id,
-        trial=told.trial,
-        entry=entry,
-        b=row.schedule.b,
-        k=row.schedule.k,
-        lambdas=list(row.lambdas),
-        status=row.status,
-        verdict=row.verdict,
-        n=row.n,
-        fid=row.fid,
-        **_ends("fid", fid),
-        baseline_fid=row.baseline_fid,
-        **_ends("baseline", baseline),
-        gain=row.gain,
-        **_ends("gain", gain),
-        gain_level=None if gain is None else gain.level,
-        provenance=told.to_json(),
-        origin_by=row.origin.by,
-        origin_tool=row.origin.tool,
-        created=row.created,
-    )
+    return {
+        "content": row.id,
+        "trial": told.trial,
+        "b": row.schedule.b,
+        "k": row.schedule.k,
+        "lambdas": list(row.lambdas),
+        "levels": [list(one) for one in row.levels] or None,
+        "status": row.status,
+        "verdict": row.verdict,
+        "grade": GRADES[row.status],
+        "score": row.score,
+        "fewer": -row.n,
+        "n": row.n,
+        "fid": row.fid,
+        **_ends("fid", row.fid_interval),
+        "baseline_fid": row.baseline_fid,
+        **_ends("baseline", row.baseline_interval),
+        "gain": row.gain,
+        **_ends("gain", row.gain_interval),
+        "gain_level": None if row.gain_interval is None else row.gain_interval.level,
+        "provenance": told.to_json(),
+        "origin_by": row.origin.by,
+        "origin_tool": row.origin.tool,
+        "created": row.created,
+        "imported": None if row.arrival is None else row.arrival.at,
+        "imported_from": None if row.arrival is None else row.arrival.source,
+    }
 
 
 def event_of(row: EventRow, study: str) -> Event:
@@ -206,9 +213,8 @@ def event_of(row: EventRow, study: str) -> Event:
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, Any]:
-    if interval is None:
-        return {}
-    return {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _interval(

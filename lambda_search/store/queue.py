@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from lambda_search.errors import UsageError
 from lambda_search.records import Identity
+from lambda_search.records import Origins
 from lambda_search.records import Progress
 from lambda_search.records import Study
 from lambda_search.setting import Setting
@@ -30,7 +31,6 @@ from lambda_search.store.clock import now
 from lambda_search.store.leases import Lease
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.mapping import study_of
-from lambda_search.store.settings import Origins
 from lambda_search.store.settings import check_identity
 from lambda_search.store.settings import check_setting
 from lambda_search.store.settings import insert_once

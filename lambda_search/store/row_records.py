@@ -13,19 +13,19 @@ from lambda_search.errors import UsageError
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Row
-from lambda_search.shell import command
 from lambda_search.store import leases
+from lambda_search.store.adding import Added
+from lambda_search.store.adding import add_rows
+from lambda_search.store.engine import one_at_a_time
 from lambda_search.store.leases import Lease
+from lambda_search.store.lookup_records import row_named
 from lambda_search.store.mapping import row_of
-from lambda_search.store.mapping import schedule_row
-from lambda_search.store.settings import setting_row
+from lambda_search.store.standing import mark_standing
 from lambda_search.store.study_records import add_evaluations
 from lambda_search.store.study_records import add_images
 from lambda_search.store.tables import ImageRow
-from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import RetractionRow
 from lambda_search.store.tables import ScheduleRow
-from lambda_search.store.tables import SettingRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.transactions import Transactions
 
@@ -33,7 +33,7 @@ __all__ = ["RowRecords"]
 
 
 class RowRecords(Transactions):
-    """Publishes, reads and retracts rows."""
+    """Publishes, imports and retracts rows, and reads those of studies."""
 
     def publish(
         self,
@@ -50,31 +50,41 @@ class RowRecords(Transactions):
         """
 
         def change(session: Session) -> Row:
-            there = session.scalar(select(ScheduleRow).where(ScheduleRow.content == row.id))
-            if there is not None:  # told again, or committed by a try that did not hear of it
-                session.execute(
-                    update(StudyRow)
-                    .where(StudyRow.id == lease.study_id, StudyRow.fence == lease.fence)
-                    .values(decisive=decisive)
-                )
-                leases.end(session, lease, "done", "done")
-                return row_of(there)
-            lease.guard(session)
-            add_evaluations(session, lease.study_id, evaluations)
-            new = schedule_row(row, setting_row(session, row.setting), lease.study_id)
-            session.add(new)
-            session.execute(
-                update(StudyRow).where(StudyRow.id == lease.study_id).values(decisive=decisive)
+            mine = update(StudyRow).where(
+                StudyRow.id == lease.study_id, StudyRow.fence == lease.fence
             )
-            add_images(session, lease.study_id, row.provenance.preview, images)
+            there = _named(session, row.id)
+            if there is None or there.study_id is None:  # new, or known from a file
+                lease.guard(session)
+                add_evaluations(session, lease.study_id, evaluations)
+                if there is not None:
+                    there.study_id = lease.study_id
+                    session.flush()
+                add_rows(session, [row], lease.study_id)
+                there = _named(session, row.id)
+                assert there is not None
+                add_images(session, lease.study_id, row.provenance.preview, images)
+            session.execute(mine.values(decisive=decisive))
             leases.end(session, lease, "done", "done")
             session.flush()
-            session.refresh(new)
-            return row_of(new)
+            session.refresh(there)
+            return row_of(there)
 
         published = self.write(change)
         lease.forget()
         return published
+
+    def add(self, rows: Sequence[Row]) -> Added:
+        """Adds rows that came with a file, all or none; those that are there stay as they are.
+
+        Rows that the file takes back are taken back here too.
+        """
+
+        def change(session: Session) -> Added:
+            one_at_a_time(session.connection())
+            return add_rows(session, rows)
+
+        return self.write(change)
 
     def rows(self, study_id: int) -> list[Row]:
         """The rows of a study, oldest first."""
@@ -97,30 +107,6 @@ class RowRecords(Transactions):
             }
         )
 
-    def row(self, id: str) -> Row:
-        """The row whose id begins with `id`, retracted ones too.
-
-        Raises:
-            UsageError: if there is none, or several.
-        """
-        return self.read(lambda session: row_of(_row_named(session, id)))
-
-    def lookup_rows(self, model: str | None = None) -> list[Row]:
-        """The rows of a model (of all models unless given) that stand, the newest first."""
-        if model is not None and not _is_unicode(model):
-            return []  # no database has such a name
-        query = (
-            select(ScheduleRow)
-            .join(SettingRow)
-            .join(ModelRow)
-            .outerjoin(RetractionRow)
-            .where(RetractionRow.id.is_(None))
-            .order_by(ScheduleRow.id.desc())
-        )
-        if model is not None:
-            query = query.where(ModelRow.name == model)
-        return self.read(lambda session: [row_of(one) for one in session.scalars(query)])
-
     def retract(self, id: str, reason: str) -> Row:
         """Takes a row back; it stays in the record, with the reason.
 
@@ -129,7 +115,7 @@ class RowRecords(Transactions):
         """
 
         def change(session: Session) -> Row:
-            row = _row_named(session, id)
+            row = row_named(session, id)
             if row.retraction is not None:
                 raise UsageError(
                     f"The row {row.content[:12]} was taken back before: {row.retraction.reason}.",
@@ -137,6 +123,7 @@ class RowRecords(Transactions):
                 )
             row.retraction = RetractionRow(reason=reason)
             session.flush()
+            mark_standing(session, [row.setting_id])
             return row_of(row)
 
         return self.write(change)
@@ -149,18 +136,5 @@ class RowRecords(Transactions):
         )
 
 
-def _row_named(session: Session, id: str) -> ScheduleRow:
-    found = session.scalars(
-        select(ScheduleRow).where(ScheduleRow.content.startswith(id, autoescape=True)).limit(2)
-    ).all()
-    if len(found) != 1:
-        raise UsageError(
-            f"{'Several rows are' if found else 'No row is'} named {id}.",
-            f"Give more digits; rows are shown by: {command('best', 'MODEL', '--all')}",
-        )
-    return found[0]
-
-
-def _is_unicode(name: str) -> bool:
-    """Whether it is no stray bytes, which a shell without UTF-8 hands over."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+def _named(session: Session, id: str) -> ScheduleRow | None:
+    return session.scalar(select(ScheduleRow).where(ScheduleRow.content == id))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
@@ -11,9 +12,12 @@ from sqlalchemy.orm import Session
 
 from lambda_search.errors import UsageError
 from lambda_search.records import Identity
+from lambda_search.records import Origins
 from lambda_search.setting import Setting
 from lambda_search.shell import command
+from lambda_search.store.contests import option_values
 from lambda_search.store.mapping import setting_of
+from lambda_search.store.standing import chunks
 from lambda_search.store.tables import Base
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import SettingRow
@@ -21,12 +25,13 @@ from lambda_search.store.tables import StudyRow
 
 __all__ = [
     "Elsewhere",
-    "Origins",
     "check_identity",
     "check_setting",
     "insert_once",
+    "known_ids",
     "other_name",
     "other_setting",
+    "setting_ids",
     "setting_row",
 ]
 
@@ -35,70 +40,78 @@ class Elsewhere(UsageError):
     """A study was begun on another kind of device or with other libraries: it can go on there."""
 
 
-@dataclass(frozen=True)
-class Origins:
-    """Where a model came from, as far as it is known.
-
-    Arguments:
-        dataset: what it was trained on, for people.
-        hub, revision: owner/repository on a hub, and the commit.
-        file: the name of its file or folder.
-    """
-
-    dataset: str | None = None
-    hub: str | None = None
-    revision: str | None = None
-    file: str | None = None
-
-
-def insert_once(session: Session, table: type[Base], values: dict[str, Any], *unique: str) -> None:
-    """Adds a row unless there is one with the same `unique` columns, whoever adds it first."""
+def insert_once(
+    session: Session,
+    table: type[Base],
+    values: dict[str, Any] | list[dict[str, Any]],
+    *unique: str,
+) -> None:
+    """Adds rows unless there are some with the same `unique` columns, whoever adds them first."""
     dialect = session.get_bind().dialect.name
     insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
-    session.execute(insert(table).values(values).on_conflict_do_nothing(index_elements=unique))
+    session.execute(insert(table).on_conflict_do_nothing(index_elements=unique), values)
 
 
 def setting_row(session: Session, setting: Setting, origins: Origins | None = None) -> SettingRow:
     """The row of `setting`, made with its model's if there is none."""
-    found = _find(session, setting)
-    if found is not None:
-        return found
-    known = origins or Origins()
-    insert_once(
-        session,
-        ModelRow,
-        {
-            "name": setting.model,
-            "weights": setting.weights,
-            "framework": setting.framework,
-            "dataset": known.dataset,
-            "hub": known.hub,
-            "revision": known.revision,
-            "file": known.file,
-        },
-        "name",
-        "weights",
-    )
-    model = session.scalars(
-        select(ModelRow).where(ModelRow.name == setting.model, ModelRow.weights == setting.weights)
-    ).one()
-    insert_once(
-        session,
-        SettingRow,
+    ids = setting_ids(session, [(setting, origins or Origins())])
+    return session.get_one(SettingRow, ids[setting.digest])
+
+
+def setting_ids(session: Session, settings: Iterable[tuple[Setting, Origins]]) -> dict[str, int]:
+    """The ids of settings by their digests; what is not there is made, and its model."""
+    by_digest = {setting.digest: (setting, origins) for setting, origins in settings}
+    ids = known_ids(session, SettingRow, "digest", by_digest)
+    missing = {digest: told for digest, told in by_digest.items() if digest not in ids}
+    if not missing:
+        return ids
+    models = _model_ids(session, missing.values())
+    values = [
         {
             "key": setting.key,
-            "digest": setting.digest,
-            "model_id": model.id,
+            "digest": digest,
+            "model_id": models[setting.model, setting.weights],
             "sampler": setting.sampler,
             "steps": setting.steps,
             "extractor": setting.extractor,
             "reference": setting.reference,
-        },
-        "digest",
-    )
-    made = _find(session, setting)
-    assert made is not None
-    return made
+            "options": option_values(setting),
+        }
+        for digest, (setting, _) in missing.items()
+    ]
+    for piece in chunks(values):
+        insert_once(session, SettingRow, piece, "digest")
+    return ids | known_ids(session, SettingRow, "digest", missing)
+
+
+def known_ids(session: Session, table: Any, column: str, values: Iterable[str]) -> dict[str, int]:
+    """The ids of the rows of `table` that have one of `values` in a unique column, by that."""
+    unique = getattr(table, column)
+    return {
+        value: id
+        for piece in chunks(values)
+        for value, id in session.execute(select(unique, table.id).where(unique.in_(piece)))
+    }
+
+
+def _model_ids(
+    session: Session, settings: Iterable[tuple[Setting, Origins]]
+) -> dict[tuple[str, str], int]:
+    """The ids of settings' models by name and weights, made if they are not there."""
+    wanted = {(one.model, one.weights): (one, origins) for one, origins in settings}
+    values = [
+        {"name": name, "weights": weights, "framework": one.framework, **asdict(origins)}
+        for (name, weights), (one, origins) in wanted.items()
+    ]
+    for piece in chunks(values):
+        insert_once(session, ModelRow, piece, "name", "weights")
+    return {
+        (name, weights): id
+        for piece in chunks({name for name, _ in wanted})
+        for name, weights, id in session.execute(
+            select(ModelRow.name, ModelRow.weights, ModelRow.id).where(ModelRow.name.in_(piece))
+        )
+    }
 
 
 def check_setting(study: StudyRow, row: SettingRow, former: Setting | None) -> None:
@@ -149,7 +162,3 @@ def check_identity(study: StudyRow, identity: Identity) -> None:
             + ".",
             f"Its trials would not be comparable: finish it there. {other_name(study.name)}",
         )
-
-
-def _find(session: Session, setting: Setting) -> SettingRow | None:
-    return session.scalar(select(SettingRow).where(SettingRow.digest == setting.digest))

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from typing import ClassVar
 
-from sqlalchemy import JSON
-from sqlalchemy import DateTime
-from sqlalchemy import Dialect
 from sqlalchemy import ForeignKey
 from sqlalchemy import Index
 from sqlalchemy import LargeBinary
-from sqlalchemy import MetaData
 from sqlalchemy import String
 from sqlalchemy import Text
-from sqlalchemy import TypeDecorator
 from sqlalchemy import UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm import Mapped
 from sqlalchemy.orm import mapped_column
 from sqlalchemy.orm import relationship
 
-from lambda_search.store.clock import aware
 from lambda_search.store.clock import now
+from lambda_search.store.row_tables import ContestRow
+from lambda_search.store.row_tables import ModelRow
+from lambda_search.store.row_tables import RetractionRow
+from lambda_search.store.row_tables import ScheduleRow
+from lambda_search.store.row_tables import SettingRow
+from lambda_search.store.table_base import Base
 
 __all__ = [
     "AttemptRow",
     "Base",
+    "ContestRow",
     "EvaluationRow",
     "EventRow",
     "FileRow",
@@ -39,74 +38,6 @@ __all__ = [
     "StudyRow",
     "TrialRow",
 ]
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite forgets the zone, this puts it back."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else aware(value)
-
-
-class Base(DeclarativeBase):
-    """Constraint names are fixed, so that migrations can name them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar = {
-        datetime: UtcTime(),
-        dict[str, Any]: JSON(none_as_null=True),
-        list[float]: JSON(),
-    }
-
-
-class ModelRow(Base):
-    """A pretrained network: its name, the SHA-256 of its weights, and where they came from.
-
-    `hub` (owner/repository) and `revision` name a model of a hub, `file` the file or folder.
-    """
-
-    __tablename__ = "ls_model"
-    __table_args__ = (UniqueConstraint("name", "weights"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), index=True)
-    weights: Mapped[str] = mapped_column(String(64))
-    framework: Mapped[str] = mapped_column(String(50))
-    dataset: Mapped[str | None] = mapped_column(String(200))
-    hub: Mapped[str | None] = mapped_column(String(200))
-    revision: Mapped[str | None] = mapped_column(String(64))
-    file: Mapped[str | None] = mapped_column(String(255))
-    created: Mapped[datetime] = mapped_column(default=now)
-
-
-class SettingRow(Base):
-    """What is held fixed while λ is searched.
-
-    `key` is canonical and decides; the other columns serve the lookup, and `extractor` and
-    `reference` keep the names under which they were first used.
-    """
-
-    __tablename__ = "ls_setting"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(Text)
-    digest: Mapped[str] = mapped_column(String(64), unique=True)
-    model_id: Mapped[int] = mapped_column(ForeignKey("ls_model.id"), index=True)
-    sampler: Mapped[str] = mapped_column(String(50))
-    steps: Mapped[int]
-    extractor: Mapped[str] = mapped_column(Text)
-    reference: Mapped[str] = mapped_column(Text)
-    model: Mapped[ModelRow] = relationship(lazy="joined")
 
 
 class StudyRow(Base):
@@ -217,57 +148,6 @@ class EvaluationRow(Base):
     gain_standard_error: Mapped[float]
     correlation: Mapped[float]
     created: Mapped[datetime] = mapped_column(default=now)
-
-
-class ScheduleRow(Base):
-    """A row of the lookup table, append-only.
-
-    `content` is the row's id, made from what it says. Rows of the catalogue have its `entry`, and
-    neither study nor intervals.
-    """
-
-    __tablename__ = "ls_schedule"
-    __table_args__ = (Index("ix_ls_schedule_lookup", "setting_id", "status"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    content: Mapped[str] = mapped_column(String(64), unique=True)
-    setting_id: Mapped[int] = mapped_column(ForeignKey("ls_setting.id"))
-    study_id: Mapped[int | None] = mapped_column(ForeignKey("ls_study.id"), index=True)
-    trial: Mapped[int | None]
-    entry: Mapped[str | None] = mapped_column(String(200), unique=True)
-    b: Mapped[float]
-    k: Mapped[float]
-    lambdas: Mapped[list[float]]
-    status: Mapped[str] = mapped_column(String(20))
-    verdict: Mapped[str] = mapped_column(Text, default="")
-    n: Mapped[int]
-    fid: Mapped[float]
-    fid_low: Mapped[float | None]
-    fid_high: Mapped[float | None]
-    baseline_fid: Mapped[float]
-    baseline_low: Mapped[float | None]
-    baseline_high: Mapped[float | None]
-    gain: Mapped[float | None]
-    gain_low: Mapped[float | None]
-    gain_high: Mapped[float | None]
-    gain_level: Mapped[float | None]
-    provenance: Mapped[dict[str, Any]]
-    origin_by: Mapped[str] = mapped_column(String(200), default="")
-    origin_tool: Mapped[str] = mapped_column(String(100), default="")
-    created: Mapped[datetime] = mapped_column(default=now)
-    setting: Mapped[SettingRow] = relationship(lazy="joined")
-    retraction: Mapped[RetractionRow | None] = relationship(lazy="joined")
-
-
-class RetractionRow(Base):
-    """A row of the lookup table that was taken back."""
-
-    __tablename__ = "ls_retraction"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    schedule_id: Mapped[int] = mapped_column(ForeignKey("ls_schedule.id"), unique=True)
-    reason: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(default=now)
 
 
 class ImageRow(Base):

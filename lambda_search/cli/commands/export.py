@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
-from typing import Any
 from typing import Literal
 
 import typer
@@ -17,12 +14,10 @@ from rich.text import Text
 from lambda_search.cli.console import err
 from lambda_search.cli.console import working
 from lambda_search.cli.options import StoreUrl
-from lambda_search.errors import LambdaSearchError
-from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
-from lambda_search.files import written_whole
-from lambda_search.records import Interval
-from lambda_search.records import Row
+from lambda_search.exchange import export_rows
+from lambda_search.exchange import pieces
+from lambda_search.store.opened import looking
 from lambda_search.store.store import Store
 
 __all__ = ["export"]
@@ -75,7 +70,10 @@ def export(
     ] = None,
     store: StoreUrl = None,
 ) -> None:
-    """Write rows for programs and ComfyUI, or copy studies into an Optuna storage of your own.
+    """Write rows for programs, other stores and ComfyUI, or copy studies to Optuna.
+
+    All rows are written, superseded, retracted and published ones too; `db import` reads the file
+    into another store, where nothing in a row is changed.
 
     With comfyui, it tells the constant for ComfyUI's own node, Forge and reForge, and which
     settings of ComfyUI take the row's steps; with --to, it writes a node that applies λ(σ).
@@ -95,14 +93,21 @@ def export(
             f"One row cannot be named with --format {form}.",
             "Leave --steps, --sampler and --row out.",
         )
-    opened = Store(store)
     if form == "optuna":
-        _copy(opened, names or [], to, artifacts)
+        _copy(Store(store), names or [], to, artifacts)
         return
-    rows = _rows(opened, names or [])
-    _write(_as_json(rows) if form == "json" else _as_csv(rows), to)
-    if to is not None:
-        err.print(Text(f"{len(rows)} rows in {to}"))
+    if to is None:
+        with looking(store) as opened:
+            for piece in pieces(opened, names or [], form):
+                sys.stdout.buffer.write(piece.encode())  # a file's text, whatever a terminal has
+        return
+    if "://" in to:
+        raise UsageError(
+            f"{to.split('://')[0]}:// is no file.",
+            "Rows go into a file; --format optuna copies studies into a database.",
+        )
+    count = export_rows(to, store, names or [], form)
+    err.print(Text(f"{count:,} rows in {to}"))
 
 
 def _copy(store: Store, names: Sequence[str], to: str | None, artifacts: Path | None) -> None:
@@ -120,91 +125,3 @@ def _copy(store: Store, names: Sequence[str], to: str | None, artifacts: Path | 
         copies = copy_studies(store, list(dict.fromkeys(named)), to, artifacts)
     for one in copies:
         err.print(Text(f"{one.name}: {one.trials} trials, {one.outcome}"))
-
-
-def _rows(store: Store, models: Sequence[str]) -> list[Row]:
-    """The rows that stand, by model, the newest first."""
-    found: list[Row] = []
-    for model in dict.fromkeys(models):
-        rows = store.lookup_rows(model)
-        if not rows:
-            raise NoScheduleFound(
-                f"There is no row of the model '{model}'.",
-                "Without a name, all rows of the store are exported.",
-            )
-        found += rows
-    return found or sorted(store.lookup_rows(), key=lambda row: row.setting.model)
-
-
-def _as_json(rows: Sequence[Row]) -> str:
-    return json.dumps([row.to_json() for row in rows], indent=2, ensure_ascii=False) + "\n"
-
-
-def _as_csv(rows: Sequence[Row]) -> str:
-    stream = io.StringIO()
-    table = [_record(row) for row in rows]
-    writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    return stream.getvalue()
-
-
-def _record(row: Row) -> dict[str, Any]:
-    """A row as one line of a table; what is not known is empty."""
-    setting = row.setting
-    return {
-        "id": row.id,
-        "model": setting.model,
-        "framework": setting.framework,
-        "weights": setting.weights,
-        "sampler": setting.sampler,
-        "steps": setting.steps,
-        "nfe": row.nfe,
-        "guidance": setting.guidance,
-        "site": setting.site,
-        "options": json.dumps(setting.options.model_dump(mode="json", exclude_none=True)),
-        "b": row.schedule.b,
-        "k": row.schedule.k,
-        "lambdas": json.dumps(row.lambdas),
-        "status": row.status,
-        "verdict": row.verdict,
-        "n": row.n,
-        "fid": row.fid,
-        **_ends("fid", row.fid_interval),
-        "baseline_fid": row.baseline_fid,
-        **_ends("baseline", row.baseline_interval),
-        "gain": row.gain,
-        **_ends("gain", row.gain_interval),
-        "gain_level": None if row.gain_interval is None else row.gain_interval.level,
-        "metric": setting.metric,
-        "extractor": setting.extractor,
-        "reference": setting.reference,
-        "study": row.provenance.study,
-        "origin_by": row.origin.by,
-        "origin_tool": row.origin.tool,
-        "created": row.created.isoformat(),
-    }
-
-
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    low, high = (None, None) if interval is None else (interval.low, interval.high)
-    return {f"{name}_low": low, f"{name}_high": high}
-
-
-def _write(text: str, to: str | None) -> None:
-    if to is None:
-        print(text, end="")
-        return
-    if "://" in to:
-        raise UsageError(
-            f"{to.split('://')[0]}:// is no file.",
-            "Rows go into a file; --format optuna copies studies into a database.",
-        )
-    path = Path(to).expanduser()
-    try:
-        with written_whole(path) as stream:
-            stream.write(text.encode())
-    except OSError as error:
-        raise LambdaSearchError(
-            f"{path} cannot be written: {error.strerror}.", "Choose another place with --to."
-        ) from error

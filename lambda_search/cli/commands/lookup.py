@@ -1,8 +1,7 @@
-"""`best`: the lookup."""
+"""`best` and `rows`: the lookup."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Annotated
 from typing import Any
 
@@ -14,18 +13,22 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.rows import match_json
+from lambda_search.cli.rows import match_line
+from lambda_search.cli.rows import match_panel
+from lambda_search.cli.rows import row_json
 from lambda_search.cli.rows import row_panel
 from lambda_search.cli.rows import rows_table
+from lambda_search.cli.rows import standing_line
 from lambda_search.errors import UsageError
+from lambda_search.records import Match
 from lambda_search.records import Row
 from lambda_search.shell import command
-from lambda_search.store.lookup import listed
-from lambda_search.store.lookup import matches
-from lambda_search.store.lookup import preferred
-from lambda_search.store.lookup import under_way
-from lambda_search.store.store import Store
+from lambda_search.store import lookup
+from lambda_search.store.misses import under_way
+from lambda_search.store.opened import looking
 
-__all__ = ["best"]
+__all__ = ["best", "rows"]
 
 
 def best(
@@ -51,6 +54,14 @@ def best(
     weights: Annotated[
         str | None, typer.Option(help=r"Only weights of this SHA-256 or its start.")
     ] = None,
+    nearest: Annotated[
+        bool,
+        typer.Option(
+            "--nearest",
+            help="Where no row is exact: the nearest in steps, sampler and guidance, or between "
+            "two step counts of euler or ddim; it says which.",
+        ),
+    ] = False,
     constant: Annotated[
         bool,
         typer.Option("--constant", help="Only one number, for a node that takes no schedule."),
@@ -73,57 +84,101 @@ def best(
         "weights": weights,
     }
     wanted = {name: value for name, value in asked.items() if value is not None}
-    with closing(Store.look(store)) as opened:
+    counted: dict[str, Any] = {"steps": steps, "nfe": nfe, "sampler": sampler} | wanted
+    is_list = steps is None and nfe is None
+    if is_list and (constant or nearest):
+        what = "A constant" if constant else "The nearest row"
+        raise UsageError(f"{what} is that of a step count.", "Add --steps N.")
+    if nearest and show_all:
+        raise UsageError("--nearest gives one answer.", "Leave out one of --nearest and --all.")
+    with looking(store) as opened:
         if opened.missing is not None:
             err.print(
                 Text(f"There is no store at {opened.missing} yet; this is what was published.")
             )
-        if steps is None and nfe is None:
-            if constant:
-                raise UsageError("A constant is that of a step count.", "Add --steps N.")
-            found = listed(model, sampler, opened, **wanted)
-        else:
-            found = matches(model, steps, sampler, opened, nfe=nfe, **wanted)
         for one in under_way(opened, model):
             err.print(Text(f"under way: {one}"))
-    if steps is None and nfe is None:
-        _show_list(found, model, as_json)
-    elif constant:
-        _show_constant(preferred(found), as_json)
+        if is_list:
+            _show_list(lookup.listed(model, sampler, opened, **wanted), model, as_json)
+        elif show_all:
+            _show_all(lookup.matches(model, store=opened, **counted), as_json)
+        elif nearest:
+            _show(lookup.nearest(model, store=opened, **counted), constant, True, as_json)
+        else:
+            found = Match.of(lookup.best(model, store=opened, **counted))
+            _show(found, constant, False, as_json)
+            more = lookup.how_many(model, store=opened, **counted) - 1
+            if more > 0 and not (constant or as_json):
+                err.print(f"{more:,} more with --all")
+
+
+def rows(
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID…", help="Rows by their ids, or the start of them.")
+    ],
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows by their ids, superseded and retracted ones too, and what became of them."""
+    with looking(store) as opened:
+        found = [opened.row(id) for id in ids]
+        instead = [opened.instead_of(row.id) for row in found]
+    if as_json:
+        print_json(
+            [
+                row_json(row) | {"superseded_by": None if other is None else other.id}
+                for row, other in zip(found, instead, strict=True)
+            ]
+        )
+        return
+    for row, other in zip(found, instead, strict=True):
+        out.print(row_panel(row))
+        out.print(standing_line(row, other))
+
+
+def _show(found: Match, constant: bool, labelled: bool, as_json: bool) -> None:
+    """An answer; `labelled` where another than an exact one was allowed."""
+    told = match_json(found) if labelled else row_json(found.rows[0])
+    if constant:
+        _show_constant(found, {"match" if labelled else "row": told}, as_json)
+    elif as_json:
+        print_json(told)
     else:
-        _show(found if show_all else [preferred(found)], len(found), show_all, as_json)
+        out.print(match_panel(found))
 
 
-def _show(rows: list[Row], known: int, many: bool, as_json: bool) -> None:
+def _show_all(found: list[Row], as_json: bool) -> None:
     if as_json:
-        print_json([one.to_json() for one in rows] if many else rows[0].to_json())
+        print_json([row_json(one) for one in found])
         return
-    for one in rows:
+    for one in found:
         out.print(row_panel(one))
-    if known > len(rows):
-        err.print(f"{known - len(rows)} more with --all")
 
 
-def _show_list(rows: list[Row], model: str, as_json: bool) -> None:
+def _show_list(found: list[Row], model: str, as_json: bool) -> None:
     if as_json:
-        print_json([one.to_json() for one in rows])
+        print_json([row_json(one) for one in found])
         return
-    out.print(rows_table(rows))
-    example = command("best", model, "--steps", rows[-1].setting.steps)
+    out.print(rows_table(found))
+    example = command("best", model, "--steps", found[-1].setting.steps)
     err.print(Text(f"\none of them, with its evidence: {example}"))
 
 
-def _show_constant(row: Row, as_json: bool) -> None:
-    """The mean of a row's λ(i): what is left of a schedule in one number."""
-    value, measured = round(row.schedule.mean(len(row.lambdas)), 6), row.schedule.k == 0
+def _show_constant(found: Match, told: dict[str, Any], as_json: bool) -> None:
+    """The mean of λ(i): what is left of a schedule in one number."""
+    value, is_all = round(found.schedule.mean(found.steps), 6), found.schedule.k == 0
     if as_json:
-        print_json({"constant": value, "is_the_schedule": measured, "row": row.to_json()})
+        print_json({"constant": value, "is_the_schedule": is_all} | told)
         return
     out.print(f"{value:.6g}")
-    if not measured:
+    if found.kind != "exact":
+        err.print(match_line(found))
+    if not is_all:
+        known = {"interpolated": "interpolated", "published": "published"}
+        word = known.get(found.kind) or known.get(found.rows[0].status, "measured")
         err.print(
             Text(
-                f"That is the mean of λ(i) = {row.schedule}. The schedule was "
-                f"{'published' if row.status == 'published' else 'measured'}, not this constant."
+                f"That is the mean of λ(i) = {found.schedule}. The schedule was {word}, not this "
+                "constant."
             )
         )

@@ -16,26 +16,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
+from datetime import datetime
+from datetime import time
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import yaml
 from sqlalchemy import select
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.records import Origin
+from lambda_search.records import Origins
 from lambda_search.records import Provenance
 from lambda_search.records import Row
 from lambda_search.records import Source
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
-from lambda_search.store.clock import now
+from lambda_search.store.adding import add_rows
 from lambda_search.store.engine import one_at_a_time
-from lambda_search.store.mapping import schedule_row
-from lambda_search.store.settings import Origins
-from lambda_search.store.settings import setting_row
 from lambda_search.store.tables import ScheduleRow
 
 __all__ = ["UNKNOWN", "VERDICT", "Entry", "absent_entries", "add_published_rows", "entries"]
@@ -55,6 +57,7 @@ class Entry:
         samples: images behind each FID.
         dataset: what the model was trained on.
         source: paper, arXiv number, address and table.
+        added: when it came into the catalogue, UTC.
     """
 
     setting: Setting
@@ -64,6 +67,7 @@ class Entry:
     samples: int
     dataset: str
     source: Source
+    added: datetime
 
     @property
     def row(self) -> Row:
@@ -83,7 +87,8 @@ class Entry:
             gain_interval=None,
             provenance=Provenance(source=self.source),
             origin=Origin(by=f"the authors (arXiv:{self.source.arxiv})"),
-            created=now(),
+            created=self.added,
+            origins=Origins(dataset=self.dataset),
         )
 
     @property
@@ -111,9 +116,12 @@ def add_published_rows(
 
     def add(session: Session) -> None:
         one_at_a_time(session.connection())
-        for entry in absent_entries(session):
-            setting = setting_row(session, entry.setting, Origins(dataset=entry.dataset))
-            session.add(schedule_row(entry.row, setting, entry=entry.name))
+        absent = {entry.row.id: entry for entry in absent_entries(session)}
+        rows = [entry.row for entry in absent.values()]
+        names = {id: entry.name for id, entry in absent.items()}
+        for id in add_rows(session, rows, entries=names).there:  # it came with a file
+            known = update(ScheduleRow).where(ScheduleRow.content == id)
+            session.execute(known.values(entry=names[id]))
 
     if read(lambda session: bool(absent_entries(session))):
         write(add)
@@ -147,4 +155,5 @@ def _of(name: str, model: dict[str, Any]) -> Iterator[Entry]:
             model["samples"],
             model["dataset"],
             Source(**model["source"]),
+            datetime.combine(row.get("added", model["added"]), time(), UTC),
         )

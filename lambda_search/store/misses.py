@@ -1,0 +1,87 @@
+"""What is said where no row agrees: the closest ones, other names, and what is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+from lambda_search.errors import NoScheduleFound
+from lambda_search.errors import UsageError
+from lambda_search.records import Row
+from lambda_search.shell import command
+from lambda_search.spec import parse_specs
+from lambda_search.store.catalogue import entries
+from lambda_search.store.nearest import close_rows
+from lambda_search.store.store import Store
+
+__all__ = ["describe", "listing", "no_row", "under_way"]
+
+_SHOWN = 6
+_NAMES = 12
+
+
+def no_row(store: Store, model: str, wanted: Mapping[str, Any]) -> NoScheduleFound:
+    """The error that no row of `model` agrees, with the closest."""
+    going = under_way(store, model)
+    under = f" Under way: {'; '.join(going)}." if going else ""
+    close = close_rows(store, model, wanted, _SHOWN)
+    if close:
+        asked = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        cause = f"No row for {model} with {asked}. It has:\n{listing(close)}{under}"
+    else:
+        cause = f"No row for the model '{model}'.{_other_names(store, model, under)}"
+    if store.missing is not None:
+        cause = f"There is no store at {store.missing} yet. {cause}"
+    see, search = command("status"), command("launch", "STUDY")
+    return NoScheduleFound(
+        cause, f"See them with: {see}" if going else f"Search it with: {search}"
+    )
+
+
+def under_way(store: Store, model: str) -> list[str]:
+    """The studies of a model that wait or run, a phrase each."""
+    found = []
+    for study in store.studies(("queued", "running")):
+        if model not in study.spec and study.spec.isascii():
+            continue  # a name that is spelled otherwise has an escape, or other characters
+        with suppress(UsageError):  # a file that can be read no more
+            [spec] = parse_specs(study.spec)
+            if model in (spec.model.name or spec.name, spec.name):
+                steps = f"{spec.sampler.name}, {spec.sampler.steps} steps"
+                found.append(f"{study.name} ({steps}) is {study.state}")
+    return found
+
+
+def listing(rows: Sequence[Row]) -> str:
+    """A few rows, a line each."""
+    lines = [f"  {describe(one)}" for one in rows[:_NAMES]]
+    left = len(rows) - len(lines)
+    return "\n".join([*lines, *([f"  and {left:,} more"] if left > 0 else [])])
+
+
+def describe(found: Row) -> str:
+    """One line about a row."""
+    setting = found.setting
+    marks = [
+        f"guidance {setting.guidance:g}" if setting.guidance is not None else "",
+        setting.site if setting.site != "full" else "",
+        f"weights {setting.weights[:8]}",
+    ]
+    return (
+        f"{found.id[:12]}  {setting.model}  {setting.steps} steps  {setting.sampler}  "
+        f"λ = {found.schedule}  {setting.metric} {found.fid:.3g}  {found.status}  "
+        f"({', '.join(mark for mark in marks if mark)}; {setting.extractor}, {setting.reference})"
+    )
+
+
+def _other_names(store: Store, model: str, under: str) -> str:
+    published = sorted({entry.setting.model for entry in entries()})
+    own = [name for name in store.models() if name not in published]
+    names = {name.lower(): name for name in [*own, *published]}
+    close = get_close_matches(model.lower(), names, n=3)
+    meant = f" Did you mean {' or '.join(names[one] for one in close)}?" if close else ""
+    told = f" Models with rows: {', '.join(own[:_NAMES])}." if own else ""
+    return f"{meant}{under}{told} Published: {', '.join(published)}."
