@@ -35,7 +35,7 @@ from lambda_search.paths import locate
 __all__ = ["Loaded", "OtherWeights", "loaded"]
 
 _ENTRIES = 8
-"""Of a tensor, that are compared."""
+"""Of a tensor's first row, that are compared."""
 _BESIDE = ("controlnet", "image_encoder", "adapter", "prior", "unet_2", "transformer_2")
 
 
@@ -114,7 +114,7 @@ def _compare(part: str, network: Any, files: tuple[Path, ...]) -> None:
     for name, stored in _beginnings(files):
         if name not in held:
             continue
-        own = held[name].detach().flatten()[:_ENTRIES].cpu()
+        own = held[name].detach().flatten()[: len(stored)].cpu()
         if not torch.equal(own, stored.to(own.dtype)):
             raise OtherWeights(f"the weights of its {part} were changed ({name})")
         seen += 1

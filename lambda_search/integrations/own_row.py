@@ -24,7 +24,9 @@ from lambda_search.integrations.loaded import loaded
 from lambda_search.models.diffusers.files import plain
 from lambda_search.records import Row
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.store import lookup
+from lambda_search.store.lookup import matches
+from lambda_search.store.lookup import preferred
+from lambda_search.store.misses import describe
 from lambda_search.store.opened import looking
 
 __all__ = ["OwnRow", "misfit"]
@@ -92,7 +94,7 @@ class OwnRow(Scaling):
             UsageError: if rows fit that cannot be ranked.
         """
         guidance = self._guidance()
-        asked = self._asked | {"weights": weights.digest, "guidance": guidance}
+        asked = self._asked | {"weights": weights.digest, "guidance": guidance or 1}
         with looking(self._store) as store:
             names = store.models_of(weights.digest)
             if not names:
@@ -101,16 +103,16 @@ class OwnRow(Scaling):
             near: list[str] = []
             for name in names:
                 try:
-                    rows += lookup.matches(name, len(levels), store=store, **asked)
+                    rows += matches(name, len(levels), store=store, **asked)
                 except NoScheduleFound as error:
                     near.append(error.cause)
         reasons = [(row, misfit(row, scheduler, levels)) for row in rows]
         fitting = [row for row, reason in reasons if reason is None]
         if fitting:
-            return lookup.preferred(fitting), ""
+            return preferred(fitting), ""
         if reasons:
             row, reason = reasons[0]
-            return None, f"{reason}; the nearest row is {lookup.describe(row)}"
+            return None, f"{reason}; the nearest row is {describe(row)}"
         return None, " ".join(near).rstrip(".")
 
     def _guidance(self) -> float | None:
@@ -165,6 +167,9 @@ def _other_config(scheduler: Any, told: Mapping[str, Any]) -> str | None:
     fields = inspect.signature(type(scheduler).__init__).parameters
     found = plain(scheduler.config)
     for name, field in fields.items():
+        if name == "variance_type" and not str(found.get(name)).startswith("learned"):
+            if type(scheduler).__name__ not in _CLASSES["ancestral"]:
+                continue  # handed on by the model's own scheduler, and not used
         if name in found and (name in told or field.default is not field.empty):
             value = told.get(name, plain({name: field.default})[name])
             if found[name] != value:
@@ -183,6 +188,8 @@ def _other_steps(row: Row, scheduler: Any, levels: Sequence[float]) -> str | Non
             )
     if not row.levels:
         return "the row does not say at which noise levels it was measured"
+    if row.setting.sampler == "euler":
+        return None
     if config.get("clip_sample", False) != bool(options.clip):
         return (
             f"the scheduler's clip_sample is {config.get('clip_sample')}, the row's {options.clip}"

@@ -53,6 +53,11 @@ class LookupRecords(Transactions):
 
         return self.read(query)
 
+    def models_of(self, weights: str) -> list[str]:
+        """The names of models whose weights have this SHA-256."""
+        query = select(ModelRow.name).where(ModelRow.weights == weights).order_by(ModelRow.name)
+        return self.read(lambda session: list(session.scalars(query)))
+
     def firsts(self, model: str, wanted: Mapping[str, Any]) -> list[Row]:
         """The best row of each contest that is asked for, the best first."""
 

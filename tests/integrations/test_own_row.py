@@ -16,11 +16,12 @@ from lambda_search.models.options import sampling_of
 from lambda_search.records import NoiseLevel
 from lambda_search.setting import Setting
 from lambda_search.store.store import Store
+from tests.models import tiny_pipelines as tiny
 from tests.store.test_store import begin
 from tests.store.test_store import row
 
-STEPS = 5
-UNIPC = {"class": "UniPCMultistepScheduler", "config": {"solver_order": 3}}
+STEPS = 4  # whose linspace timesteps are whole, so that Euler has those of DDPM
+DPM = {"class": "DPMSolverMultistepScheduler", "config": {"solver_order": 3}}
 
 
 def setting_of(model, sampler, options, **beside):
@@ -52,7 +53,7 @@ def model(tiny_pipeline):
     return ls.load_model("diffusers", tiny_pipeline)
 
 
-def published(store, model, sampler="scheduler", options=UNIPC, name="s", b=1.06, **beside):
+def published(store, model, sampler="scheduler", options=DPM, name="s", b=1.06, **beside):
     setting = setting_of(model, sampler, options, **beside)
     found = replace(row(setting, study=name, b=b, k=-0.01), levels=levels_of(model, setting))
     return store.publish(begin(store, setting, name), found)
@@ -63,7 +64,7 @@ def found(store, model):
     return published(store, model)
 
 
-def pipe_of(folder, name="UniPCMultistepScheduler", **config):
+def pipe_of(folder, name="DPMSolverMultistepScheduler", **config):
     pipe = DDPMPipeline.from_pretrained(folder)
     kind = getattr(diffusers, name)
     pipe.scheduler = kind.from_config(pipe.scheduler.config, **config)
@@ -72,8 +73,12 @@ def pipe_of(folder, name="UniPCMultistepScheduler", **config):
 
 
 def images(pipe, steps=STEPS):
-    generator = torch.Generator().manual_seed(0)
-    return pipe(2, generator, steps, output_type="np").images
+    return pipe(2, torch.Generator().manual_seed(0), steps, output_type="np").images
+
+
+def said(capsys):
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if line.startswith("scale_epsilon")]
 
 
 def test_the_row_is_taken_and_said_in_one_line(store, found, tiny_pipeline, capsys):
@@ -81,7 +86,7 @@ def test_the_row_is_taken_and_said_in_one_line(store, found, tiny_pipeline, caps
     plain = images(pipe)
     with ls.scale_epsilon(pipe, store=store):
         scaled = images(pipe)
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = said(capsys)
     assert found.id[:12] in line and str(found.schedule) in line and "gain 1 [0.5, 1.5]" in line
     assert not (scaled == plain).all() and (images(pipe) == plain).all()
     with ls.scale_epsilon(pipe, found.schedule):
@@ -92,7 +97,7 @@ def test_a_fresh_process_takes_it_too(found, tiny_pipeline, tmp_path):
     code = f"""
 import diffusers, numpy, torch, lambda_search as ls
 pipe = diffusers.DDPMPipeline.from_pretrained({str(tiny_pipeline)!r})
-pipe.scheduler = diffusers.UniPCMultistepScheduler.from_config(
+pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(
     pipe.scheduler.config, solver_order=3)
 made = [pipe(2, torch.Generator().manual_seed(0), {STEPS}, output_type="np").images]
 ls.scale_epsilon(pipe, store="sqlite:///{tmp_path}/own.db")
@@ -126,7 +131,7 @@ OTHERWISE = {
         STEPS,
         "use_karras_sigmas is True, the row's False",
     ),
-    "another class": ({"name": "DEISMultistepScheduler"}, None, STEPS, "a DEISMultistep"),
+    "another class": ({"name": "LCMScheduler"}, None, STEPS, "is a LCMScheduler, the row's a DPM"),
     "other steps": ({"solver_order": 3}, None, 7, "steps 7"),
     "merged weights": ({"solver_order": 3}, merged, STEPS, "unet were changed (conv_in.weight)"),
     "a LoRA": ({"solver_order": 3}, adapted, STEPS, "adapter (LoRA)"),
@@ -143,7 +148,7 @@ def test_what_the_row_is_not_for_is_left_and_said(what, store, found, tiny_pipel
     plain = images(pipe, steps)
     with ls.scale_epsilon(pipe, store=store):
         assert (images(pipe, steps) == plain).all()
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = said(capsys)
     assert line.startswith("scale_epsilon: λ stays 1: ") and words in line
 
 
@@ -164,7 +169,7 @@ def test_another_number_of_steps_is_another_lookup(store, found, model, tiny_pip
         assert scaling.schedule.is_identity
         images(pipe)
         assert scaling.schedule == found.schedule
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert len(said(capsys)) == 2
 
 
 @pytest.mark.parametrize(
@@ -216,3 +221,31 @@ def test_what_is_asked_beside_a_schedule_is_refused(tiny_pipeline, found):
         ls.scale_epsilon(pipe, found.schedule, guidance=2.0)
     with pytest.raises(UsageError, match="a pipeline"):
         ls.scale_epsilon(pipe.scheduler)
+
+
+@pytest.fixture(scope="module")
+def text_folder(tmp_path_factory):
+    return tiny.stable_diffusion(tmp_path_factory.mktemp("text") / "sd")
+
+
+def test_guidance_and_size_belong_to_the_row(store, text_folder, capsys):
+    model = ls.load_model("diffusers", text_folder, {"prompts": ["a cat"]})
+    options = {"class": "DPMSolverMultistepScheduler"}
+    found = published(store, model, options=options, guidance=4.0)
+    pipe = diffusers.StableDiffusionPipeline.from_pretrained(text_folder)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+
+    def made(**how):
+        told = {"guidance_scale": 4.0, "num_inference_steps": STEPS, "output_type": "latent"}
+        return pipe("a cat", generator=torch.Generator().manual_seed(0), **told | how).images
+
+    plain, other, wide = made(), made(guidance_scale=2.0), made(width=32, height=16)
+    with ls.scale_epsilon(pipe, store=store):
+        assert not torch.equal(made(), plain)
+        assert torch.equal(made(guidance_scale=2.0), other)
+        assert torch.equal(made(width=32, height=16), wide)
+    taken, guided, sized = said(capsys)
+    assert found.id[:12] in taken
+    assert "guidance 2" in guided and "No row" in guided
+    assert "measured on states of 8 × 8, and these have 16 × 8" in sized
