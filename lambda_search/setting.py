@@ -91,7 +91,7 @@ class SamplerOptions(FrozenModel):
     s_max: float | None = Field(default=None, gt=0)
     s_noise: float | None = Field(default=None, gt=0)
     classifier_scale: float | None = Field(default=None, ge=0)
-    class_: str | None = Field(default=None, alias="class", pattern=r"^[A-Z]\w{0,98}$")
+    class_: str | None = Field(default=None, alias="class", pattern=r"^[A-Z]\w{0,48}$")
     config: dict[str, JsonValue] | None = None
 
     def told(self) -> dict[str, Any]:

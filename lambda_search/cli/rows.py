@@ -46,7 +46,7 @@ def row_panel(found: Row) -> RenderableType:
         facts.add_row(name, words)
     for caution in found.provenance.cautions:
         facts.add_row("caution", Text(caution, "yellow"))
-    title = f"{setting.model} · {setting.sampler} · {setting.steps} steps"
+    title = f"{setting.model} · {setting.solver} · {setting.steps} steps"
     if found.nfe != setting.steps:
         title += f" · {found.nfe} network evaluations"
     return Group(
@@ -110,7 +110,7 @@ def rows_table(rows: Sequence[Row]) -> RenderableType:
     for row in rows:
         setting = row.setting
         marks = [
-            setting.sampler,
+            setting.solver,
             "" if setting.guidance is None else f"guidance {setting.guidance:g}",
             "" if setting.site == "full" else setting.site,
         ]

@@ -32,6 +32,13 @@ from lambda_search.setting import fingerprint
 
 __all__ = ["Row", "network_evaluations"]
 
+_SECOND_ORDER = (
+    "heun",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -102,7 +109,7 @@ class Row:
     @property
     def nfe(self) -> int:
         """Network evaluations for one image."""
-        return network_evaluations(self.setting.sampler, len(self.lambdas))
+        return network_evaluations(self.setting.solver, len(self.lambdas))
 
     @property
     def candidate(self) -> Candidate | None:
@@ -228,9 +235,9 @@ class Row:
         return row
 
 
-def network_evaluations(sampler: str, steps: int) -> int:
-    """Network evaluations for one image; Heun takes two a step, but one in the last."""
-    return 2 * steps - 1 if sampler == "heun" else steps
+def network_evaluations(solver: str, steps: int) -> int:
+    """Network evaluations for one image; methods of second order take two a step, but the last."""
+    return 2 * steps - 1 if solver in _SECOND_ORDER else steps
 
 
 def _ends(interval: Interval | None) -> list[float] | None:

@@ -15,7 +15,7 @@ def using_lines(row: Row) -> list[str]:
 
 def lookup_words(setting: Setting) -> list[str]:
     """The shell's words that find what holds for a setting, without the program's name."""
-    words = ["best", setting.model, "--steps", str(setting.steps), "--sampler", setting.sampler]
+    words = ["best", setting.model, "--steps", str(setting.steps), "--sampler", setting.solver]
     if setting.guidance is not None:
         words += ["--guidance", f"{setting.guidance:g}"]
     if setting.site != "full":

@@ -61,7 +61,7 @@ class Findings:
     def sampler(self) -> str:
         """The sampler's name; "" if it is not known."""
         if self.study.setting is not None:
-            return self.study.setting.sampler
+            return self.study.setting.solver
         return "" if self.spec is None else self.spec.sampler.name
 
     @property

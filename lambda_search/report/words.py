@@ -183,7 +183,7 @@ def provenance_of(row: Row) -> list[tuple[str, str]]:
     facts = {
         "model": f"{setting.model}, {setting.framework}, from {told.checkpoint or 'no file'}",
         "weights": setting.weights,
-        "sampler": f"{setting.sampler}, {setting.steps} steps",
+        "sampler": f"{setting.solver}, {setting.steps} steps",
         "options": ", ".join(f"{name} {value}" for name, value in options.items()),
         "guidance": "" if setting.guidance is None else f"{setting.guidance:g}",
         "λ acts on": "all that follows from the predicted noise"

@@ -76,7 +76,7 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
     """A plan and its cost in words and numbers, for people and JSON."""
     spec, setting = plan.spec, plan.setting
     images = plan.most_images()
-    evaluations = images * network_evaluations(setting.sampler, plan.space.steps)
+    evaluations = images * network_evaluations(setting.solver, plan.space.steps)
     helpful = spec.search.parallel * plan.shards(plan.rungs[-1])
     without_weights = any(item.what == "weights" for item in missing)
     low, high = (
@@ -117,7 +117,7 @@ def _sampler(plan: Plan) -> str:
     setting = plan.setting
     options = {"guidance": setting.guidance} | setting.options.model_dump()
     words = [f"{name} {value}" for name, value in options.items() if value is not None]
-    return ", ".join([setting.sampler, f"{plan.space.steps} steps", *words])
+    return ", ".join([setting.solver, f"{plan.space.steps} steps", *words])
 
 
 def _estimate(plan: Plan, evaluations: int, helpful: int, workers: int | None) -> str:

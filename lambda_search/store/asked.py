@@ -26,7 +26,7 @@ def asked_for(
     Raises:
         UsageError: for a field that does not exist, or a number that is none.
     """
-    known = (set(Setting.model_fields) | set(SamplerOptions.model_fields)) - {"options", "model"}
+    known = (set(Setting.model_fields) | set(SamplerOptions().told())) - {"options", "model"}
     unknown = set(setting) - known
     if unknown:
         raise UsageError(
@@ -70,6 +70,8 @@ def _fits(row: Row, name: str, found: Any, value: Any) -> bool:
     match name:
         case "steps":
             return value in (found, len(row.lambdas))
+        case "sampler":
+            return value in (found, row.setting.solver)
         case "guidance":
             return bool(found == (None if value == 1 else value))
         case "weights" | "definition":

@@ -82,13 +82,14 @@ def option_values(setting: Setting) -> dict[str, str]:
 def contest_values(row: Row) -> dict[str, Any]:
     """The contest that a row takes part in, by column."""
     setting = row.setting
-    fields = _spelled(setting.model_dump(mode="json", exclude={"options"}, exclude_none=True))
+    told = setting.model_dump(mode="json", exclude={"options"}, exclude_none=True)
+    fields = _spelled(told | {"sampler": setting.solver})
     published, length = row.status == "published", len(row.lambdas)
     return {
         "digest": fingerprint([fields, length, published]),
         "published": published,
         "model": setting.model,
-        "sampler": setting.sampler,
+        "sampler": setting.solver,
         "steps": setting.steps,
         "length": length,
         "nfe": row.nfe,
@@ -133,7 +134,7 @@ def asked(model: str, wanted: Mapping[str, Any]) -> Select[int]:
     if "nfe" in wanted:
         query = query.where(ContestRow.nfe == wanted["nfe"])
     if "sampler" in wanted:
-        query = query.where(ContestRow.sampler == str(wanted["sampler"]))
+        query = query.where(_is_sampler(str(wanted["sampler"])))
     for name in sorted(set(wanted) - _COLUMNS - _options(wanted)):
         query = query.where(_fits(name, ContestRow.fields[name].as_string(), wanted[name]))
     return query
@@ -169,9 +170,16 @@ def models_with_rows(session: Session) -> list[str]:
     return list(session.scalars(query))
 
 
+def _is_sampler(name: str) -> ColumnElement[bool]:
+    """`scheduler` is any class of them."""
+    if name == "scheduler":
+        return ContestRow.sampler.endswith("Scheduler", autoescape=True)
+    return ContestRow.sampler == name
+
+
 def _options(wanted: Iterable[str]) -> set[str]:
     """Which of the names asked for are options of the sampler."""
-    return set(wanted) & set(SamplerOptions.model_fields)
+    return set(wanted) & set(SamplerOptions().told())
 
 
 def _standing(wanted: Mapping[str, Any]) -> Select[int]:

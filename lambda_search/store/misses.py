@@ -50,7 +50,7 @@ def under_way(store: Store, model: str) -> list[str]:
         with suppress(UsageError):  # a file that can be read no more
             [spec] = parse_specs(study.spec)
             if model in (spec.model.name or spec.name, spec.name):
-                steps = f"{spec.sampler.name}, {spec.sampler.steps} steps"
+                steps = f"{spec.sampler.sampling.solver}, {spec.sampler.steps} steps"
                 found.append(f"{study.name} ({steps}) is {study.state}")
     return found
 
@@ -71,7 +71,7 @@ def describe(found: Row) -> str:
         f"weights {setting.weights[:8]}",
     ]
     return (
-        f"{found.id[:12]}  {setting.model}  {setting.steps} steps  {setting.sampler}  "
+        f"{found.id[:12]}  {setting.model}  {setting.steps} steps  {setting.solver}  "
         f"λ = {found.schedule}  {setting.metric} {found.fid:.3g}  {found.status}  "
         f"({', '.join(mark for mark in marks if mark)}; {setting.extractor}, {setting.reference})"
     )

@@ -92,7 +92,7 @@ def _interpolated(low: Row, high: Row, steps: int) -> Match:
     clean, noisy = ((1 - w) * low.lambdas[end] + w * high.lambdas[end] for end in (0, -1))
     slope = (noisy - clean) / (steps - 1) if steps > 1 else 0.0
     apart = min(steps / a, b / steps) - 1
-    reason = f"between {a} and {b} steps of {low.setting.sampler}, in ln(steps); not measured"
+    reason = f"between {a} and {b} steps of {low.setting.solver}, in ln(steps); not measured"
     schedule = LambdaSchedule(clean, slope)
     return Match("interpolated", schedule, steps, (low, high), apart, (reason,))
 
@@ -119,7 +119,7 @@ def _counted(wanted: Mapping[str, Any]) -> str:
 def _place(row: Row) -> Near:
     setting = row.setting
     guidance = None if setting.guidance is None else str(setting.guidance)
-    return Near(0, setting.steps, row.nfe, setting.sampler, guidance)
+    return Near(0, setting.steps, row.nfe, setting.solver, guidance)
 
 
 def _apart(place: Near, wanted: Mapping[str, Any]) -> tuple[float, tuple[str, ...]]:

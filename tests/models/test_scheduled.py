@@ -205,6 +205,11 @@ def test_a_study_finds_a_row_for_its_scheduler(study_text, tiny_pipeline, tmp_pa
     assert key["options"]["config"] == {"use_karras_sigmas": True}
     found = ls.best("tiny", 4, "scheduler", store=store)
     assert found.id == row.id and found.setting == row.setting
+    assert ls.best("tiny", 4, "DPMSolverMultistepScheduler", store=store).id == row.id
+    assert ls.best("tiny", 4, store=store, **{"class": found.setting.solver}).id == row.id
+    with pytest.raises(ls.NoScheduleFound):
+        ls.best("tiny", 4, "UniPCMultistepScheduler", store=store)
+    assert [level.sigma for level in found.levels] == sorted(level.sigma for level in found.levels)
     words = {"ls": ls}
     exec("\n".join(using_lines(row)), words)
     model = ls.load_model("diffusers", tiny_pipeline)

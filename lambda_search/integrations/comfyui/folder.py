@@ -120,7 +120,7 @@ def table(row: Row, levels: Sequence[NoiseLevel], found: Match) -> dict[str, Any
 def name_of(row: Row) -> str:
     """The table's name: unique, and fit for every file system."""
     model = re.sub(r"[^A-Za-z0-9_]+", "-", row.setting.model).strip("-")[:_LONGEST] or "model"
-    sampler = re.sub(r"[^A-Za-z0-9_]+", "-", row.setting.sampler)
+    sampler = re.sub(r"[^A-Za-z0-9_]+", "-", row.setting.solver)
     return f"{model}-{sampler}-{row.setting.steps}-{row.id[:12]}"
 
 

@@ -17,7 +17,7 @@ __all__ = ["constant_facts", "facts", "note", "title", "use"]
 def title(row: Row) -> str:
     """A row in a few words."""
     setting = row.setting
-    return f"{_plain(setting.model)}, {setting.sampler}, {setting.steps} steps ({row.id[:12]})"
+    return f"{_plain(setting.model)}, {setting.solver}, {setting.steps} steps ({row.id[:12]})"
 
 
 def use(found: Match) -> str:
@@ -55,7 +55,7 @@ def facts(row: Row, found: Match) -> Iterator[tuple[str, str]]:
     yield "row", row.id[:12]
     yield "model", f"{_plain(setting.model)}, weights {setting.weights[:12]}"
     guidance = "" if setting.guidance is None else f", guidance {setting.guidance:g}"
-    yield "measured with", f"{setting.sampler}, {setting.steps} steps{guidance}"
+    yield "measured with", f"{setting.solver}, {setting.steps} steps{guidance}"
     yield "sampler in ComfyUI", _found(found.sampler.word, found.sampler.why)
     words = ", ".join(f"{name} with {steps} steps" for name, steps in found.others)
     scheduler = f"{found.scheduler.word} with {found.steps} steps" + f" (or {words})" * bool(words)

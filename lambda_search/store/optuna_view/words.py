@@ -49,7 +49,7 @@ def user_attributes(study: Study, row: Row | None) -> dict[str, Any]:
         told |= {
             "model": setting.model,
             "weights": setting.weights[:12],
-            "sampler": setting.sampler,
+            "sampler": setting.solver,
             "steps": study.steps,
             "guidance": setting.guidance,
             "site": setting.site,
@@ -152,7 +152,7 @@ def _facts(study: Study, row: Row | None) -> dict[str, str]:
 
 def _sampling(setting: Setting) -> str:
     options = setting.options.model_dump(exclude_none=True)
-    words = [f"{setting.sampler}, {setting.steps} steps"]
+    words = [f"{setting.solver}, {setting.steps} steps"]
     words += [f"{name} {value}" for name, value in options.items()]
     if setting.guidance is not None:
         words.append(f"guidance {setting.guidance:g}")
