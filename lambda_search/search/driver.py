@@ -11,40 +11,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lambda_search.errors import Diverged
-from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Events
-from lambda_search.records import Evaluation
-from lambda_search.records import Image
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.records import TrialState
-from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.candidates import best_of
-from lambda_search.search.candidates import unscored_leaders
-from lambda_search.search.confirm import Contender
-from lambda_search.search.confirm import settle
-from lambda_search.search.edges import left_open
+from lambda_search.search.confirming import Confirming
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
 from lambda_search.search.proposals import observations
 from lambda_search.search.proposals import propose
-from lambda_search.search.publish import as_evaluation
-from lambda_search.search.publish import as_row
 from lambda_search.search.record import Record
 from lambda_search.search.rungs import promoted
+from lambda_search.search.scoring import Scoring
 from lambda_search.store.leases import Lease
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
-from lambda_search.work.evaluator import Result
-from lambda_search.work.recipe import confirm_start
 
 __all__ = ["Driver"]
-
-_BASELINE = LambdaSchedule()
-_PREVIEW_IMAGES = 32
 
 
 class Driver:
@@ -75,6 +60,7 @@ class Driver:
         self._tracker = tracker
         self._events = events
         self._record = Record(study, lease, store)
+        self._scoring = Scoring(plan, self._record, evaluator)
 
     def run(self) -> Row:
         """Searches, confirms and publishes; returns the new row.
@@ -91,16 +77,16 @@ class Driver:
         self._tracker.stage = "search"
         self._search()
         self._tracker.confirm(self._plan.confirm_images())
-        row = self._confirm()
+        row = Confirming(
+            self._plan, self._record, self._evaluator, self._scoring, self._events
+        ).run()
         self._tracker.stage = "done"
         self._events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
         return row
 
-    # Search
-
     def _search(self) -> None:
         ended = [trial for trial in self._record.trials if not trial.is_open]
-        self._tracker.closed([trial for trial in ended if self._counts(trial)])
+        self._tracker.closed([trial for trial in ended if self._scoring.counts(trial)])
         going_on = f", going on after {len(ended)} finished trials" if ended else ""
         self._events.say("search", f"searching{going_on}")
         generation = 0
@@ -115,7 +101,7 @@ class Driver:
         Trials outside of the ranges, which were other ones then, take no part of the budget.
         """
         search, space, trials = self._plan.spec.search, self._plan.space, self._record.trials
-        left = search.trials - sum(self._counts(trial) for trial in trials)
+        left = search.trials - sum(self._scoring.counts(trial) for trial in trials)
         points = propose(
             space,
             search.proposals,
@@ -132,17 +118,13 @@ class Driver:
         self._record.propose(members)
         return members
 
-    def _counts(self, trial: Trial) -> bool:
-        """Whether a trial is λ = 1 or lies in the ranges as they are now."""
-        return not trial.number or self._plan.space.contains(trial)
-
     def _run_generation(self, members: Sequence[Trial]) -> None:
         """Takes a generation up the rungs."""
         alive, last, before = list(members), members[-1].number, None
         rungs = self._plan.rungs
-        rivals = {trial.number for trial in self._record.trials if self._counts(trial)}
+        rivals = {trial.number for trial in self._record.trials if self._scoring.counts(trial)}
         for n in rungs:
-            new, reasons = self._score(alive, n)
+            new, reasons = self._scoring.score(alive, n)
             gains = self._record.gains(n) | {one.trial: one.gain for one in new}
             gains |= dict.fromkeys([*reasons, *self._diverged_at(n, before, last)], -math.inf)
             gains = {one: gain for one, gain in gains.items() if one <= last and one in rivals}
@@ -162,7 +144,7 @@ class Driver:
                 state: TrialState = "complete" if n == rungs[-1] else "stopped"
                 ended.append(replace(trial, state=state, n=n, gain=found.gain, fid=found.fid))
             self._record.close(new, ended)
-            self._tracker.closed([trial for trial in ended if self._counts(trial)])
+            self._tracker.closed([trial for trial in ended if self._scoring.counts(trial)])
             for trial in ended:
                 self._events.say("trial", describe(trial))
             alive, before = [trial for trial in alive if trial.number in going_on], n
@@ -177,124 +159,3 @@ class Driver:
             and self._record.evaluation(trial, n) is None
             and (before is None or self._record.evaluation(trial, before) is not None)
         ]
-
-    def _score(self, trials: Sequence[Trial], n: int) -> tuple[list[Evaluation], dict[int, str]]:
-        """Scores those of `trials` that have no evaluation at the rung n.
-
-        Returns what is new, and why others diverged, by number.
-        """
-        missing = [
-            trial
-            for trial in trials
-            if trial.state != "diverged" and self._record.evaluation(trial, n) is None
-        ]
-        if not missing:
-            return [], {}
-        new, reasons = [], {}
-        results = self._evaluator.results([trial.schedule for trial in missing], 0, n)
-        for trial, result in zip(missing, results, strict=True):
-            if isinstance(result, Diverged):
-                reasons[trial.number] = result.cause
-            else:
-                new.append(as_evaluation(trial, "search", 0, result, self._name(trial, 0, n)))
-        return new, reasons
-
-    # Confirmation
-
-    def _confirm(self) -> Row:
-        candidates = self._candidates()
-        for caution in self._left_open(candidates[0]):
-            self._events.say("warning", caution)
-        first, n = self._round(candidates), self._plan.spec.confirm.samples
-        numbers = ", ".join(str(trial.number) for trial in candidates)
-        self._events.say("confirm", f"confirming trial {numbers} and λ = 1 on {n:,} images")
-        schedules = [_BASELINE, *(trial.schedule for trial in candidates)]
-        baseline, *results = self._evaluator.results(schedules, first, n, whole=True)
-        assert isinstance(baseline, Result)  # else it would have been raised
-        compared: list[tuple[Trial, Result]] = []
-        for trial, result in zip(candidates, results, strict=True):
-            if isinstance(result, Diverged):
-                self._events.say(
-                    "warning", f"trial {trial.number} diverged in confirmation: {result.cause}"
-                )
-            else:
-                compared.append((trial, result))
-        if not compared:
-            raise _nothing_finite()
-        outcome = settle(
-            baseline.score,
-            [
-                Contender(trial.number, trial.schedule, result.score, result.against)
-                for trial, result in compared
-            ],
-        )
-        best = outcome.best.schedule
-        [chosen] = [trial for trial, _ in compared if trial.number == outcome.best.trial]
-        preview = self._evaluator.name(best, first, n)
-        row = as_row(
-            outcome,
-            baseline,
-            compared,
-            self._plan,
-            first,
-            self._evaluator.identity,
-            preview,
-            (*self._plan.cautions(), *self._left_open(chosen)),
-        )
-        evaluations = [
-            as_evaluation(trial, "confirm", first, result, self._name(trial, first, n))
-            for trial, result in [(self._record.trials[0], baseline), *compared]
-            if self._record.evaluation(trial, n, "confirm", first) is None
-        ]
-        pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
-        captions = "λ = 1", f"λ = {best}"
-        images = [Image(*one) for one in zip(captions, pictures, strict=True)]
-        return self._record.publish(row, evaluations, images, self._plan.digest())
-
-    def _candidates(self) -> list[Trial]:
-        """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""
-        last, top = self._plan.rungs[-1], self._plan.spec.confirm.top
-        closed = [
-            trial
-            for trial in self._record.trials
-            if trial.gain is not None and not trial.schedule.is_identity and self._counts(trial)
-        ]
-        leaders = unscored_leaders(closed, self._record.gains(last), self._plan.rungs, top)
-        new, reasons = self._score(leaders, last)
-        self._record.close(new)
-        for number, reason in reasons.items():
-            self._events.say("warning", f"trial {number} diverged on {last:,} images: {reason}")
-        best = best_of(closed, self._record.gains(last))[:top]
-        if not best:
-            raise _nothing_finite()
-        return best
-
-    def _left_open(self, best: Trial) -> tuple[str, ...]:
-        return left_open(self._plan.space, self._record.trials, best)
-
-    def _round(self, candidates: Sequence[Trial]) -> int:
-        """The first index of this confirmation, whose images nobody has seen.
-
-        One that only repeats the last one, to measure it otherwise, is on the images of that.
-        """
-        batch, n = self._plan.batch, self._plan.spec.confirm.samples
-        rounds = self._record.confirmations()
-        if not rounds:
-            return confirm_start(batch)
-        first, looked = max(rounds.items())
-        numbers = {0, *(trial.number for trial in candidates)}
-        same = {one.trial for one in looked} == numbers and all(one.n == n for one in looked)
-        if same and not self._record.is_searched_since:
-            return first
-        after = max(one.first + one.n for many in rounds.values() for one in many)
-        return max(confirm_start(batch), -(-after // batch) * batch)
-
-    def _name(self, trial: Trial, first: int, n: int) -> str:
-        return f"{trial.number:05d}{self._evaluator.name(trial.schedule, first, n)[:59]}"
-
-
-def _nothing_finite() -> LambdaSearchError:
-    return LambdaSearchError(
-        "No candidate makes finite images.",
-        "Narrow search.mean and search.slope towards λ = 1, or take precision fp32.",
-    )

@@ -1,0 +1,172 @@
+"""The confirmation of a study: its best candidates beside λ = 1 on images that nobody has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lambda_search.errors import Diverged
+from lambda_search.errors import LambdaSearchError
+from lambda_search.events import Events
+from lambda_search.records import Image
+from lambda_search.records import Row
+from lambda_search.records import Trial
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.candidates import best_of
+from lambda_search.search.candidates import unscored_leaders
+from lambda_search.search.confirm import Confirmation
+from lambda_search.search.confirm import Contender
+from lambda_search.search.confirm import settle
+from lambda_search.search.edges import left_open
+from lambda_search.search.plan import Plan
+from lambda_search.search.publish import as_evaluation
+from lambda_search.search.publish import as_row
+from lambda_search.search.record import Record
+from lambda_search.search.scoring import Scoring
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.evaluator import Result
+from lambda_search.work.recipe import confirm_start
+
+__all__ = ["Confirming"]
+
+_BASELINE = LambdaSchedule()
+_PREVIEW_IMAGES = 32
+
+
+class Confirming:
+    """Confirms a study whose search has ended.
+
+    Arguments:
+        plan: the study.
+        record: what is known of it.
+        evaluator: scores schedules.
+        scoring: the trials of its search.
+        events: are told what happens.
+    """
+
+    def __init__(
+        self, plan: Plan, record: Record, evaluator: Evaluator, scoring: Scoring, events: Events
+    ) -> None:
+        self._plan = plan
+        self._record = record
+        self._evaluator = evaluator
+        self._scoring = scoring
+        self._events = events
+
+    def run(self) -> Row:
+        """Compares the best candidates with λ = 1, settles, and commits the new row.
+
+        Raises:
+            Diverged: if λ = 1 makes images that are not finite.
+            LambdaSearchError: if no candidate makes finite ones.
+        """
+        candidates = self._candidates()
+        for caution in self._left_open(candidates[0]):
+            self._events.say("warning", caution)
+        first = self._round(candidates)
+        baseline, compared = self._compared(candidates, first)
+        outcome = settle(
+            baseline.score,
+            [
+                Contender(trial.number, trial.schedule, result.score, result.against)
+                for trial, result in compared
+            ],
+        )
+        return self._publish(outcome, baseline, compared, first)
+
+    def _compared(
+        self, candidates: Sequence[Trial], first: int
+    ) -> tuple[Result, list[tuple[Trial, Result]]]:
+        """λ = 1, and those of the candidates that make finite images."""
+        n = self._plan.spec.confirm.samples
+        numbers = ", ".join(str(trial.number) for trial in candidates)
+        self._events.say("confirm", f"confirming trial {numbers} and λ = 1 on {n:,} images")
+        schedules = [_BASELINE, *(trial.schedule for trial in candidates)]
+        baseline, *results = self._evaluator.results(schedules, first, n, whole=True)
+        assert isinstance(baseline, Result)  # else it would have been raised
+        compared: list[tuple[Trial, Result]] = []
+        for trial, result in zip(candidates, results, strict=True):
+            if isinstance(result, Diverged):
+                self._events.say(
+                    "warning", f"trial {trial.number} diverged in confirmation: {result.cause}"
+                )
+            else:
+                compared.append((trial, result))
+        if not compared:
+            raise _nothing_finite()
+        return baseline, compared
+
+    def _publish(
+        self,
+        outcome: Confirmation,
+        baseline: Result,
+        compared: Sequence[tuple[Trial, Result]],
+        first: int,
+    ) -> Row:
+        best, n = outcome.best.schedule, self._plan.spec.confirm.samples
+        [chosen] = [trial for trial, _ in compared if trial.number == outcome.best.trial]
+        row = as_row(
+            outcome,
+            baseline,
+            compared,
+            self._plan,
+            first,
+            self._evaluator.identity,
+            self._evaluator.name(best, first, n),
+            (*self._plan.cautions(), *self._left_open(chosen)),
+        )
+        evaluations = [
+            as_evaluation(trial, "confirm", first, result, self._scoring.name(trial, first, n))
+            for trial, result in [(self._record.trials[0], baseline), *compared]
+            if self._record.evaluation(trial, n, "confirm", first) is None
+        ]
+        pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
+        captions = "λ = 1", f"λ = {best}"
+        images = [Image(*one) for one in zip(captions, pictures, strict=True)]
+        return self._record.publish(row, evaluations, images, self._plan.digest())
+
+    def _candidates(self) -> list[Trial]:
+        """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""
+        last, top = self._plan.rungs[-1], self._plan.spec.confirm.top
+        closed = [
+            trial
+            for trial in self._record.trials
+            if trial.gain is not None
+            and not trial.schedule.is_identity
+            and self._scoring.counts(trial)
+        ]
+        leaders = unscored_leaders(closed, self._record.gains(last), self._plan.rungs, top)
+        new, reasons = self._scoring.score(leaders, last)
+        self._record.close(new)
+        for number, reason in reasons.items():
+            self._events.say("warning", f"trial {number} diverged on {last:,} images: {reason}")
+        best = best_of(closed, self._record.gains(last))[:top]
+        if not best:
+            raise _nothing_finite()
+        return best
+
+    def _left_open(self, best: Trial) -> tuple[str, ...]:
+        return left_open(self._plan.space, self._record.trials, best)
+
+    def _round(self, candidates: Sequence[Trial]) -> int:
+        """The first index of this confirmation, whose images nobody has seen.
+
+        One that only repeats the last one, to measure it otherwise, is on the images of that.
+        """
+        batch, n = self._plan.batch, self._plan.spec.confirm.samples
+        rounds = self._record.confirmations()
+        if not rounds:
+            return confirm_start(batch)
+        first, looked = max(rounds.items())
+        numbers = {0, *(trial.number for trial in candidates)}
+        same = {one.trial for one in looked} == numbers and all(one.n == n for one in looked)
+        if same and not self._record.is_searched_since:
+            return first
+        after = max(one.first + one.n for many in rounds.values() for one in many)
+        return max(confirm_start(batch), -(-after // batch) * batch)
+
+
+def _nothing_finite() -> LambdaSearchError:
+    return LambdaSearchError(
+        "No candidate makes finite images.",
+        "Narrow search.mean and search.slope towards λ = 1, or take precision fp32.",
+    )
