@@ -17,6 +17,7 @@ __all__ = [
     "home",
     "leases_folder",
     "references_folder",
+    "seen_folder",
     "store_url",
     "studies_folder",
 ]
@@ -77,3 +78,8 @@ def leases_folder() -> Path:
 def studies_folder() -> Path:
     """Where a driver puts the config and prompt files that came with a study."""
     return home() / "studies"
+
+
+def seen_folder() -> Path:
+    """Where it is kept which files a study was launched with, so that changes are noticed."""
+    return home() / "seen"
