@@ -17,6 +17,7 @@ from rich.text import Text
 from lambda_search.cli.console import err
 from lambda_search.cli.console import working
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.reading import look
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
@@ -69,7 +70,7 @@ def export(
     A copy in Optuna's storage is yours: one that you changed is never overwritten, and nor is a
     study of the same name that is no copy of this one.
     """
-    opened = Store(store)
+    opened = look(store)
     if form == "optuna":
         _copy(opened, names or [], to, artifacts)
         return
