@@ -18,8 +18,9 @@ from lambda_search.spec import Change
 from lambda_search.spec import StudySpec
 from lambda_search.spec import Written
 from lambda_search.spec import changes
-from lambda_search.spec import last_change
 from lambda_search.spec import stored_spec
+from lambda_search.spec.seen import stamp
+from lambda_search.spec.seen import was_seen
 from lambda_search.store.settings import other_name
 from lambda_search.store.store import Store
 
@@ -85,7 +86,7 @@ def driven_by(name: str, driver: str) -> LambdaSearchError:
 def answered(studies: Sequence[Written], store: Store) -> dict[str, Row]:
     """The rows of those that are done, and whose files say nothing else since, by name.
 
-    Neither may the files that they name have been written since.
+    The files that they name are the very ones that a launch on this host came to them with.
     """
     known = {one.name: one for one in store.studies() if one.state == "done"}
     found: dict[str, Row] = {}
@@ -96,7 +97,7 @@ def answered(studies: Sequence[Written], store: Store) -> dict[str, Row]:
             continue
         rows = store.rows(study.id)
         same = not any(change.decides for change in changes(before, one.spec))
-        if rows and same and last_change(one.spec, one.base) < rows[-1].created.timestamp():
+        if rows and same and was_seen(study.decisive, stamp(one.spec, one.base)):
             found[study.name] = rows[-1]
     return found
 

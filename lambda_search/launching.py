@@ -29,6 +29,8 @@ from lambda_search.search.plan import resolve_all
 from lambda_search.shell import command
 from lambda_search.spec import Written
 from lambda_search.spec import located
+from lambda_search.spec.seen import keep_stamp
+from lambda_search.spec.seen import stamp
 from lambda_search.store.settings import other_setting
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
@@ -176,7 +178,10 @@ def prepare(studies: Sequence[Written], store: Store) -> Launch:
     known = answered(free, store)
     left = [one for one in free if one.spec.name not in known]
     changed(left, store)
+    stamps = [stamp(one.spec, one.base) for one in left]  # before anything is read
     plans = resolve_all([located(one.spec, [one.base]) for one in left])
+    for plan, seen in zip(plans, stamps, strict=True):
+        keep_stamp(plan.digest(), seen)
     return _prepared(studies, plans, store, elsewhere, known)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "locate",
     "references_folder",
     "shipped",
+    "seen_folder",
     "store_url",
     "studies_folder",
 ]
@@ -123,3 +124,8 @@ def locate(checkpoint: str, base: Path | None = None) -> Path | None:
     path = Path(checkpoint).expanduser()
     path = path if path.is_absolute() or base is None else base / path
     return path.resolve() if path.exists() else None
+
+
+def seen_folder() -> Path:
+    """Where it is kept which files a study was launched with, so that changes are noticed."""
+    return home() / "seen"

@@ -70,7 +70,7 @@ def submit(studies: Named, store: Store | str | None = None) -> list[Study]:
             than that of its name in the store, or if a driver is at work on one of them with
             another file. Then none is queued.
     """
-    with _opened(store) as opened:
+    with _opened(store, make=True) as opened:
         return submit_written(written(studies), opened)
 
 
@@ -244,12 +244,12 @@ def nobody_drives_now() -> str:
 
 
 @contextmanager
-def _opened(store: Store | str | None) -> Iterator[Store]:
-    """A store that was given, or one that is closed in the end."""
+def _opened(store: Store | str | None, make: bool = False) -> Iterator[Store]:
+    """A store that was given, or one that is closed in the end; it is made only if asked for."""
     if isinstance(store, Store):
         yield store
         return
-    opened = Store(store)
+    opened = Store(store) if make else Store.look(store)
     try:
         yield opened
     finally:

@@ -1,6 +1,10 @@
 """Studies that are submitted again: what differs is shown, what cannot be compared is refused."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,6 +13,8 @@ from lambda_search import studies
 from lambda_search.earlier import answered
 from lambda_search.earlier import changed
 from lambda_search.errors import UsageError
+from lambda_search.launching import plans_of
+from lambda_search.launching import run_studies
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
@@ -16,10 +22,14 @@ from lambda_search.setting import Setting
 from lambda_search.spec import Written
 from lambda_search.spec import changes
 from lambda_search.spec import parse_specs
+from lambda_search.spec.seen import keep_stamp
+from lambda_search.spec.seen import stamp
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
+from lambda_search.work.pool import SerialPool
 from tests.store.test_store import IDENTITY
 from tests.store.test_store import row
+from tests.test_held_elsewhere import LAUNCH
 
 TEXT = """
 name: mine
@@ -139,15 +149,113 @@ def test_a_change_is_kept_as_an_event(store):
     assert "its file was changed: search.trials: 12 → 20" in texts
 
 
+def kept(base):
+    keep_stamp("digest", stamp(spec(), base))
+
+
 def test_the_store_alone_answers_a_finished_study(store, tmp_path):
-    old = time.time() - 60
-    for path in (tmp_path / "tiny" / "weights", tmp_path / "tiny"):
-        os.utime(path, (old, old))
+    assert not answered(written(base=tmp_path), store), "nobody has looked at its files"
+    kept(tmp_path)
     found = answered(written(base=tmp_path), store)
     assert [one.provenance.study for one in found.values()] == ["mine"]
     assert answered(written("digits", "numbers", base=tmp_path), store)
     assert not answered(written("trials: 12", "trials: 20", base=tmp_path), store)
-    (tmp_path / "tiny" / "weights").write_bytes(b"others")
-    later = time.time() + 60
-    os.utime(tmp_path / "tiny" / "weights", (later, later))
-    assert not answered(written(base=tmp_path), store), "its weights were written since"
+
+
+def moved_over(tiny):
+    (tiny.parent / "other").write_bytes(b"2")
+    os.utime(tiny.parent / "other", (1, 1))
+    (tiny.parent / "other").rename(tiny / "weights")
+
+
+def written_and_dated_back(tiny):
+    before = (tiny / "weights").stat()
+    (tiny / "weights").write_bytes(b"2")
+    os.utime(tiny / "weights", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def another_folder(tiny):
+    shutil.copytree(tiny, tiny.parent / "other")
+    tiny.rename(tiny.parent / "away")
+    (tiny.parent / "other").rename(tiny)
+
+
+def a_link_elsewhere(tiny):
+    (tiny.parent / "older").mkdir()
+    (tiny.parent / "older" / "weights").write_bytes(b"2")
+    tiny.rename(tiny.parent / "away")
+    tiny.symlink_to("older")
+
+
+def gone(tiny):
+    (tiny / "weights").unlink()
+
+
+def one_more(tiny):
+    (tiny / "more").write_bytes(b"")
+
+
+CHANGES = [moved_over, written_and_dated_back, another_folder, a_link_elsewhere, gone, one_more]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda one: one.__name__)
+def test_the_store_does_not_answer_for_files_that_changed(store, tmp_path, change):
+    """None of these need leave a time of writing behind that is later than the row's."""
+    kept(tmp_path)
+    assert answered(written(base=tmp_path), store)
+    time.sleep(0.02)  # longer than file systems' clocks stand still
+    change(tmp_path / "tiny")
+    assert not answered(written(base=tmp_path), store)
+
+
+def test_files_that_a_config_names_and_reached_by_links_count(tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "c.yaml").write_text("text: {prompts: p.txt}\nvae: v.pt\n")
+    for name in ("p.txt", "v.pt"):
+        (tmp_path / "conf" / name).write_text("1")
+    (tmp_path / "conf" / "loop").symlink_to(".")
+    one = spec("checkpoint: ./tiny,", "checkpoint: ./conf, config: conf/c.yaml,")
+    alone = spec("checkpoint: ./tiny,", "checkpoint: ./nothing, config: conf/c.yaml,")
+    for name in ("p.txt", "v.pt"):
+        before = stamp(one, tmp_path), stamp(alone, tmp_path)
+        assert before == (stamp(one, tmp_path), stamp(alone, tmp_path))
+        (tmp_path / "conf" / name).write_text("12")
+        after = stamp(one, tmp_path), stamp(alone, tmp_path)
+        assert before[0] != after[0] and before[1] != after[1]
+
+
+@pytest.mark.slow
+def test_a_launch_of_a_finished_study_loads_no_torch_until_its_weights_are_others(
+    url, study_text, study_file, tiny_pipeline, tmp_path
+):
+    own = tmp_path / "weights"
+    shutil.copytree(tiny_pipeline, own)
+    study_file.write_text(study_text.replace(str(tiny_pipeline), str(own)))
+    store = Store(url)
+    [row] = run_studies(plans_of(study_file), store, SerialPool())
+
+    def launched():
+        command = (sys.executable, "-c", LAUNCH, study_file, "--store", store.url, "--json")
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+        *shown, told = done.stdout.strip().splitlines()
+        code, _, modules = json.loads(told)
+        return code, "\n".join(shown), {"torch", "ray", "optuna", "numpy"} & set(modules), done
+
+    code, shown, heavy, done = launched()
+    assert code in (0, None) and json.loads(shown)[0]["id"] == row.id, done.stderr
+    assert heavy, "nobody has looked at its files for their own sake"
+    code, shown, heavy, done = launched()
+    assert code in (0, None) and json.loads(shown)[0]["id"] == row.id, done.stderr
+    assert not heavy
+
+    weights = own / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    other = tmp_path / "other"
+    other.write_bytes(content)
+    os.utime(other, (1, 1))
+    other.rename(weights)
+    code, shown, heavy, done = launched()
+    assert code == 2 and not shown and heavy, "`mv other.pt w.pt` keeps an old time"
+    assert "of another setting" in done.stderr
+    store.close()

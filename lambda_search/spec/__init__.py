@@ -17,7 +17,6 @@ from lambda_search.spec.models import SearchSpec
 from lambda_search.spec.models import SourceSpec
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import attachments
-from lambda_search.spec.places import last_change
 from lambda_search.spec.places import located
 from lambda_search.spec.places import unpacked
 from lambda_search.spec.reading import Written
@@ -45,7 +44,6 @@ __all__ = [
     "attachments",
     "changes",
     "check_names",
-    "last_change",
     "load_specs",
     "located",
     "parse_specs",

@@ -165,10 +165,19 @@ def plain(value: Any) -> Any:
 def _parsed(text: str) -> Any:
     if text.lstrip().startswith(("{", "[")):
         try:
-            return json.loads(text)
-        except ValueError:
+            return json.loads(text, object_pairs_hook=_unique)
+        except json.JSONDecodeError:
             pass  # YAML begins like that too
     return loaded(text, _ConfigLoader)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name!a:.40} stands there twice")
+        found[name] = value
+    return found
 
 
 def _name(key: Any) -> str:

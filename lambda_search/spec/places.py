@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from typing import TypeVar
@@ -25,7 +24,7 @@ from lambda_search.spec.models import EXTRACTOR_FILES
 from lambda_search.spec.models import MeasureSpec
 from lambda_search.spec.models import StudySpec
 
-__all__ = ["attachments", "last_change", "located", "unpacked"]
+__all__ = ["attachments", "located", "unpacked"]
 
 Measured = TypeVar("Measured", bound=MeasureSpec)
 
@@ -102,38 +101,6 @@ def attachments(spec: StudySpec, base: Path) -> dict[str, bytes]:
         if os.path.isfile(path):
             found[name] = _content(path)
     return found
-
-
-def last_change(spec: StudySpec, base: Path) -> float:
-    """When the files and folders that `spec` names were last written, in seconds since 1970.
-
-    0 if it names none that lies here; whatever lies in a folder counts.
-
-    Arguments:
-        spec: as it is written.
-        base: the folder that relative names start from.
-    """
-    here = located(spec, [base])
-    named = [here.model.checkpoint, *_strings(here.model.config)]
-    for one in here.metric.measures:
-        named += [one.extractor, one.extractor.partition(":")[2]]
-        named += [one.reference, one.reference.removeprefix("images:")]
-    latest = 0.0
-    for path in (Path(name) for name in dict.fromkeys(named) if os.path.isabs(name)):
-        with suppress(OSError):
-            latest = max(latest, path.stat().st_mtime)
-            for folder, folders, files in os.walk(path):
-                for name in (*folders, *files):
-                    latest = max(latest, os.stat(os.path.join(folder, name)).st_mtime)
-    return latest
-
-
-def _strings(config: Any) -> Iterator[str]:
-    if isinstance(config, str):
-        yield config
-    elif isinstance(config, Mapping):
-        for value in config.values():
-            yield from _strings(value)
 
 
 def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:

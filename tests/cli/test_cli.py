@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lambda_search import studies
+from lambda_search.errors import UsageError
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
 from lambda_search.spec import parse_specs
@@ -242,6 +244,10 @@ def test_looking_makes_no_store(cli, tmp_path):
         ["stop", "tiny"],
         ["resume", "tiny"],
         ["retract", "abcd", "--reason", "x"],
+        ["rename", "tiny", "small"],
+        ["remove", "tiny", "--yes"],
+        ["export", "tiny"],
+        ["export", "--format", "optuna", "--to", f"sqlite:///{tmp_path}/copy.db", "tiny"],
         ["report", "tiny"],
         ["best", "tiny", "--steps", 4],
         ["doctor", "--quick", "--json"],
@@ -250,6 +256,21 @@ def test_looking_makes_no_store(cli, tmp_path):
         assert f"{address}" in (out + err).replace("\n", ""), command
         assert code == 0 or command[0] not in ("status", "doctor") or len(command) == 2
         assert not (tmp_path / "new").exists(), command
+
+
+def test_asking_about_a_study_in_python_makes_no_store(tmp_path):
+    address = f"{tmp_path}/new/typo.db"
+    for ask in (
+        lambda: studies.stop("tiny", address),
+        lambda: studies.resume("tiny", address),
+        lambda: studies.wait("tiny", address),
+        lambda: studies.retract("abcd", "wrong", address),
+        lambda: studies.rename("tiny", "small", address),
+        lambda: studies.remove("tiny", address),
+    ):
+        with pytest.raises(UsageError):
+            ask()
+        assert not (tmp_path / "new").exists()
 
 
 def test_looking_up_is_light():

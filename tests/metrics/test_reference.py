@@ -1,5 +1,6 @@
 import hashlib
 import multiprocessing
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.references.doubts import doubts
 from lambda_search.metrics.references.load import load_reference
 
 MINE = "f" * 64
@@ -538,3 +540,57 @@ def test_images_go_through_the_bundled_extractor(tmp_path):
 def test_moments_say_no_count(write):
     found = load_reference(str(write()), Named())
     assert (found.count, found.dim) == (None, 3)
+
+
+def a_few(n, d, seed=0):
+    """Features of n images, as far from zero as those behind a ReLU."""
+    return np.random.default_rng(seed).normal(size=(n, d)) + 3
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("say_n", [None, 4000])
+@pytest.mark.parametrize(("n", "rank"), [(10, 9), (39, 38), (40, 39), (41, None), (900, None)])
+def test_moments_of_fewer_images_than_features_are_a_caution(tmp_path, toy, n, rank, say_n, kind):
+    """Others' files do not say n, and one may be wrong: the rank of Σ tells it."""
+    toy.dim = 40
+    x = np.concatenate([a_few(n, 38), np.zeros((n, 1)), np.full((n, 1), 7.0)], 1)
+    x[:, :38] *= np.logspace(0, -2, 38)
+    for repeats in (1, 60):
+        many = np.repeat(x, repeats, 0)
+        moments = {"mu": many.mean(0).astype(kind), "sigma": np.cov(many.T).astype(kind)}
+        np.savez(tmp_path / "a.npz", **moments, **({"n": say_n} if say_n else {}))
+        found = load_reference(str(tmp_path / "a.npz"), toy)
+        told = [one for one in doubts(found, None) if "has rank" in one]
+        if rank is None or rank >= 38:  # two of the features never vary, for nobody's fault
+            assert found.missing_rank is None and not told
+        else:
+            assert f"has rank {rank} in 40 features, as of {rank + 1} different images" in told[0]
+
+
+def test_published_moments_have_full_rank(tmp_path):
+    bundled = load_extractor("bundled", torch.device("cpu"))
+    found = load_reference("bundled:fashion-mnist", bundled)
+    assert found.missing_rank is None and doubts(found, None) == ()
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "npz"])
+def test_copies_do_not_count_as_images(tmp_path, toy, kind):
+    pixels = pictures(10)
+    path = tmp_path / "real"
+    save(path, np.concatenate([pixels] * 60))
+    if kind == "zip":
+        path = Path(shutil.make_archive(str(path), "zip", path))
+    if kind == "npz":
+        path = tmp_path / "real.npz"
+        np.savez(path, np.concatenate([pixels] * 60))
+    toy.dim = 12
+    toy.weight = torch.randn(4, 12, generator=torch.Generator().manual_seed(0)) / 50
+    for _ in range(2):  # computed, and then kept
+        found = of(path, toy, tmp_path / "cache")
+        first, *more = doubts(found, None)
+        assert "is of 600 images, of which 10 differ; below 48" in first
+        _ = found.statistics
+    [told] = more
+    assert "has rank 4 in 12 features" in told, "of this extractor's twelve, four are independent"
+    found = of(save(tmp_path / "few", pictures(60)), toy)
+    assert found.distinct == 60 and not doubts(found, None)

@@ -112,6 +112,8 @@ BOMBS = {
     "more than 256 KiB": "x: " + "y" * 300_000,
     "more than 20,000 values": "x: [" + "1, " * 50_000 + "]",
     "stands there twice": "image_size: 8\nimage_size: 16\n",
+    "the key 'image_size' stands there twice": '{"image_size": 8, "image_size": 16}',
+    "the key 'depth' stands there twice": '{"a": [{"depth": 8, "depth": 8}]}',
     "the key '1' stands": "1: 8\n'1': 16\n",
     "more than 1,000 names": "\n".join(f"n{n}: 1" for n in range(2000)),
     "no mapping": "- 1\n- 2\n",

@@ -148,6 +148,34 @@ def test_several_variants_are_named(own, ddpm_folder):
     assert torch.equal(said(load(own, {"variant": "fp16"})), said(load(ddpm_folder)))
 
 
+def test_a_single_variant_of_pickles_is_read(own, ddpm_folder):
+    unet = own / "unet"
+    torch.save(load_file(unet / USUAL), unet / f"{STEM}.fp16.bin")
+    (unet / USUAL).unlink()
+    for config in (None, {"variant": "fp16"}):
+        model = load(own, config)
+        assert torch.equal(said(model), said(load(ddpm_folder)))
+        assert model.sha256 == sha256_of(unet / f"{STEM}.fp16.bin")
+    shutil.copy(unet / f"{STEM}.fp16.bin", unet / f"{STEM}.ema.bin")
+    assert "2 variants: ema, fp16" in refused(lambda: load(own))
+
+
+def test_a_variant_that_no_part_has_is_refused_with_those_that_are_there(own, text):
+    for call in (
+        lambda: load(own, {"variant": "fp61"}),
+        lambda: load(text, {"prompts": ["a cat"], "variant": "fp61"}),
+    ):
+        with pytest.raises(UsageError, match="variant 'fp61'") as caught:
+            call()
+        assert "It has none" in caught.value.hint
+    for folder, config in ((own, {}), (text, {"prompts": ["a cat"]})):
+        shutil.copy(folder / "unet" / USUAL, folder / "unet" / f"{STEM}.fp16.safetensors")
+        with pytest.raises(UsageError, match="variant 'fp61'") as caught:
+            load(folder, config | {"variant": "fp61"})
+        assert "The variants are fp16." in caught.value.hint
+        load(folder, config | {"variant": "fp16"})  # other parts have their usual weights alone
+
+
 # -- what is hashed is what is loaded
 
 

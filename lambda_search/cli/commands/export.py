@@ -14,6 +14,7 @@ from rich.text import Text
 from lambda_search.cli.console import err
 from lambda_search.cli.console import working
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.reading import look
 from lambda_search.errors import UsageError
 from lambda_search.exchange import export_rows
 from lambda_search.exchange import pieces
@@ -94,7 +95,7 @@ def export(
             "Leave --steps, --sampler and --row out.",
         )
     if form == "optuna":
-        _copy(Store(store), names or [], to, artifacts)
+        _copy(look(store), names or [], to, artifacts)
         return
     if to is None:
         with looking(store) as opened:

@@ -105,7 +105,7 @@ def rename(
     as_json: AsJson = False,
 ) -> None:
     """Give a study another name; its trials go with it, and its rows answer as before."""
-    renamed = door.rename(study, new, store)
+    renamed = door.rename(study, new, look(store))
     _tell(renamed, renamed.state, as_json)
     [spec] = parse_specs(renamed.spec)
     err.print(Text(f'In its file, write "name: {new}" and, in model, "name: {spec.model.name}".'))
@@ -118,7 +118,7 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove a study with its trials; the rows that it made go on answering."""
-    opened = Store(store)
+    opened = look(store)
     found = opened.study(study)
     if not yes:
         if not (sys.stdin.isatty() and err.is_terminal):

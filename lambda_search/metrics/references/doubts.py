@@ -16,10 +16,17 @@ def doubts(reference: Reference, shape: tuple[int, int, int] | None) -> tuple[st
         shape: (c, h, w) of the images that the model makes, or None where that is not known.
     """
     found, name, enough = [], reference.name, enough_images(reference.dim)
-    if reference.count is not None and reference.count < enough:
+    count, distinct, rank = reference.count, reference.distinct, reference.missing_rank
+    if count is not None and min(count, distinct or count) < enough:
+        copies = f", of which {distinct:,} differ" if distinct and distinct < count else ""
         found.append(
-            f"the reference {name} is of {reference.count:,} images; below {enough:,}, four times "
+            f"the reference {name} is of {count:,} images{copies}; below {enough:,}, four times "
             "the features' width, its own error shifts every distance"
+        )
+    if rank is not None and (distinct is None or rank + 1 < distinct):
+        found.append(
+            f"the covariance of the reference {name} has rank {rank:,} in {reference.dim:,} "
+            f"features, as of {rank + 1:,} different images: it cannot tell how they vary"
         )
     if shape is None or reference.shape is None:
         return tuple(found)

@@ -72,6 +72,9 @@ class Reference:
         count: number of images, or None where a file of moments does not say it.
         shape: (h, w, c) of the images, h = w = 0 where their sizes differ; None if not known.
         summary: what was read of a folder or an archive, and what not, in words.
+        distinct: how many of the images have contents of their own; None where only the moments
+            are known.
+        missing_rank: of Σᵣ, as of `Statistics`; None too where it is not computed yet.
         load: gives the statistics, telling whoever watches how far it is.
     """
 
@@ -81,6 +84,8 @@ class Reference:
     count: int | None
     shape: Shape | None
     summary: str
+    distinct: int | None
+    missing_rank: int | None
     load: Callable[[Watch | None], Statistics]
 
     @cached_property
@@ -163,8 +168,17 @@ def _from_file(name: str, extractor: Described, base: Path | None, fetch: bool) 
     resolution = name.rpartition("/")[2]
     if published and resolution.isdecimal():
         shape = int(resolution), int(resolution), 3
-    dim = len(found.mean)
-    return Reference(name, found.fingerprint, dim, found.count, shape, "", lambda watch: found)
+    return Reference(
+        name,
+        found.fingerprint,
+        len(found.mean),
+        found.count,
+        shape,
+        "",
+        None,
+        found.missing_rank,
+        lambda watch: found,
+    )
 
 
 def _clean_fid(name: str, extractor: Described, fetch: bool) -> Path:
@@ -213,12 +227,12 @@ def _from_images(
     fingerprint = digest.hexdigest() if extractor.fingerprint else ""
     kept = cache / f"{fingerprint}.npz" if cache is not None and fingerprint else None
     found = None if kept is None else recall(kept, extractor)
-    count = len(images.names)
+    count, distinct, told = len(images.names), len(set(images.digests)), images.summary
     if found is not None:
-        dim = len(found.mean)
+        dim, rank = len(found.mean), found.missing_rank
         return Reference(
-            name, fingerprint, dim, count, found.shape, images.summary, lambda watch: found
+            name, fingerprint, dim, count, found.shape, told, distinct, rank, lambda watch: found
         )
     shape = images.shape  # images that are none are refused now, not after an hour
     load = partial(statistics_of, images, cast(Extractor, extractor), kept)
-    return Reference(name, fingerprint, extractor.dim, count, shape, images.summary, load)
+    return Reference(name, fingerprint, extractor.dim, count, shape, told, distinct, None, load)

@@ -91,6 +91,24 @@ class Statistics:
         """SHA-256 over μᵣ and Σᵣ, hexadecimal: whatever the file is called and says besides."""
         return hashlib.sha256(_SCHEME + self.mean.tobytes() + self.cov.tobytes()).hexdigest()
 
+    @property
+    def missing_rank(self) -> int | None:
+        """The rank of Σᵣ where it is below the number of features that vary at all, else None.
+
+        n different images give n − 1 at most. Eigenvalues count from 10⁻¹⁰ of Σᵣ's norm on, or
+        10⁻⁷ where it has no more than float32's digits.
+        """
+        cov = torch.from_numpy(self.cov)
+        single = bool((self.cov == self.cov.astype(np.float32)).all())
+        least = (1e-7 if single else 1e-10) * torch.linalg.matrix_norm(cov)
+        varies = cov.diagonal() > least
+        cov = cov[varies][:, varies]
+        lowered = cov - least * torch.eye(len(cov), dtype=torch.float64)
+        if len(cov) and not torch.linalg.cholesky_ex(lowered).info:  # quicker than eigenvalues
+            return None
+        rank = int((torch.linalg.eigvalsh(cov) > least).sum())
+        return rank if rank < max(len(cov), 1) else None
+
 
 def read_statistics(path: Path) -> Statistics:
     """The statistics in `path`, from whomever.

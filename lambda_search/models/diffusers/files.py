@@ -18,9 +18,11 @@ from lambda_search.errors import UsageError
 from lambda_search.models.json_files import read_json
 
 __all__ = [
+    "all_weights",
     "check_inside",
     "check_part",
     "check_size",
+    "check_variant",
     "finite",
     "place_of",
     "plain",
@@ -97,6 +99,18 @@ def check_part(folder: Path, part: str, kind: str) -> None:
         )
 
 
+def all_weights(
+    folder: Path, libraries: Mapping[str, str], variant: str | None
+) -> dict[str, list[Path]]:
+    """The files that hold the weights of each part, whose library is given.
+
+    Raises:
+        UsageError: as `weights`, and for a variant that no part has.
+    """
+    check_variant({part: _names(place_of(folder, part)) for part in libraries}, variant)
+    return {part: weights(folder, part, library, variant) for part, library in libraries.items()}
+
+
 def weights(folder: Path, part: str, library: str, variant: str | None = None) -> list[Path]:
     """The files that hold a part's weights.
 
@@ -110,8 +124,7 @@ def weights(folder: Path, part: str, library: str, variant: str | None = None) -
         UsageError: if there are none, if it is open which, or if one lies elsewhere.
     """
     place = place_of(folder, part) if part else folder
-    names = [path.name for path in place.iterdir()]
-    name = weights_name(names, library, variant, part or place.name)
+    name = weights_name(_names(place), library, variant, part or place.name)
     if name is None:
         raise UsageError(
             f"The weights in {folder} cannot be read: {part or 'it'} has no safetensors file, "
@@ -148,27 +161,51 @@ def weights_name(
         UsageError: if there are several variants and nothing else, or shards without an index.
     """
     stem, pickled = _STEMS[library]
-    found = _variants(names, stem)
-    if variant is not None and variant in found:
-        return found[variant]
+    found, pickles = _variants(names, stem, "safetensors"), _variants(names, pickled, "bin")
+    if variant is not None and variant in (known := pickles | found):
+        return known[variant]
     whole, index = f"{stem}.safetensors", f"{stem}.safetensors.index.json"
     # where a folder has both, the two libraries differ
     for name in (index, whole) if library == "diffusers" else (whole, index):
         if name in names:
             return name
-    if len(found) > 1:
-        raise UsageError(
-            f"{part} has weights in {len(found)} variants: {', '.join(sorted(found))}.",
-            f"Say which in model.config: {{variant: {min(found)}}}.",
-        )
     if found:
-        return next(iter(found.values()))
+        return _only(found, part)
     if any(re.fullmatch(rf"{stem}.*-\d+-of-\d+\.safetensors", name) for name in names):
         raise UsageError(
             f"{part} has shards of weights, and no index that names them.",
             f"Fetch {index} too.",
         )
-    return next((n for n in (f"{pickled}.bin", f"{pickled}.bin.index.json") if n in names), None)
+    usual = next((n for n in (f"{pickled}.bin", f"{pickled}.bin.index.json") if n in names), None)
+    return _only(pickles, part) if pickles and usual is None else usual
+
+
+def check_variant(listed: Mapping[str, Collection[str]], variant: str | None) -> None:
+    """Raises UsageError for a variant that no part has.
+
+    Arguments:
+        listed: names of the files of each part.
+        variant: as a config says it; some parts may have their usual weights alone.
+    """
+    known: set[str] = set()
+    for names in listed.values():
+        for safe, pickled in _STEMS.values():
+            known |= {*_variants(names, safe, "safetensors"), *_variants(names, pickled, "bin")}
+    if variant is not None and variant not in known:
+        there = f"The variants are {', '.join(sorted(known))}." if known else "It has none."
+        raise UsageError(
+            f"No part has weights of the variant {ascii(variant)[:80]}.",
+            f"{there} Without variant in model.config the usual weights are read.",
+        )
+
+
+def _only(variants: Mapping[str, str], part: str) -> str:
+    if len(variants) > 1:
+        raise UsageError(
+            f"{part} has weights in {len(variants)} variants: {', '.join(sorted(variants))}.",
+            f"Say which in model.config: {{variant: {min(variants)}}}.",
+        )
+    return next(iter(variants.values()))
 
 
 def check_inside(folder: Path, file: Path) -> None:
@@ -208,13 +245,13 @@ def finite(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: str(v) if v in (math.inf, -math.inf) else v for name, v in config.items()}
 
 
-def _variants(names: Collection[str], stem: str) -> dict[str, str]:
+def _variants(names: Collection[str], stem: str, kind: str) -> dict[str, str]:
     """Variants of weights, and the file or index of each; an index comes first."""
     found: dict[str, str] = {}
     for pattern in (
-        rf"{stem}\.safetensors\.index\.(\w[\w-]*)\.json",
-        rf"{stem}\.(\w[\w-]*)\.safetensors\.index\.json",
-        rf"{stem}\.(\w[\w-]*)\.safetensors",
+        rf"{stem}\.{kind}\.index\.(\w[\w-]*)\.json",
+        rf"{stem}\.(\w[\w-]*)\.{kind}\.index\.json",
+        rf"{stem}\.(\w[\w-]*)\.{kind}",
     ):
         for name in sorted(names):
             told = re.fullmatch(pattern, name)
@@ -223,11 +260,15 @@ def _variants(names: Collection[str], stem: str) -> dict[str, str]:
     return found
 
 
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def _shards(index: Path) -> list[str]:
     """The names of the files that an index names, all of them plain."""
     told = read_json(index, _INDEX_BYTES).get("weight_map")
     named = list(told.values()) if isinstance(told, dict) else []
-    suffix = ".bin" if index.name.endswith(".bin.index.json") else ".safetensors"
+    suffix = ".bin" if ".bin.index." in index.name else ".safetensors"
     for name in named or [None]:
         if not isinstance(name, str) or not re.fullmatch(rf"\w[\w.-]*{re.escape(suffix)}", name):
             raise UsageError(

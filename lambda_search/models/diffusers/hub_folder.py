@@ -11,8 +11,9 @@ from lambda_search.errors import UsageError
 from lambda_search.hub import NotOnHub
 from lambda_search.hub import listing
 from lambda_search.hub import snapshot
+from lambda_search.models.diffusers.files import all_weights
 from lambda_search.models.diffusers.files import check_part
-from lambda_search.models.diffusers.files import weights
+from lambda_search.models.diffusers.files import check_variant
 from lambda_search.models.diffusers.files import weights_name
 from lambda_search.models.diffusers.parts import library_of
 from lambda_search.models.diffusers.parts import networks_of
@@ -60,13 +61,14 @@ class HubFolder:
             UsageError: if the repository has none.
         """
         if self._away is None:
+            check_variant({part: self._below(part)[1] for part in networks_of(parts)}, variant)
             files = {file for part in parts for file in self._files(part, parts, variant)}
             return self._fetch(sorted(files | set(_ROOT).intersection(self._names)))
         try:
             for part, kind in parts.items():
                 check_part(self.folder, part, kind)
-            for part in networks_of(parts):
-                weights(self.folder, part, library_of(part), variant)
+            libraries = {part: library_of(part) for part in networks_of(parts)}
+            all_weights(self.folder, libraries, variant)
         except UsageError as error:
             raise MissingFile(
                 f"{self._name} is not whole in the hub's cache, and {self._away.reason}: "
@@ -89,9 +91,7 @@ class HubFolder:
 
     def _files(self, part: str, parts: Mapping[str, str], variant: str | None) -> list[str]:
         """The names of a part's files on the hub."""
-        below = f"{part}/" if any(name.startswith(f"{part}/") for name in self._names) else ""
-        names = [name[len(below) :] for name in self._names if name.startswith(below)]
-        names = [name for name in names if "/" not in name]
+        below, names = self._below(part)
         if part == "scheduler":
             wanted = ["scheduler_config.json"]
         elif part in tokenizers_of(parts):
@@ -106,6 +106,12 @@ class HubFolder:
                 )
             wanted = ["config.json", chosen, *_shards_of(chosen, names)]
         return [f"{below}{name}" for name in wanted if name in names]
+
+    def _below(self, part: str) -> tuple[str, list[str]]:
+        """Where a part lies on the hub, and the names of the files there."""
+        below = f"{part}/" if any(name.startswith(f"{part}/") for name in self._names) else ""
+        names = [name[len(below) :] for name in self._names if name.startswith(below)]
+        return below, [name for name in names if "/" not in name]
 
     def _fetch(self, files: list[str]) -> Path:
         try:

@@ -22,12 +22,12 @@ from lambda_search.files import sha256_of
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.decoders import autoencoder
+from lambda_search.models.diffusers.files import all_weights
 from lambda_search.models.diffusers.files import check_part
 from lambda_search.models.diffusers.files import check_size
 from lambda_search.models.diffusers.files import plain
 from lambda_search.models.diffusers.files import read_index
 from lambda_search.models.diffusers.files import read_part
-from lambda_search.models.diffusers.files import weights
 from lambda_search.models.diffusers.hub_folder import HubFolder
 from lambda_search.models.diffusers.model import DiffusersModel
 from lambda_search.models.diffusers.networks import read_network
@@ -96,7 +96,7 @@ def _load_from_noise(
     """A UNet2DModel with its scheduler and, for latents, its decoder."""
     words = told.scheduler or read_part(folder, "scheduler")
     scheduler = make_scheduler(parts["scheduler"], words)
-    files = {part: weights(folder, part, "diffusers", told.variant) for part in networks_of(parts)}
+    files = all_weights(folder, dict.fromkeys(networks_of(parts), "diffusers"), told.variant)
     unet, *decoders = (
         read_network(
             getattr(diffusers, parts[part]),

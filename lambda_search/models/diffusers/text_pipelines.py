@@ -21,11 +21,11 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import sha256_of
+from lambda_search.models.diffusers.files import all_weights
 from lambda_search.models.diffusers.files import check_part
 from lambda_search.models.diffusers.files import finite
 from lambda_search.models.diffusers.files import read_index
 from lambda_search.models.diffusers.files import read_part
-from lambda_search.models.diffusers.files import weights
 from lambda_search.models.diffusers.hub_folder import HubFolder
 from lambda_search.models.diffusers.networks import read_network
 from lambda_search.models.diffusers.networks import read_state
@@ -70,9 +70,8 @@ def load_text_to_image(
         raise UsageError(
             f"{folder} has its own configuration.", "Leave config out of model.config."
         )
-    held = {
-        part: weights(folder, part, library_of(part), text.variant) for part in networks_of(parts)
-    }
+    libraries = {part: library_of(part) for part in networks_of(parts)}
+    held = all_weights(folder, libraries, text.variant)
     networks = {
         part: _network(part, parts[part], folder, read_state(files, str(folder)), str(folder))
         for part, files in held.items()
