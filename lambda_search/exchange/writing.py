@@ -75,8 +75,9 @@ def pieces(store: Store, models: Sequence[str] = (), form: Form = "json") -> Ite
 def _rows(store: Store, models: Sequence[str]) -> Iterable[Row]:
     unknown = set(models) - set(store.models())
     if unknown:
+        away = "" if store.missing is None else f"There is no store at {store.missing} yet. "
         raise NoScheduleFound(
-            f"There is no row of the model '{min(unknown)}'.",
+            f"{away}There is no row of the model '{min(unknown)}'.",
             "Without a name, all rows of the store are exported.",
         )
     if not models:

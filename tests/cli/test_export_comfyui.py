@@ -24,7 +24,7 @@ def test_a_published_row_becomes_a_node_without_a_store(cli, home, tmp_path):
     assert "constant 0.9985 (published)" in told(out)
     assert "published by the authors; not measured here" in out
     assert "Take sampler heun, scheduler karras, 11 steps, cfg 1." in out
-    assert "its limits are 1 and 1.05" in out and "it takes steps of 0.001" in out
+    assert "its limits are 1 and 1.05" in told(out) and "it takes steps of 0.001" in told(out)
     code, again, err = cli("export", *asked, "--to", tmp_path / "node")
     [table] = (tmp_path / "node/tables").glob("*.json")
     assert (code, again) == (0, out) and f"the table {table.stem} is in" in told(err)
