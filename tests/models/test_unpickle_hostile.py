@@ -29,8 +29,8 @@ from tests.models.hostile import objected
 from tests.models.hostile import old
 from tests.models.hostile import raw
 from tests.models.hostile import reduce
-from tests.models.hostile import repeated
 from tests.models.hostile import repacked
+from tests.models.hostile import repeated
 from tests.models.hostile import stack_name
 from tests.models.hostile import storage
 from tests.models.hostile import tensor
