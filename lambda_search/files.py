@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,15 @@ from typing import cast
 
 from lambda_search.errors import LambdaSearchError
 
-__all__ = ["private_folder", "saving", "sha256_of", "sweep", "written_whole"]
+__all__ = [
+    "check_regular",
+    "open_regular",
+    "private_folder",
+    "saving",
+    "sha256_of",
+    "sweep",
+    "written_whole",
+]
 
 _BLOCK = 1 << 20
 _UMASK = os.umask(0)
@@ -67,11 +76,29 @@ def sweep(path: Path) -> None:
         stale.unlink(missing_ok=True)
 
 
+def check_regular(path: Path) -> None:
+    """Raises OSError unless `path` is a regular file: pipes wait, and devices may never end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+        raise OSError(f"it is {kind}, not a file")
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """The file `path` for reading; whatever a user names is opened here.
+
+    Raises:
+        OSError: as `check_regular`, and if it cannot be opened.
+    """
+    check_regular(path)
+    return path.open("rb")
+
+
 def sha256_of(*files: Path) -> str:
     """SHA-256 over the bytes of `files` in order, hexadecimal."""
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
     return digest.hexdigest()

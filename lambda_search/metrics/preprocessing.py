@@ -96,13 +96,27 @@ class Preprocessing(FrozenModel):
             return x.sub(mean).div_(std)
         return x.sub_(mean).div_(std)
 
+    def pixels(self, height: int, width: int) -> int:
+        """The most pixels that an image of `height` × `width` has on its way."""
+        made = self._whole(height, width)
+        across = height * made[1] if self.quantise else 0
+        return max(height * width, across, made[0] * made[1])
+
+    def _whole(self, height: int, width: int) -> list[int]:
+        """(height, width) of an image after the resize, before the crop."""
+        if self.size is None:
+            return [height, width]
+        if self.fit == "stretch":
+            return list(self.size)
+        shorter = self.resize or max(self.size)
+        return [shorter * side // min(height, width) for side in (height, width)]
+
     def _resized(self, x: Tensor) -> Tensor:
         if self.size is None:
             return x
         h, w = self.size
+        whole = self._whole(*x.shape[2:])
         if self.fit == "crop":
-            shorter = self.resize or max(h, w)
-            whole = [shorter * s // min(x.shape[2:]) for s in x.shape[2:]]
             if whole[0] * whole[1] > _CROPPED:
                 raise UsageError(
                     f"An image of {x.shape[3]} × {x.shape[2]} would be {whole[1]} × {whole[0]} "
@@ -112,7 +126,7 @@ class Preprocessing(FrozenModel):
             x = self._interpolated(x, whole)
             top, left = (round((a - b) / 2) for a, b in zip(x.shape[2:], self.size, strict=True))
             return x[:, :, top : top + h, left : left + w]
-        return self._interpolated(x, self.size)
+        return self._interpolated(x, whole)
 
     def _interpolated(self, x: Tensor, size: Sequence[int]) -> Tensor:
         across = [[x.shape[2], size[1]]] if self.quantise else []

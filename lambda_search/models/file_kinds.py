@@ -62,6 +62,7 @@ _OLD_PICKLES = (b"(dp", b"(lp", b"}q", b"]q", b"ccollections\n", b"ccopy_reg\n")
 _ONNX = bytes(range(3, 16))
 _TEXT = frozenset(string.printable.encode())
 _SHOWN = 60
+_WANTED = "\0"
 
 
 class Unsuitable(Exception):
@@ -78,31 +79,47 @@ def is_safetensors(head: bytes) -> bool:
     return head[8:9] == b"{" and not head.startswith((ZIP, *PICKLES))
 
 
-def described(head: bytes) -> Unsuitable:
-    """What a file is that begins with `head`, and is none with weights."""
+def described(head: bytes, wanted: str = "a checkpoint", step: str = "") -> Unsuitable:
+    """What a file is that begins with `head`, and is not what is wanted.
+
+    Arguments:
+        head: its first `HEAD` bytes.
+        wanted: what it should be.
+        step: what to do where that does not follow from what it is; "" for weights.
+    """
+    what, own = _told(head)
+    if step and own in (_AUTHORS, _WEIGHTS):
+        own = step
+    return Unsuitable(what.replace(_WANTED, wanted, 1), own)
+
+
+def _told(head: bytes) -> tuple[str, str]:
+    """(what it is and what it is not, `_WANTED`; the next step)."""
     if not head:
-        return Unsuitable("is empty", "Download or copy it again.")
+        return "is empty", "Download or copy it again."
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for beginning, what, step in _BEGINNINGS:
         if start.startswith(beginning):
-            return Unsuitable(f"is {what}, not a checkpoint", step)
+            return f"is {what}, not {_WANTED}", step
     for at, mark, what, step in _AT:
         if mark in (head[at : at + len(mark)], head[1 : 1 + len(mark)] if at == 0 else b""):
-            return Unsuitable(f"is {what}, not a checkpoint", step)
+            return f"is {what}, not {_WANTED}", step
     if head[:1] == b"\x08" and head[1:2] in _ONNX and head[2:3] in (b"\x12", b":", b"B"):
-        return Unsuitable("is an ONNX model, not a checkpoint", _WEIGHTS)
+        return f"is an ONNX model, not {_WANTED}", _WEIGHTS
     if head.startswith(_OLD_PICKLES):
         step = "Save it again with a newer protocol, or its state dict alone with torch.save."
-        return Unsuitable("is a pickle of protocol 0 or 1, which is not read", step)
+        return "is a pickle of protocol 0 or 1, which is not read", step
     if not head.strip(b"\0"):
-        return Unsuitable("begins with zeros, as a broken download does", _AGAIN)
+        return "begins with zeros, as a broken download does", _AGAIN
     if b'"weight_map"' in head:
-        return Unsuitable("is the list of a model's parts, not its weights", _WEIGHTS)
+        return "is the list of a model's parts, not its weights", _WEIGHTS
     if _TEXT.issuperset(start):
         words = " ".join(start.decode().split())
         shown = words[:_SHOWN] + "…" * (len(words) > _SHOWN)
-        return Unsuitable(f"is a text file, not a checkpoint: it begins '{shown}'", _AUTHORS)
-    return Unsuitable("is not a checkpoint that PyTorch, pickle or safetensors wrote", _AUTHORS)
+        return f"is a text file, not {_WANTED}: it begins '{shown}'", _AUTHORS
+    if head.startswith(PICKLES) or is_safetensors(head):
+        return f"is a checkpoint, not {_WANTED}", _AUTHORS
+    return f"is not {_WANTED} of any known format", _AUTHORS
 
 
 def described_archive(names: Collection[str]) -> Unsuitable:

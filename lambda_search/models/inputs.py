@@ -19,12 +19,22 @@ from torch import Tensor
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import printable
+from lambda_search.files import check_regular
+from lambda_search.files import open_regular
 from lambda_search.models.file_kinds import HEAD
 from lambda_search.models.file_kinds import is_safetensors
 from lambda_search.models.pickles.read import read_pickle
 from lambda_search.setting import first_problem
+from lambda_search.spec.configs import plain
 
-__all__ = ["Section", "read_checkpoint", "read_safetensors", "refuse_misspelt", "validated"]
+__all__ = [
+    "Section",
+    "read_checkpoint",
+    "read_safetensors",
+    "recorded",
+    "refuse_misspelt",
+    "validated",
+]
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -63,6 +73,22 @@ def validated(kind: type[C], config: Mapping[str, Any], framework: str) -> C:
         ) from error
 
 
+def recorded(settings: Mapping[Any, Any], what: str) -> dict[str, Any]:
+    """A model's settings of a pickle, copied; whatever shows them may then walk through them.
+
+    Raises:
+        UsageError: if they hold anything but plain values, themselves, or too much; `what` is
+            their name.
+    """
+    try:
+        found: dict[str, Any] = plain(settings)
+    except ValueError as error:
+        raise UsageError(
+            f"{what} are no plain values: {error}.", "Take the file from the model's authors."
+        ) from error
+    return found
+
+
 def read_checkpoint(path: Path) -> Any:
     """What the file holds, whatever its suffix: tensors by name, or the content of a pickle.
 
@@ -75,7 +101,7 @@ def read_checkpoint(path: Path) -> Any:
 def holds_safetensors(path: Path) -> bool:
     """Whether that is the file's format, by its content; False where it cannot be opened."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return is_safetensors(stream.read(HEAD))
     except OSError:
         return False
@@ -88,6 +114,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         UsageError: if it cannot be read.
     """
     try:
+        check_regular(path)
         return load_file(path)
     except MemoryError as error:
         cause = f"There is not enough memory to read {path}."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import printable
+from lambda_search.files import open_regular
 
 __all__ = ["MOST_BYTES", "Unreadable", "check_json", "loads", "read_bytes", "read_json"]
 
@@ -53,12 +53,10 @@ def read_bytes(path: Path, most: int) -> bytes:
     """The whole of a regular file.
 
     Raises:
-        OSError: if it cannot be opened.
-        Unreadable: if it is another thing, or has more than `most` bytes.
+        OSError: if it cannot be opened, or is another thing.
+        Unreadable: if it has more than `most` bytes.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise Unreadable("it is not a file")
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
         raise Unreadable(f"it has more than {most:,} bytes")

@@ -54,6 +54,8 @@ _INSTEAD = {
     ),
 }
 _SHOWN = 4
+_DEEPEST = 16
+"""Records around weights."""
 
 
 def unwrapped(name: str) -> str:
@@ -72,14 +74,15 @@ def state_of(content: Any, prefer: Sequence[str] = ()) -> dict[str, Tensor] | No
     Raises:
         UsageError: if names that differ by their wrappers alone are given twice.
     """
-    sets = _sets(content)
-    if "" in sets:
-        own = sets[""]
-    elif len(sets) == 1:
-        return state_of(next(iter(sets.values())), prefer)
+    for _ in range(_DEEPEST):  # records may hold themselves
+        sets = _sets(content)
+        chosen = prefer if len(sets) > 1 else list(sets)
+        content = next((sets[name] for name in chosen if name in sets), None)
+        if "" in sets:
+            break
     else:
-        chosen = [name for name in prefer if name in sets]
-        return state_of(sets[chosen[0]], prefer) if chosen else None
+        return None
+    own = sets[""]
     named = {unwrapped(name): value for name, value in own.items()}
     if len(named) < len(own):
         twice = Counter(map(unwrapped, own)).most_common(1)[0][0]
@@ -154,5 +157,8 @@ def _sets(content: Any) -> dict[str, Mapping[str, Tensor]]:
     own = {n: v for n, v in content.items() if isinstance(n, str) and isinstance(v, Tensor)}
     if any(value.ndim for value in own.values()):
         return {"": own}
-    nested = {n: v for n, v in content.items() if isinstance(n, str) and isinstance(v, Mapping)}
-    return {n: v for n, v in nested.items() if any(isinstance(t, Tensor) for t in v.values())}
+    names = [n for n in content if isinstance(n, str) and n]
+    nested = {n: content[n] for n in names if isinstance(content[n], Mapping)}
+    once = {id(v): v for v in nested.values()}  # many names may be of one long record
+    some = {key for key, v in once.items() if any(isinstance(t, Tensor) for t in v.values())}
+    return {n: v for n, v in nested.items() if id(v) in some}

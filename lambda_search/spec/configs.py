@@ -8,7 +8,6 @@ list or a text.
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Callable
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import printable
+from lambda_search.files import open_regular
 from lambda_search.spec.documents import DEEPEST
 from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import YAML
@@ -108,9 +108,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
         ValueError: as `read_config_text`.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a file")
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return read_config_text(stream.read(LARGEST + 1))
 
 

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import printable
+from lambda_search.files import open_regular
 from lambda_search.spec.blanks import refuse_blanks
 from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import read_yaml
@@ -79,11 +80,7 @@ def read_specs(path: Path) -> list[Written]:
 def _content(path: Path) -> bytes:
     """What a study file holds; of a larger one no more than tells that it is too large."""
     try:
-        if path.exists() and not path.is_file():
-            raise UsageError(
-                f"The study file {path} is a device or a pipe.", "Name a .yaml file or a folder."
-            )
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError)

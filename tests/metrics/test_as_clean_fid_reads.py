@@ -210,7 +210,7 @@ def test_neither_pipes_nor_devices_nor_broken_links_are_waited_for(tmp_path):
     assert open_images(folder).summary.endswith("left out: 1 pipes and devices")
     for name in ("a.zip", "a.npz"):
         os.mkfifo(tmp_path / name)
-        assert "it is no file" in refused(tmp_path / name)
+        assert "not a file" in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize(

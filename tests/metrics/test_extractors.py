@@ -30,8 +30,11 @@ from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors import inception
 from lambda_search.metrics.extractors import transformers
+from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.preprocessing import Preprocessing
 from tests.metrics.inception import small
+from tests.metrics.strays import STRAYS
 
 CPU = torch.device("cpu")
 BOTH = pytest.mark.parametrize("name", ["inception-clean", "inception-legacy"])
@@ -145,7 +148,47 @@ def test_pipes_and_devices_are_no_programs(tmp_path):
     os.mkfifo(tmp_path / "pipe.pt")
     (tmp_path / "zero.pt").symlink_to("/dev/zero")
     for name in ("pipe.pt", "zero.pt"):
-        assert "it is no file" in refused(tmp_path / name)[0]
+        assert "not a file" in refused(tmp_path / name)[0]
+
+
+@pytest.mark.timeout(120)  # a reader that opens a pipe waits for ever
+def test_pipes_and_devices_are_no_sidecars(tmp_path):
+    path = save(nn.Flatten(), tmp_path / "mine.pt")
+    os.mkfifo(tmp_path / "mine.json")
+    assert "not a file" in refused(path)[0]
+
+
+@pytest.mark.parametrize(("what", "content"), STRAYS.items())
+def test_what_lies_in_the_place_of_a_program_is_named(tmp_path, what, content):
+    path = tmp_path / "mine.pt"
+    path.write_bytes(content)
+    for run in (True, False):
+        with pytest.raises(UsageError) as caught:
+            load_extractor(str(path), CPU, run=run)
+        assert f"it is a {what}, not TorchScript" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("fed", "side", "chunks"),
+    [
+        ({"resize": 1024, "fit": "crop", "size": (8, 8)}, 32, [16, 4]),
+        ({"size": (2048, 2048)}, 8, [4] * 5),
+        ({"size": (2048, 512), "quantise": True}, 2048, [4] * 5),
+        ({}, 1024, [16, 4]),
+        ({"size": (299, 299)}, 32, [20]),
+    ],
+)
+def test_as_many_images_at_once_as_have_room(fed, side, chunks):
+    """Large ones take gigabytes where 128 are resized together."""
+    seen = []
+
+    def network(x):
+        seen.append(len(x))
+        return x.mean(dim=(2, 3))
+
+    extractor = NetworkExtractor("x", network, Preprocessing(channels=1, **fed), "", 1, CPU)
+    assert extractor(images(20, 1, side, side)).shape == (20, 1)
+    assert seen == chunks
 
 
 @pytest.mark.parametrize("ending", [".pt", ".ts"])
@@ -254,7 +297,7 @@ def test_what_is_no_torchscript_is_refused(tmp_path, weights, kind, name):
         path.write_bytes(contents[kind])
     cause, hint = refused(name.format(path))
     assert cause.startswith(f"{path} cannot be read as TorchScript: ")
-    assert "torch.jit.save" in hint
+    assert "torch.jit.save" in hint or kind == "empty"
 
 
 def test_a_file_in_training_mode_is_run_for_inference(tmp_path):

@@ -21,6 +21,7 @@ from PIL import Image
 from lambda_search.errors import UsageError
 from lambda_search.metrics.references.images import open_images
 from lambda_search.metrics.references.statistics import read_statistics
+from tests.metrics.strays import STRAYS
 from tests.metrics.test_images import encoded
 from tests.metrics.test_images import pack
 from tests.metrics.test_images import pictures
@@ -246,8 +247,20 @@ def test_pipes_and_devices_are_no_references(tmp_path):
     os.mkfifo(tmp_path / "a.npz")
     (tmp_path / "b.npz").symlink_to("/dev/zero")
     for name in "ab":
-        with pytest.raises(UsageError, match="it is no file"):
+        with pytest.raises(UsageError, match="not a file"):
             read_statistics(tmp_path / f"{name}.npz")
+
+
+@pytest.mark.parametrize(("what", "content"), STRAYS.items())
+def test_what_lies_in_the_place_of_a_reference_is_named(tmp_path, what, content):
+    for name in ("a.npz", "a.zip", "a"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        said = refused(path)
+        assert said.startswith(f"{path} is a {what}, not an archive of images")
+    with pytest.raises(UsageError, match=f"is a {what}, not an archive of moments") as caught:
+        read_statistics(tmp_path / "a.npz")
+    assert caught.value.hint
 
 
 def test_a_link_to_an_archive_is_read_whatever_that_is_called(tmp_path):

@@ -6,6 +6,7 @@ that the end of that process would be seen, and prints one JSON line for each.
 
 import faulthandler
 import io
+import itertools
 import json
 import pickle
 import pickletools
@@ -261,7 +262,12 @@ def repeated():
     yield "complex keys of one hash", raw(classes + b"0" + scalar + b"0}(" + keys + b"u", 4)
     keys = b"".join(value((n, colliding(n))) + b"N" for n in range(20_000))
     yield "tuples of one hash", raw(b"}(" + keys + b"u", 4)
+    signs = itertools.islice(itertools.product((-1, -2), repeat=16), 20_000)
+    keys = b"".join(value(key) + b"N" for key in signs)
+    yield "tuples of signs of one hash", raw(b"}(" + keys + b"u", 4)
     modulus = sys.hash_info.modulus
+    names = [n * modulus + 7 for n in range(20_000)]
+    yield "older names of one hash", old(empty_storages(len(names)), names)
     puts = b"".join(b"p" + str(n * modulus + 7).encode() + b"\n" for n in range(30_000))
     yield "memos of one hash", raw(b"N" + puts)
     nested = b"(" + b"\x8f" * 50_000 + b"1" + storage(floats, "0", 1, b"N")
@@ -269,6 +275,12 @@ def repeated():
     load = name("torch.storage", "_load_from_bytes") + b"\x94B"
     load += struct.pack("<I", len(inner)) + inner + b"\x85\x94"
     yield "pickles in bytes", raw(b"(" + load + b"h\0h\1R0" * 20_000 + b"l")
+
+
+def empty_storages(count):
+    """Opcodes of so many storages of torch's older format, all of them empty."""
+    floats = name("torch", "FloatStorage") + b"\x940"
+    return floats + b"(" + b"".join(storage(b"h\0", n, 0, b"N") for n in range(count)) + b"l"
 
 
 def colliding(first):

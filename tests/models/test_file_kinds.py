@@ -1,9 +1,11 @@
 """The content decides what a file is, not its suffix."""
 
 import io
+import os
 import struct
 import tarfile
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from safetensors.torch import save_file
 
 import lambda_search as ls
 from lambda_search.errors import UsageError
+from lambda_search.models.diffusers.networks import read_state
+from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.inspection import inspect
+from lambda_search.models.inspection import recognise
 from lambda_search.models.pickles.read import read_pickle
 from tests.golden import folder_of
 from tests.golden import golden
@@ -97,6 +102,40 @@ def test_files_are_named_for_what_they_are_whatever_their_suffix(what, suffix, t
     ):
         said = refused(call)
         assert what in said and str(path) in said
+
+
+@pytest.mark.timeout(120)  # a reader that opens a pipe waits for ever
+@pytest.mark.parametrize("kind", ("pipe", "device"))
+@pytest.mark.parametrize("what", ("checkpoint", "config", "prompts", "weights of a pipeline"))
+def test_pipes_and_devices_are_not_opened(what, kind, tmp_path):
+    path = tmp_path / "odd"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    model = str(folder_of("ADM/cifar_like") / "model.pt")
+    prompts = {"prompts": ["a cat"]}
+    calls = {
+        "checkpoint": [
+            lambda: inspect(str(path)),
+            lambda: recognise(str(path)),
+            lambda: ls.load_model("diffusers", path, prompts),
+            *(
+                partial(ls.load_model, framework, path, ADM)
+                for framework in ("adm", "ddim", "dit", "edm", "ldm")
+            ),
+        ],
+        "config": [lambda: ls.load_model("adm", model, path)],
+        "prompts": [
+            lambda: read_text_config({"prompts": str(path)}),
+        ],
+        "weights of a pipeline": [lambda: read_state([path], "unet")],
+    }
+    for call in calls[what]:
+        said = refused(call)
+        assert ("odd" in said or "/dev/zero" in said) and (
+            "not a file" in said or "device or a pipe" in said
+        )
 
 
 def test_a_classifier_is_named_for_what_it_is(tmp_path):

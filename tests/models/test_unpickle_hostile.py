@@ -30,6 +30,7 @@ from tests.models.hostile import old
 from tests.models.hostile import raw
 from tests.models.hostile import reduce
 from tests.models.hostile import repacked
+from tests.models.hostile import repeated
 from tests.models.hostile import stack_name
 from tests.models.hostile import storage
 from tests.models.hostile import tensor
@@ -412,6 +413,22 @@ def test_what_does_not_fit_together_is_refused(tmp_path, case):
     assert str(path) in caught.value.cause and caught.value.hint
 
 
+@pytest.mark.parametrize("case", ("tuples of signs of one hash", "older names of one hash"))
+def test_keys_of_one_hash_are_refused_before_they_are_hashed(tmp_path, case):
+    """Each would be compared with all before it."""
+    path = tmp_path / "model.pt"
+    path.write_bytes(dict(repeated())[case])
+    with pytest.raises(UsageError, match="it has a key that is"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("part", (("layer", 3), (0, 1, 2, 65_536), (None, -1), (True, b"x")))
+def test_short_tuples_are_keys(tmp_path, part):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps({part: 1}))
+    assert read_pickle(path) == {part: 1}
+
+
 def test_records_that_overlap_do_not_fill_the_memory(tmp_path):
     """A megabyte that a thousand records share is read once at most."""
     path = tmp_path / "model.pt"
@@ -456,5 +473,5 @@ def test_damaged_and_greedy_files_never_end_the_process_nor_fill_its_memory(tmp_
     for case in ("a long call", "a long state", "sets"):
         assert "more than it holds" in outcome[case]
     assert "a NumPy array's state is none" in outcome["an array's long state"]
-    for case in ("complex keys of one hash", "tuples of one hash"):
-        assert "has a key" in outcome[case]
+    for case in ("complex keys", "tuples", "tuples of signs", "older names"):
+        assert "has a key" in outcome[f"{case} of one hash"]

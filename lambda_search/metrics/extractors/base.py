@@ -23,6 +23,8 @@ from lambda_search.setting import fingerprint
 __all__ = ["Described", "Extractor", "Factory", "Known", "NetworkExtractor", "Weights"]
 
 _CHUNK = 128
+_PIXELS = 1 << 24
+"""At most so many images at once, and so many pixels on their way; or one image."""
 
 
 class Described(Protocol):
@@ -140,7 +142,8 @@ class NetworkExtractor:
                 "Give the model a decoder to images, if these are its latents.",
             )
         parts = []
-        for chunk in torch.split(images, _CHUNK):
+        fitting = _PIXELS // max(1, self.preprocessing.pixels(*images.shape[2:]))
+        for chunk in torch.split(images, min(_CHUNK, max(1, fitting))):
             found = self._network(self.preprocessing(chunk.to(self._device))).float()
             if found.shape != (len(chunk), self.dim):
                 raise LambdaSearchError(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from typing import cast
 from zipfile import BadZipFile
-from zipfile import ZipFile
 
 import torch
 from pydantic import ValidationError
@@ -18,14 +17,18 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import last_line
+from lambda_search.files import open_regular
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
+from lambda_search.metrics.references.archives import unzipped
+from lambda_search.models.file_kinds import Unsuitable
 from lambda_search.setting import first_problem
 
 __all__ = ["check_module", "from_file", "load_module", "width_of"]
 
 _PROBE = 64
+_STEP = "Save it with torch.jit.save, or copy it again."
 
 
 def from_file(path: Path, device: torch.device, run: bool = True) -> NetworkExtractor:
@@ -55,13 +58,13 @@ def from_file(path: Path, device: torch.device, run: bool = True) -> NetworkExtr
 def check_module(path: Path) -> None:
     """Raises UsageError unless `path` looks like TorchScript; nothing of it is run."""
     try:
-        if not path.is_file():
-            raise ValueError("it is no file")
-        with ZipFile(path) as archive:
+        with unzipped(path, "TorchScript", _STEP) as archive:
             if not any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise ValueError("it holds no program")
+    except Unsuitable as error:
+        raise _unreadable(path, f"it {error.what}", error.step) from error
     except (BadZipFile, OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, last_line(error)) from error
 
 
 def load_module(path: Path, device: torch.device) -> Any:
@@ -74,14 +77,14 @@ def load_module(path: Path, device: torch.device) -> Any:
     try:
         module = cast(Any, torch.jit.load)(str(path), map_location=device)
     except Exception as error:  # torch raises many kinds on broken files
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, last_line(error)) from error
     return module.eval()
 
 
-def _unreadable(path: Path, error: Exception) -> UsageError:
+def _unreadable(path: Path, why: str, step: str = _STEP) -> UsageError:
     return UsageError(
-        f"{path} cannot be read as TorchScript: {last_line(error)}.",
-        "Save it with torch.jit.save, or copy it again.",
+        f"{path} cannot be read as TorchScript: {why}.",
+        step,
     )
 
 
@@ -111,10 +114,11 @@ def width_of(module: Any, preprocessing: Preprocessing, path: Path, device: torc
 
 
 def _beside(path: Path) -> Preprocessing:
-    if not path.is_file():
+    if not path.exists():
         return Preprocessing()
     try:
-        return Preprocessing.model_validate(json.loads(path.read_text()))
+        with open_regular(path) as stream:
+            return Preprocessing.model_validate(json.loads(stream.read().decode("utf-8-sig")))
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         said = str(error)
         if isinstance(error, ValidationError):

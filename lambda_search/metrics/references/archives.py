@@ -22,6 +22,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from lambda_search.errors import UsageError
+from lambda_search.files import open_regular
+from lambda_search.models.file_kinds import HEAD
+from lambda_search.models.file_kinds import ZIP
+from lambda_search.models.file_kinds import Unsuitable
+from lambda_search.models.file_kinds import described
 
 __all__ = ["Header", "check_room", "explained", "read_array", "read_header", "taken", "unzipped"]
 
@@ -46,16 +51,30 @@ class Header(NamedTuple):
         return f"{self.dtype} {list(self.shape)}{' in Fortran order' * self.fortran}"
 
 
-def unzipped(path: Path) -> zipfile.ZipFile:
+def unzipped(
+    path: Path,
+    wanted: str = "an archive of images",
+    step: str = "Name images as a folder, a .zip or an .npz.",
+) -> zipfile.ZipFile:
     """The archive in `path`, open.
 
+    Arguments:
+        path: the file.
+        wanted: what it should hold, for messages.
+        step: what to do where it is something else.
+
     Raises:
-        ValueError: if it is a pipe or a device.
-        BadZipFile, OSError: if it cannot be read.
+        Unsuitable: if it is something else, such as a pointer or a web page.
+        BadZipFile, OSError: if it cannot be read, or is no file.
     """
-    if not path.is_file():
-        raise ValueError("it is no file")
-    return zipfile.ZipFile(path)
+    with open_regular(path) as stream:
+        head = stream.read(HEAD)
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile:
+        if head.startswith(ZIP):
+            raise
+        raise described(head, wanted, step) from None
 
 
 def check_room(path: Path, total: int) -> None:
@@ -116,6 +135,8 @@ def explained(path: Path, name: str | None = None) -> Iterator[None]:
         yield
     except UsageError:
         raise
+    except Unsuitable as error:
+        raise UsageError(f"{path} {error.what}.", error.step) from error
     except Exception as error:  # Pillow, zipfile and numpy raise many kinds on broken files
         what = path if name is None else f"{name} in {path}"
         said = error.strerror if isinstance(error, OSError) else None

@@ -266,6 +266,9 @@ def open_images(path: Path) -> ImageSet:
     if path.is_file() and zipfile.is_zipfile(path):  # links may lead to names without a suffix
         with explained(path), unzipped(path) as archive:
             kind = _Array if f"{_ARRAY}.npy" in archive.namelist() else kind or _Zip
+    if kind is None and path.is_file():
+        with explained(path):
+            unzipped(path)  # says what it is
     if kind is None:
         raise UsageError(f"{path} is no folder, .zip or .npz.", "Put the images into one of them.")
     return kind(path)

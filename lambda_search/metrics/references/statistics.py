@@ -31,6 +31,7 @@ from lambda_search.metrics.references.archives import read_array
 from lambda_search.metrics.references.archives import read_header
 from lambda_search.metrics.references.archives import unzipped
 from lambda_search.metrics.references.decoding import Shape
+from lambda_search.models.file_kinds import Unsuitable
 from lambda_search.shell import command
 
 __all__ = [
@@ -58,6 +59,7 @@ _SLACK = 1e-6
 """How far below 0 a covariance's eigenvalue may lie for rounding, as a share of its trace; and its
 square, as a share of the mean's, of which little is left where all images are alike."""
 _SHOWN = 9
+_NEEDED = "It must be an .npz file with mu [d] and sigma [d, d]; name images as images:PATH."
 _AGAIN = "Use the extractor that made it, or make a reference with this one."
 
 
@@ -117,14 +119,16 @@ def read_statistics(path: Path) -> Statistics:
         UsageError: if it cannot be read, holds no moments, or what it holds makes no Gaussian.
     """
     try:
-        with unzipped(path) as archive:
+        with unzipped(path, "an archive of moments", _NEEDED) as archive:
             found = _held(archive, _ROOM + _TIMES * path.stat().st_size)
         _check_gaussian(found.mean, found.cov)
+    except Unsuitable as error:
+        raise UsageError(f"The reference {path} {error.what}.", error.step) from error
     except Exception as error:  # numpy and zipfile raise many kinds on a broken file
         said = error.cause if isinstance(error, LambdaSearchError) else first_line(error)
         raise UsageError(
             f"The reference {path} cannot be read: {said.rstrip('.')}.",
-            "It must be an .npz file with mu [d] and sigma [d, d]; name images as images:PATH.",
+            _NEEDED,
         ) from error
     kept = found.features
     if kept is not None and not (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import ConfigDict
 from pydantic import Field
 
 from lambda_search.errors import UsageError
+from lambda_search.files import open_regular
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import validated
@@ -104,7 +106,8 @@ def _read_prompts(name: str, base: Path | None) -> list[str]:
     try:
         if path is None:
             raise FileNotFoundError("there is no such file")
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # no other sign ends a line
+        with TextIOWrapper(open_regular(path), "utf-8-sig") as stream:
+            lines = stream.read().split("\n")  # no other sign ends a line
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(

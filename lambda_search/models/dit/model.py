@@ -31,6 +31,7 @@ from lambda_search.models.dit.network import sin_cos_positions
 from lambda_search.models.guidance import guided
 from lambda_search.models.inputs import Section
 from lambda_search.models.inputs import read_checkpoint
+from lambda_search.models.inputs import recorded
 from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import validated
 from lambda_search.models.options import filled
@@ -254,7 +255,8 @@ def _named_by(args: Any) -> dict[str, Any]:
     """The config in training's `args`, an argparse.Namespace that was read as data."""
     told = args.state if isinstance(args, InertObject) else None
     names = ("model", "image_size", "num_classes")
-    return {name: told[name] for name in names if name in told} if isinstance(told, dict) else {}
+    named = {name: told[name] for name in names if name in told} if isinstance(told, dict) else {}
+    return recorded(named, "The settings that training recorded")
 
 
 def _weights(content: Any) -> Mapping[str, Tensor] | None:

@@ -13,6 +13,7 @@ from lambda_search.errors import UsageError
 from lambda_search.models.checkpoints import read_config
 from lambda_search.models.inputs import holds_safetensors
 from lambda_search.models.inputs import read_safetensors
+from lambda_search.models.inputs import recorded
 from lambda_search.models.pickles.read import InertObject
 from lambda_search.models.pickles.read import PersistentObject
 from lambda_search.models.pickles.read import read_pickle
@@ -23,7 +24,6 @@ from lambda_search.models.states import summary
 from lambda_search.models.states import tensors
 from lambda_search.models.states import unwrapped
 from lambda_search.shell import command
-from lambda_search.spec.configs import plain
 
 __all__ = ["PersistentNetwork", "config_of", "network_of", "read_network", "weights_of"]
 
@@ -79,13 +79,7 @@ def network_of(content: Any) -> PersistentNetwork | None:
     network = _unwrapped(content.get("ema") if isinstance(content, Mapping) else content)
     if not isinstance(network, PersistentObject):
         return None
-    try:
-        arguments = plain(network.arguments)
-    except ValueError as error:
-        raise UsageError(
-            f"The network's recorded arguments are no plain values: {error}.",
-            "Take the file from the model's authors.",
-        ) from error
+    arguments = recorded(network.arguments, "The network's recorded arguments")
     state = {unwrapped(name): value for name, value in state_dict_of(network).items()}
     return PersistentNetwork(network.class_name, arguments, state)
 

@@ -131,8 +131,8 @@ class Reader:
             raise Malformed("its numbers are big-endian")
         root = load()
         keys = load()
-        named = isinstance(keys, list) and all(isinstance(key, str | int) for key in keys)
-        if not named or len(keys) != len(storages) or set(keys) != set(storages):
+        named = isinstance(keys, list) and len(keys) == len(storages)
+        if not named or set(map(check_key, keys)) != set(storages):
             raise Malformed("its list of tensors is not that of its contents")
         for key in keys:
             data, kind = storages[key].data, storages[key].dtype

@@ -37,7 +37,7 @@ __all__ = [
 # A tensor with stride 0 stands for more elements than it stores. Real ones are small.
 _EXPANDED = 1 << 20
 _MOST_DIMENSIONS = 64
-_MOST_PARTS, _LONGEST_KEY, _LARGEST_PART = 16, 4096, 1 << 16
+_MOST_PARTS, _LONGEST_KEY, _LARGEST_PART = 4, 4096, 1 << 16
 # No object dtype: its elements are objects of the pickle's choice.
 _CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,6})")
 
@@ -131,7 +131,8 @@ def check_key(key: Any) -> Any:
 
     Hashing a tuple in a tuple, a million deep, would overflow the stack of the process; so would
     keys of equal hash that are made on purpose take hours: of complex and of huge numbers, and of
-    tuples of large ones, there are as many as one likes.
+    tuples of large ones, there are as many as one likes. So it is with long tuples of −1 and −2,
+    whose hashes are equal; of four parts that differ in theirs, few share one.
     """
     if type(key) is tuple:
         if len(key) > _MOST_PARTS or not all(map(_is_part, key)):
@@ -149,7 +150,7 @@ def check_key(key: Any) -> Any:
 
 def _is_part(part: Any) -> bool:
     if isinstance(part, int):
-        return abs(part) <= _LARGEST_PART
+        return -1 <= part <= _LARGEST_PART
     if isinstance(part, str | bytes):
         return len(part) <= _LONGEST_KEY
     return part is None or isinstance(part, InertClass | torch.dtype)
