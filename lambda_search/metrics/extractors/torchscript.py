@@ -5,7 +5,6 @@ TorchScript is a program, and it can write files: name only files that you trust
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from typing import cast
@@ -21,6 +20,9 @@ from lambda_search.errors import last_line
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
+from lambda_search.models.json_files import MOST_BYTES
+from lambda_search.models.json_files import loads
+from lambda_search.models.json_files import read_bytes
 
 __all__ = ["check_module", "from_file", "load_module", "width_of"]
 
@@ -113,8 +115,8 @@ def _beside(path: Path) -> Preprocessing:
     if not path.is_file():
         return Preprocessing()
     try:
-        return Preprocessing.model_validate(json.loads(path.read_text()))
-    except (OSError, ValueError, RecursionError, ValidationError) as error:
+        return Preprocessing.model_validate(loads(read_bytes(path, MOST_BYTES)))
+    except (OSError, ValueError, ValidationError) as error:
         if isinstance(error, ValidationError):
             problem = error.errors()[0]
             said = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
