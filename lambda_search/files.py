@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from typing import cast
@@ -18,6 +19,7 @@ from lambda_search.errors import LambdaSearchError
 __all__ = [
     "check_regular",
     "open_regular",
+    "close_to_others",
     "private_folder",
     "saving",
     "sha256_of",
@@ -36,6 +38,18 @@ def private_folder(path: Path) -> Path:
         private_folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def close_to_others(path: Path) -> None:
+    """Takes this user's `path` from who can only read it: the first release left it open so.
+
+    What a group, or all, may write to is shared on purpose, and stays.
+    """
+    with suppress(OSError):
+        found = path.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid == os.getuid() and mode & 0o077 and not mode & 0o022:
+            path.chmod(mode & 0o700)
 
 
 @contextmanager

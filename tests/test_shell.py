@@ -144,3 +144,28 @@ def test_the_readmes_commands_are_ones(line):
         words = [*context._protected_args, *context.args]
         name, parser, words = parser.resolve_command(context, words)
     parser.make_context(name, words)  # raises for what it does not know
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in printed_in_readme() if line.split()[1] in ("best", "reference")]
+)
+def test_the_readmes_questions_run_as_printed(line, home, tmp_path):
+    """Through a shell, on a new machine: `#` begins a comment, and what is not there is said."""
+    done = subprocess.run(
+        ["sh", "-c", line],
+        cwd=tmp_path,
+        env=os.environ
+        | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "LAMBDA_SEARCH_HOME": str(home),
+            "LAMBDA_SEARCH_OFFLINE": "1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr
+    there = done.returncode == 0 and done.stdout
+    lacks = done.returncode in (2, 3) and re.search(r"(?i)\b(no|nothing)\b", done.stderr)
+    assert there or lacks, done.stderr
+    if "adm-cifar10" in line:
+        assert there and "λ(i)" in done.stdout

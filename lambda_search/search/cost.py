@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.files import close_to_others
 from lambda_search.files import private_folder
 from lambda_search.machine import cores
 from lambda_search.models.base import Model
@@ -38,7 +39,7 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
     """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
     needed = sum(plan.most_feature_bytes() for plan in plans) + 64 * 2**20
     try:
-        private_folder(folder)
+        close_to_others(private_folder(folder))
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise LambdaSearchError(

@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.files import close_to_others
 from lambda_search.files import private_folder
+from lambda_search.paths import home
 
 __all__ = ["BUSY_SECONDS", "File", "configure"]
 
@@ -81,6 +83,9 @@ class File:
         private_folder(self.path.parent)
         if not self.path.exists():
             os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+        elif self.path.parent == home().absolute():  # elsewhere, who named it decides
+            for name in ("", self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
+                close_to_others(self.path.parent / name)
 
     def _identity(self) -> tuple[int, int]:
         found = self.path.stat()

@@ -1,22 +1,27 @@
 """What a private cluster needs of its surroundings; Ray itself is not started here."""
 
+import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
+from lambda_search.cluster import connection
 from lambda_search.cluster.private import private_cluster
 from lambda_search.errors import UsageError
 
 SOCKET = "session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def beside_the_tests_own_ray(monkeypatch):
     """The cluster of this folder's other tests, which may be up, keeps its settings."""
     monkeypatch.setattr("lambda_search.cluster.private._look_again", lambda: None)
 
 
+@pytest.mark.usefixtures("beside_the_tests_own_ray")
 def test_a_long_temporary_folder_is_not_used_for_sockets(tmp_path, monkeypatch):
     long = tmp_path / ("a_user_name_that_is_long/" * 4)
     long.mkdir(parents=True)
@@ -31,6 +36,7 @@ def test_a_long_temporary_folder_is_not_used_for_sockets(tmp_path, monkeypatch):
     assert "RAY_TMPDIR=/tmp" in caught.value.hint and "doctor" not in caught.value.hint
 
 
+@pytest.mark.usefixtures("beside_the_tests_own_ray")
 def test_folder_and_token_are_for_this_user_alone():
     with private_cluster() as folder:
         token = os.environ["RAY_AUTH_TOKEN_PATH"]
@@ -42,6 +48,7 @@ def test_folder_and_token_are_for_this_user_alone():
     assert not folder.parent.exists() and not os.path.exists(token)
 
 
+@pytest.mark.usefixtures("beside_the_tests_own_ray")
 def test_the_environment_of_a_surrounding_ray_job_is_left_outside(monkeypatch):
     outside = {
         "RAY_ADDRESS": "10.0.0.1:6379",
@@ -62,3 +69,46 @@ def test_the_environment_of_a_surrounding_ray_job_is_left_outside(monkeypatch):
     assert inside["RAY_AUTH_MODE"] == "token"
     assert inside["RAY_memory_usage_threshold"] == "0.9"
     assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+
+
+@pytest.mark.usefixtures("beside_the_tests_own_ray")
+@pytest.mark.parametrize(("workers", "cpus"), [(None, 3), (2, 2)])
+def test_a_private_cluster_has_the_cores_that_may_be_used(monkeypatch, workers, cpus):
+    """A batch job on a part of a machine does not start workers for all of it."""
+    asked = {}
+    monkeypatch.setattr(os, "cpu_count", lambda: 128)
+    monkeypatch.setattr(connection, "cores", lambda: 3)
+    monkeypatch.setattr(connection.ray, "init", lambda **options: asked.update(options))
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: None)
+    connection.connect(workers, None)()
+    assert asked["num_cpus"] == cpus
+    assert asked["address"] == "local" and asked["_node_ip_address"] == "127.0.0.1"
+
+
+LISTENING = """
+import json, psutil, ray
+from lambda_search.cluster.connection import connect
+leave = connect(1, None)
+
+@ray.remote
+def busy():
+    return 1
+
+ray.get(busy.remote())
+me = psutil.Process()
+found = []
+for process in [me, *me.children(recursive=True)]:
+    for one in process.net_connections("inet"):
+        if one.status == psutil.CONN_LISTEN or (one.type.name == "SOCK_DGRAM" and one.laddr):
+            found.append([process.name(), one.laddr.ip, one.laddr.port])
+leave()
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_a_private_cluster_listens_on_loopback_alone():
+    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {"gcs_server", "raylet"} <= {name for name, _, _ in found}, done.stderr
+    assert {ip for _, ip, _ in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, found

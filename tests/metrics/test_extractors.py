@@ -1,7 +1,10 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -32,6 +35,7 @@ from lambda_search.metrics.extractors import inception
 from lambda_search.metrics.extractors import transformers
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
+from lambda_search.metrics.extractors.torchscript import from_file
 from lambda_search.metrics.preprocessing import Preprocessing
 from tests.metrics.inception import small
 from tests.metrics.strays import STRAYS
@@ -240,7 +244,7 @@ def test_the_sidecar_may_ask_for_a_crop(tmp_path):
         ("{", "Expecting property name"),
         ("", "Expecting value"),
         (b"\xff\xfe", "codec can't decode"),
-        ("[]", "should be a valid dictionary"),
+        ("[]", "it holds no names"),
         ('{"colour": 3}', "colour: Extra inputs are not permitted"),
         ('{"channels": 2}', "channels: Input should be 1 or 3"),
         ('{"size": 32}', "size: Input should be a valid tuple"),
@@ -248,9 +252,12 @@ def test_the_sidecar_may_ask_for_a_crop(tmp_path):
         ('{"size": [20000, 20000]}', "size.0: Input should be less than or equal to 4096"),
         ('{"size": [4096, 4096]}', "size: Value error, it has more than 4,194,304 pixels"),
         ('{"size": [8, 8], "resize": 20000}', "resize: Input should be less than or equal"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "32 levels deep"),
         ('{"filter": "lanczos"}', "filter: Input should be"),
-        ('{"mean": [NaN]}', "mean.0: Input should be a finite number"),
+        ('{"mean": [NaN]}', "it holds NaN"),
+        ('{"mean": [Infinity]}', "mean.0: Input should be a finite number"),
+        ('{"channels": 1, "channels": 3}', "it says 'channels' twice"),
+        (" " * (1 << 21) + "{}", "more than 1,048,576 bytes"),
         ('{"mean": [1, 2]}', "mean: Value error, it has one value, or one for each channel"),
         ('{"channels": 1, "std": [1, 2, 3]}', "std: Value error, it has one value"),
         ('{"std": [1, 0, 1]}', "std: Value error, it is not 0"),
@@ -265,6 +272,29 @@ def test_a_broken_sidecar_is_refused(tmp_path, text, said):
     assert cause.startswith(f"{beside} does not say what the extractor is fed: ")
     assert said in cause
     assert hint.startswith("Its entries are channels, size, ")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "marked"])
+def test_a_sidecar_is_utf_8_whatever_the_locale(tmp_path, mark):
+    """Editors put a byte order mark before it, and a locale may be another."""
+    path = Path(save(nn.Flatten(), tmp_path / "mine.pt"))
+    (tmp_path / "mine.json").write_text(f'{mark}{{"size": [4, 4], "gr\u00f6\u00dfe": 1}}', "utf-8")
+    code = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from lambda_search.metrics.extractors.torchscript import from_file\n"
+        "try: from_file(Path(sys.argv[1]), torch.device('cpu'))\n"
+        "except Exception as error: print(ascii(error.cause))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert "gr\\xf6\\xdfe: Extra inputs are not permitted" in done.stdout, done.stderr
+    (tmp_path / "mine.json").write_text(f'{mark}{{"size": [4, 4]}}', "utf-8")
+    assert from_file(path, torch.device("cpu")).dim == 48
 
 
 @pytest.mark.parametrize(

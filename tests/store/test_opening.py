@@ -15,6 +15,7 @@ from sqlalchemy import text
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
+from lambda_search.search.cost import check_disk
 from lambda_search.store.lookup import best
 from lambda_search.store.optuna_view import optuna_storage
 from lambda_search.store.queue import Queue
@@ -94,6 +95,33 @@ def test_files_are_for_their_user_alone(tmp_path, home, monkeypatch):
     assert len(kept) == 4, "the folder, the database and its log"
     for path in kept:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def modes(*paths):
+    return [oct(stat.S_IMODE(path.stat().st_mode)) for path in paths]
+
+
+def test_what_the_first_release_left_open_is_closed(home, tmp_path):
+    Store().close()
+    file, elsewhere = home / "lambda_search.db", tmp_path / "elsewhere"
+    for folder, database, then in (
+        (0o755, 0o644, ["0o700", "0o600"]),
+        (0o750, 0o640, ["0o700", "0o600"]),
+        (0o770, 0o660, ["0o770", "0o660"]),  # a group's, on purpose
+    ):
+        home.chmod(folder)
+        file.chmod(database)
+        Store().close()
+        assert modes(home, file) == then
+    elsewhere.mkdir()
+    shutil.copy(file, elsewhere / "x.db")
+    elsewhere.chmod(0o755)
+    (elsewhere / "x.db").chmod(0o644)
+    Store(f"{elsewhere}/x.db").close()
+    assert modes(elsewhere, elsewhere / "x.db") == ["0o755", "0o644"]
+    home.chmod(0o755)
+    check_disk([], home)  # of a launch, wherever its store is
+    assert modes(home) == ["0o700"]
 
 
 def as_another_user(action):

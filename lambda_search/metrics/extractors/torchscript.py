@@ -5,7 +5,6 @@ TorchScript is a program, and it can write files: name only files that you trust
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from typing import cast
@@ -17,12 +16,14 @@ from torch import Tensor
 
 from lambda_search.errors import UsageError
 from lambda_search.errors import last_line
-from lambda_search.files import open_regular
 from lambda_search.files import sha256_of
 from lambda_search.metrics.extractors.base import NetworkExtractor
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.metrics.references.archives import unzipped
 from lambda_search.models.file_kinds import Unsuitable
+from lambda_search.models.json_files import MOST_BYTES
+from lambda_search.models.json_files import loads
+from lambda_search.models.json_files import read_bytes
 from lambda_search.setting import first_problem
 
 __all__ = ["check_module", "from_file", "load_module", "width_of"]
@@ -117,8 +118,7 @@ def _beside(path: Path) -> Preprocessing:
     if not path.exists():
         return Preprocessing()
     try:
-        with open_regular(path) as stream:
-            return Preprocessing.model_validate(json.loads(stream.read().decode("utf-8-sig")))
+        return Preprocessing.model_validate(loads(read_bytes(path, MOST_BYTES)))
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         said = str(error)
         if isinstance(error, ValidationError):

@@ -23,10 +23,11 @@ def doubts(reference: Reference, shape: tuple[int, int, int] | None) -> tuple[st
             f"the reference {name} is of {count:,} images{copies}; below {enough:,}, four times "
             "the features' width, its own error shifts every distance"
         )
-    if rank is not None and (distinct is None or rank + 1 < distinct):
+    if rank is not None:
         found.append(
             f"the covariance of the reference {name} has rank {rank:,} in {reference.dim:,} "
-            f"features, as of {rank + 1:,} different images: it cannot tell how they vary"
+            f"features, as that of {rank + 1:,} images would: along all others it cannot tell how "
+            "images vary"
         )
     if shape is None or reference.shape is None:
         return tuple(found)

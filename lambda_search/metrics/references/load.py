@@ -74,7 +74,7 @@ class Reference:
         summary: what was read of a folder or an archive, and what not, in words.
         distinct: how many of the images have contents of their own; None where only the moments
             are known.
-        missing_rank: of Σᵣ, as of `Statistics`; None too where it is not computed yet.
+        missing_rank: of Σᵣ, as of `Statistics`; of images it is not asked, they can be counted.
         load: gives the statistics, telling whoever watches how far it is.
     """
 
@@ -229,9 +229,9 @@ def _from_images(
     found = None if kept is None else recall(kept, extractor)
     count, distinct, told = len(images.names), len(set(images.digests)), images.summary
     if found is not None:
-        dim, rank = len(found.mean), found.missing_rank
+        dim = len(found.mean)
         return Reference(
-            name, fingerprint, dim, count, found.shape, told, distinct, rank, lambda watch: found
+            name, fingerprint, dim, count, found.shape, told, distinct, None, lambda watch: found
         )
     shape = images.shape  # images that are none are refused now, not after an hour
     load = partial(statistics_of, images, cast(Extractor, extractor), kept)
