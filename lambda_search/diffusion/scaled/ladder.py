@@ -19,7 +19,7 @@ class Ladder:
     """The levels of a grid with their λ.
 
     Arguments:
-        levels: σ/α of the T′ distinct levels, rising; the last may be infinite: pure noise.
+        levels: σ/α ≥ 0 of the T′ ≥ 1 distinct levels, rising; infinite at pure noise.
         lambdas: λ(0), …, λ(T′ − 1).
     """
 
@@ -33,13 +33,13 @@ class Ladder:
 
     def at(self, level: float) -> float:
         """λ for a call at σ/α = `level` ≥ 0; outside of the grid, that of its nearest level."""
-        if math.isinf(level) or not self.levels:
+        if math.isinf(level):
             return 1.0
         above = bisect_left(self.levels, level)
         if above == len(self.levels):
             return self.lambdas[-1]
-        if above == 0 or self.levels[above] == level:
-            return self.lambdas[above]
         low, high = self.levels[above - 1], self.levels[above]
+        if above == 0 or high == level or low == 0:  # log 0 is away from everything
+            return self.lambdas[above]
         share = math.log(level / low) / math.log(high / low)
         return (1 - share) * self.lambdas[above - 1] + share * self.lambdas[above]

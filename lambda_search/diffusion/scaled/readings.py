@@ -104,8 +104,7 @@ class Reading:
 
     def levels(self, scheduler: Any) -> tuple[float, ...]:
         """The distinct levels of the whole grid, least noisy first."""
-        found = {self.level(scheduler, name) for name in self.walk(scheduler)}
-        return tuple(sorted(found - {0.0}))
+        return tuple(sorted({self.level(scheduler, name) for name in self.walk(scheduler)}))
 
     def is_flow(self, scheduler: Any) -> bool:
         """Whether x = (1 − σ)·x0 + σ·ε."""

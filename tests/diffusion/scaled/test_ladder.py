@@ -41,7 +41,12 @@ def test_at_pure_noise_lambda_is_one():
     ladder = Ladder((0.1, math.inf), (1.01, 1.02))
     assert ladder.at(math.inf) == 1.0
     assert ladder.at(1e4) == 1.01  # half way to infinity is nowhere near it
-    assert Ladder((), ()).at(1.0) == 1.0
+    assert Ladder((math.inf,), (1.02,)).at(math.inf) == 1.0
+
+
+def test_a_level_without_noise_is_infinitely_far_from_the_others():
+    ladder = Ladder((0.0, 1.0), (1.01, 1.02))
+    assert (ladder.at(0.0), ladder.at(1e-6), ladder.at(1.0)) == (1.01, 1.02, 1.02)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
@@ -72,10 +77,11 @@ def test_pndm_counts_repeated_timesteps_once(skip, steps):
     assert len(levels(PNDMScheduler(skip_prk_steps=skip), steps)) == steps
 
 
-def test_a_last_sigma_that_is_only_arrived_at_is_no_level():
-    found = levels(EulerDiscreteScheduler(final_sigmas_type="sigma_min"), 5)
-    arrived = levels(EulerDiscreteScheduler(), 5)
-    assert len(found) == len(arrived) == 5
+@pytest.mark.parametrize(
+    "config", [{"final_sigmas_type": "sigma_min"}, {"interpolation_type": "log_linear"}]
+)
+def test_a_sigma_that_is_only_arrived_at_is_no_level(config):
+    assert len(levels(EulerDiscreteScheduler(**config), 5)) == 5
 
 
 @pytest.mark.parametrize(
@@ -84,6 +90,7 @@ def test_a_last_sigma_that_is_only_arrived_at_is_no_level():
         (EulerDiscreteScheduler(), {"timesteps": [900, 500, 100]}, 3),
         (EulerDiscreteScheduler(), {"sigmas": [14.0, 5.0, 2.0, 0.5, 0.0]}, 4),
         (FlowMatchEulerDiscreteScheduler(), {"sigmas": [0.9, 0.5, 0.2]}, 3),
+        (FlowMatchEulerDiscreteScheduler(), {"sigmas": [1.0, 0.5, 0.0]}, 3),
         (LTXEulerAncestralRFScheduler(), {"sigmas": [1.0, 0.6, 0.3, 0.0]}, 3),
         (DPMSolverMultistepScheduler(), {"timesteps": [900, 400]}, 2),
     ],
