@@ -250,7 +250,7 @@ def test_the_sidecar_may_ask_for_a_crop(tmp_path):
         ('{"size": 32}', "size: Input should be a valid tuple"),
         ('{"size": [32]}', "size.1: Field required"),
         ('{"size": [20000, 20000]}', "size.0: Input should be less than or equal to 4096"),
-        ('{"size": [4096, 4096]}', "size: Value error, it has more than 4,194,304 pixels"),
+        ('{"size": [4096, 4096]}', "size: it has more than 4,194,304 pixels"),
         ('{"size": [8, 8], "resize": 20000}', "resize: Input should be less than or equal"),
         ("[" * 100_000, "32 levels deep"),
         ('{"filter": "lanczos"}', "filter: Input should be"),
@@ -258,10 +258,10 @@ def test_the_sidecar_may_ask_for_a_crop(tmp_path):
         ('{"mean": [Infinity]}', "mean.0: Input should be a finite number"),
         ('{"channels": 1, "channels": 3}', "it says 'channels' twice"),
         (" " * (1 << 21) + "{}", "more than 1,048,576 bytes"),
-        ('{"mean": [1, 2]}', "mean: Value error, it has one value, or one for each channel"),
-        ('{"channels": 1, "std": [1, 2, 3]}', "std: Value error, it has one value"),
-        ('{"std": [1, 0, 1]}', "std: Value error, it is not 0"),
-        ('{"size": [8, 9], "fit": "crop", "resize": 8}', "resize: Value error, the crop does not"),
+        ('{"mean": [1, 2]}', "mean: it has one value, or one for each channel"),
+        ('{"channels": 1, "std": [1, 2, 3]}', "std: it has one value"),
+        ('{"std": [1, 0, 1]}', "std: it is not 0"),
+        ('{"size": [8, 9], "fit": "crop", "resize": 8}', "resize: the crop does not"),
     ],
 )
 def test_a_broken_sidecar_is_refused(tmp_path, text, said):
