@@ -62,9 +62,10 @@ def _write(path, content):
     if isinstance(content, bytes):
         path.write_bytes(content)
         return
-    path.mkdir(parents=True)
     for name, part in content.items():
-        (path / name).write_bytes(part)
+        place = path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(part)
 
 
 def main():

@@ -5,11 +5,18 @@ import collections
 import datetime
 import decimal
 import fractions
+import http
 import json
+import os
 import pickle
+import platform
+import re
+import signal
 import sys
+import time
 import types
 import uuid
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +206,19 @@ RECORDS = {
     "state": np.random.RandomState(0),
     "device": torch.device("cpu"),
     "optimiser": torch.optim.SGD,
+    "time": time.gmtime(0),
+    "machine": platform.uname(),
+    "file": os.stat("/"),
+    "partial": partial(torch.nn.functional.softplus, beta=2),
+    "pattern": re.compile("a+", re.IGNORECASE),
+    "flags": re.IGNORECASE | re.MULTILINE,
+    "flag": re.IGNORECASE,
+    "member": http.HTTPStatus.OK,
+    "signal": signal.SIGUSR1,
+    "date": np.datetime64("2024-01-02"),
+    "dates": np.array(["2024-01-02"], "datetime64[s]"),
+    "span": np.timedelta64(3, "h"),
+    "ellipsis": ...,
 }
 
 
@@ -223,6 +243,9 @@ def test_records_keep_what_they_were_made_of(protocol, tmp_path):
     assert found["version"].class_name == "torch.torch_version.TorchVersion"
     assert found["namespace"].state == found["simple"].state == {"lr": 0.1}
     assert found["path"].args == ("/", "a", "b")
+    assert found["machine"].class_name == "platform.uname_result"
+    assert found["pattern"].args[0] == "a+" and found["partial"].state[2] == {"beta": 2}
+    assert found["span"] == 3 and found["dates"].tolist() == [1704153600]
     assert found["ordered"] == {"a": 1} and found["defaults"] == {"a": [1]}
 
 

@@ -22,6 +22,7 @@ from lambda_search.models.pickles.values import array_from_buffer
 from lambda_search.models.pickles.values import check_key
 from lambda_search.models.pickles.values import dtype
 from lambda_search.models.pickles.values import empty_array
+from lambda_search.models.pickles.values import member
 from lambda_search.models.pickles.values import scalar
 from lambda_search.models.pickles.values import tensor
 
@@ -40,26 +41,38 @@ _PACKAGES = (
     "omegaconf",
     "pathlib",  # newer Pythons keep its classes in modules below it
     "pytorch_lightning",
+    "torch._C._nn",  # activations
     "torch._dynamo.eval_frame",
     "torch.amp",
     "torch.cuda.amp",
     "torch.distributed.fsdp",
+    "torch.nn.functional",
+    "torch.nn.init",
     "torch.nn.modules",
     "torch.nn.parallel",
     "torch.optim",
     "yacs",
 )
 _CLASSES = {
+    "_operator": "or_",
     "argparse": "Namespace",
     "array": "_array_reconstructor array",
     "collections": "ChainMap UserDict UserList UserString",
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
+    "enum": "auto",
     "fractions": "Fraction",
+    "functools": "partial partialmethod",
+    "http": "HTTPMethod HTTPStatus",
     "ipaddress": "IPv4Address IPv6Address",
     "numpy": "bool bool_ bytes_ complex128 complex64 datetime64 float16 float32 float64 int16 "
     "int32 int64 int8 ndarray str_ timedelta64 uint16 uint32 uint64 uint8",
+    "os": "stat_result terminal_size times_result uname_result",
     "packaging.version": "Version",
+    "platform": "uname_result",
+    "re": "Pattern RegexFlag _compile",
+    "signal": "Handlers Signals",
+    "time": "struct_time",
     "torch": "Generator Tensor device layout memory_format",
     "torch.torch_version": "TorchVersion",
     "torch.utils.hooks": "RemovableHandle",
@@ -69,7 +82,8 @@ _CLASSES = {
     "zoneinfo": "ZoneInfo",
     **dict.fromkeys(
         ("builtins", "__builtin__"),
-        "bool dict float int list long object range slice str tuple unicode xrange",
+        "Ellipsis NotImplemented bool dict float int list long object range slice str tuple "
+        "unicode xrange",
     ),
 }
 _STORAGES = {
@@ -260,6 +274,7 @@ for _module in ("builtins", "__builtin__"):  # Python 3's name, and protocol 2's
     _FUNCTIONS[_module, "bytearray"] = _bytearray
     _FUNCTIONS[_module, "bytes"] = _bytes
     _FUNCTIONS[_module, "complex"] = _complex
+    _FUNCTIONS[_module, "getattr"] = member
     _FUNCTIONS[_module, "frozenset"] = _frozenset
     _FUNCTIONS[_module, "set"] = _set
 for _module in ("numpy.core", "numpy._core"):  # before and since NumPy 2

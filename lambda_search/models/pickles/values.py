@@ -30,6 +30,7 @@ __all__ = [
     "check_key",
     "dtype",
     "empty_array",
+    "member",
     "scalar",
     "tensor",
 ]
@@ -39,6 +40,7 @@ _EXPANDED = 1 << 20
 _MOST_DIMENSIONS = 64
 _MOST_PARTS, _LONGEST_KEY, _LARGEST_PART = 4, 4096, 1 << 16
 # No object dtype: its elements are objects of the pickle's choice.
+_TIME = re.compile(r"\A([<>=]?)[mM]8\Z")  # read as the counts that are kept of them
 _CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,6})")
 
 
@@ -189,16 +191,24 @@ def tensor(
 
 def dtype(code: Any, *_: Any) -> DType:
     """`numpy.dtype(code, align, copy)`."""
-    matched = _CODE.fullmatch(code) if isinstance(code, str) else None
+    text = code if isinstance(code, str) else ""
+    matched = _CODE.fullmatch(_TIME.sub(r"\1i8", text))
     if matched is None:
         raise Malformed("it has a NumPy array of something other than numbers and text")
-    order = code[0] if code[0] in "<>|=" else "="
+    order = text[0] if text[0] in "<>|=" else "="
     return DType(matched[1], order)
 
 
 def scalar(kind: Any, raw: Any) -> Any:
     """`numpy.core.multiarray.scalar(dtype, bytes)`."""
     return _flat(kind, raw, 1)[0]
+
+
+def member(kind: Any, name: Any) -> InertObject:
+    """`getattr`, by which Python 3.11 names an enum's member; nothing is looked up."""
+    if not isinstance(kind, InertClass) or not isinstance(name, str) or not name.isidentifier():
+        raise Malformed("it asks for an attribute of something else than a class")
+    return InertObject(kind.name, (name,))
 
 
 def empty_array(*_: Any) -> np.ndarray[Any, Any]:
