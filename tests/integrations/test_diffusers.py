@@ -264,7 +264,6 @@ def test_lambda_follows_the_number_of_steps_and_timesteps_of_ones_own(text):
 def test_bad_input_is_refused_before_anything_is_changed(text):
     for target, schedule in (
         (text, 1.005),
-        (text, None),
         (text, ls.LambdaSchedule(0.0)),
         (text, ls.LambdaSchedule(float("nan"))),
         (text.unet, TILTED),
