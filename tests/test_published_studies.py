@@ -133,7 +133,7 @@ def test_only_what_is_missing_is_called_missing(cli, study_file):
         ("framework: diffusers", "framework: admm", "no framework 'admm'"),
         ("extractor: bundled", "extractor: none-such", "no extractor 'none-such'"),
         ("ancestral", "heun", "cannot be sampled with 'heun'"),
-        ('"bundled:fashion-mnist"', "./broken.npz", "cannot be read"),
+        ('"bundled:fashion-mnist"', "./broken.npz", "is a text file"),
     ],
 )
 def test_a_dry_run_still_refuses_what_is_wrong(cli, study_file, old, new, words):

@@ -256,7 +256,11 @@ BAD = {
     "a folder that is none": (("none", "--extractor", "bundled"), 2, "There is nothing at none."),
     "no name": (("images:", "--extractor", "bundled"), 2, "no reference at images:"),
     "an empty folder": (("empty", "--extractor", "bundled"), 2, "There are no images in"),
-    "another file": (("broken.pt", "--extractor", "bundled"), 2, "is no folder, .zip or .npz"),
+    "another file": (
+        ("broken.pt", "--extractor", "bundled"),
+        2,
+        "is a text file, not an archive of images",
+    ),
     "too few images": (("few", "--extractor", "bundled"), 2, "fewer than the 128 features"),
     "a device that is none": (("real", "--extractor", "bundled", "--device", "x"), 2, "'x'"),
     "a file in the place of a folder": (

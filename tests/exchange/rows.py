@@ -56,7 +56,18 @@ def every_kind():
         "dinov2@9",
         "r@8",
         found[3].provenance.baseline,
-        (OtherCandidate(1, 2.0, 1.5, 0.5, 0.4, 0.1, 0.9, kid=1e-300),),
+        (
+            OtherCandidate(
+                trial=1,
+                fid=2.0,
+                corrected=1.5,
+                gain=0.5,
+                raw_gain=0.4,
+                gain_standard_error=0.1,
+                correlation=0.9,
+                kid=1e-300,
+            ),
+        ),
     )
     found[3] = replace(
         found[3],

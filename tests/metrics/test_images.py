@@ -343,14 +343,17 @@ def test_too_few_images_are_refused(tmp_path, kind):
 @pytest.mark.parametrize("name", ["a.tar", "a.png", "a", "a.npy"])
 def test_other_files_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
-    assert "is no folder, .zip or .npz" in refused(tmp_path / name)
+    assert "is a text file, not an archive of images" in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.npz"])
-@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04"])
-def test_an_unreadable_archive_is_refused(tmp_path, name, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is empty"), (b"not an archive", "is a text file"), (b"PK\x03\x04", "cannot be read")],
+)
+def test_an_unreadable_archive_is_refused(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
-    assert "cannot be read" in refused(tmp_path / name)
+    assert words in refused(tmp_path / name)
 
 
 def test_a_damaged_archive_is_refused(tmp_path):

@@ -126,8 +126,16 @@ def test_an_unknown_bundled_reference_is_refused():
     assert "bundled" in refused("bundled:nothing")[0]
 
 
-@pytest.mark.parametrize("kept", [0, 10, 300, -1])
-def test_a_truncated_file_is_refused(write, kept):
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (0, "is empty"),
+        (10, "cannot be read: "),
+        (300, "cannot be read: "),
+        (-1, "cannot be read: "),
+    ],
+)
+def test_a_truncated_file_is_refused(write, kept, words):
     path = write(sigma=np.random.default_rng(0).standard_normal((3, 3)))
     path.write_bytes(path.read_bytes()[:kept])
     cause, hint = refused(path)
@@ -143,11 +151,14 @@ def test_a_damaged_file_is_refused(write):
     assert "cannot be read" in refused(path)[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04"])
-def test_a_file_that_is_no_archive_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is empty"), (b"not an archive", "is a text file"), (b"PK\x03\x04", "cannot be read")],
+)
+def test_a_file_that_is_no_archive_is_refused(tmp_path, content, words):
     path = tmp_path / "a.npz"
     path.write_bytes(content)
-    assert "cannot be read" in refused(path)[0]
+    assert words in refused(path)[0]
 
 
 def test_a_file_without_moments_is_refused(tmp_path):
@@ -157,7 +168,7 @@ def test_a_file_without_moments_is_refused(tmp_path):
 
 def test_a_single_array_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros(3))
-    assert "cannot be read" in refused(tmp_path / "a.npy")[0]
+    assert "is a NumPy array, not an archive of moments" in refused(tmp_path / "a.npy")[0]
 
 
 def test_a_pickle_is_not_opened(write):

@@ -241,7 +241,7 @@ NOT_CHECKPOINTS = {
     "script": (zip_bytes(["a/data.pkl", "a/constants.pkl"]), "TorchScript", "weights"),
     "packed": (zip_bytes(["a/data.pkl"], zipfile.ZIP_DEFLATED), "compressed again", "again"),
     "protocol 0": (pickle.dumps({"a": 1}, 0), "protocol 0 or 1", "Save it again"),
-    "protocol 9": (b"\x80\x09N.", "not a checkpoint that", "Pass"),
+    "protocol 9": (b"\x80\x09N.", "not a checkpoint of any known format", "Pass"),
     "two bytes": (b"\x80\x04", "damaged or incomplete", "again"),
     "zip's beginning": (b"PK\x03\x04" + bytes(100), "damaged or incomplete", "again"),
 }

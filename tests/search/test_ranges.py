@@ -27,6 +27,8 @@ def test_every_framework_and_sampler_has_ranges_around_one():
             few, usual = (ranges_for(framework, sampler, steps) for steps in (4, 20))
             on_x0 = ranges_for(framework, sampler, 20, "x0_only")
             assert few.mean[0] <= usual.mean[0] < 1 < usual.mean[1] <= few.mean[1]
+            if sampler == "scheduler":  # which has no other site
+                continue
             assert usual.mean[0] < on_x0.mean[0] < 1 < on_x0.mean[1] < usual.mean[1]
     assert ranges_for("mine", "own", 20).mean[0] < 1
 
