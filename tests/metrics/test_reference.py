@@ -126,16 +126,8 @@ def test_an_unknown_bundled_reference_is_refused():
     assert "bundled" in refused("bundled:nothing")[0]
 
 
-@pytest.mark.parametrize(
-    ("kept", "words"),
-    [
-        (0, "is empty"),
-        (10, "cannot be read: "),
-        (300, "cannot be read: "),
-        (-1, "cannot be read: "),
-    ],
-)
-def test_a_truncated_file_is_refused(write, kept, words):
+@pytest.mark.parametrize("kept", [10, 300, -1])
+def test_a_truncated_file_is_refused(write, kept):
     path = write(sigma=np.random.default_rng(0).standard_normal((3, 3)))
     path.write_bytes(path.read_bytes()[:kept])
     cause, hint = refused(path)
