@@ -24,6 +24,7 @@ from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
+from lambda_search.cli.examples import example
 from lambda_search.cli.options import AsJson
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
@@ -61,7 +62,7 @@ Out = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=example("reference make"))
 def make(
     images: Annotated[
         str, typer.Argument(help="A folder, a .zip, or an .npz with arr_0, uint8, n × h × w × c.")
@@ -126,7 +127,7 @@ def make(
     out.print(Text(f"\nIn a study file:\nmetric: {{{line}}}"))
 
 
-@app.command()
+@app.command(epilog=example("reference mark"))
 def mark(
     file: Annotated[Path, typer.Argument(help="An .npz with mu and sigma.")],
     extractor: ExtractorName,
@@ -146,7 +147,7 @@ def mark(
     err.print(f"the copy says that {extractor} made it; name it in study files")
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=example("reference list"))
 def list_(as_json: AsJson = False) -> None:
     """Show the references of this machine, with what made them."""
     from lambda_search.metrics.references.installed import kept_references
