@@ -22,6 +22,7 @@ from lambda_search.cli.commands import queue
 from lambda_search.cli.commands import reference
 from lambda_search.cli.commands import report
 from lambda_search.cli.commands import status
+from lambda_search.cli.examples import example
 from lambda_search.downloads import go_offline
 
 __all__ = ["app"]
@@ -60,7 +61,7 @@ for command in (
     dashboard.dashboard,
     doctor.doctor,
 ):
-    app.command()(command)
+    app.command(epilog=example(command.__name__))(command)
 app.add_typer(db.app, name="db")
 app.add_typer(models.app, name="models")
 app.add_typer(reference.app, name="reference")

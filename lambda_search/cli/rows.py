@@ -168,7 +168,8 @@ def _origin(found: Row) -> Iterator[tuple[str, RenderableType]]:
     if found.arrival is not None:
         who = f"{found.origin.by or 'unknown'}, {found.origin.tool or 'without a tool'}"
         yield "origin", Text(f"{who}; not measured in this store", "yellow")
-        yield "", Text(f"imported on {found.arrival.at:%Y-%m-%d} from {found.arrival.source}")
+        came = f"imported on {found.arrival.at:%Y-%m-%d} from {found.arrival.source}"
+        yield "", Text(came, overflow="fold")
 
 
 def _status(found: Row) -> Text:

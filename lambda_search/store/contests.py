@@ -1,77 +1,75 @@
 """Contests: what a lookup asks for, and the rows that answer, found through an index.
 
 Rows of one contest can be ranked against each other, so its first row is an index's first entry
-however many it has. What is asked for is compared in SQL as text: every value has one spelling.
+however many it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import Integer
+from sqlalchemy import ScalarSelect
 from sqlalchemy import Select
+from sqlalchemy import bindparam
 from sqlalchemy import exists
 from sqlalchemy import func
-from sqlalchemy import or_
 from sqlalchemy import select
 from sqlalchemy import union
 from sqlalchemy.orm import Session
+from sqlalchemy.orm import aliased
 
 from lambda_search.records import Row
-from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
-from lambda_search.setting import canonical
 from lambda_search.setting import fingerprint
+from lambda_search.store.question import COLUMNS
+from lambda_search.store.question import Question
+from lambda_search.store.question import condition
+from lambda_search.store.question import spelled
 from lambda_search.store.tables import ContestRow
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import SettingRow
 
 __all__ = [
-    "BEST_FIRST",
     "GRADES",
     "Near",
-    "asked",
+    "best_of",
     "competing",
     "contest_values",
     "firsts",
+    "how_many",
     "models_with_rows",
     "near",
     "option_values",
-    "spelled",
+    "rows_of",
 ]
 
 GRADES = {"confirmed": 0, "published": 1, "measured": 2}
-_COLUMNS = {"model", "sampler", "steps", "nfe"}
-BEST_FIRST = (
-    ScheduleRow.grade,
-    ScheduleRow.score,
-    ScheduleRow.fewer,
-    ScheduleRow.id,
-)
-"""The order of `best`; that of an index too."""
+_Shape = tuple[tuple[str, str], ...]
 
 
 class Near(NamedTuple):
-    """What tells how far a contest is from what is asked; `guidance` as it is spelled."""
+    """What tells how far a contest is from what is asked, and its best row in a few words.
 
-    id: int
+    `guidance` is spelled as in a question; `fields` are the contest's.
+    """
+
+    contest: int
     steps: int
     nfe: int
     sampler: str
     guidance: str | None
-
-
-def spelled(value: Any) -> str:
-    """The one text of a value; numbers that are equal have the same."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(float(value))
-    return canonical(value) if isinstance(value, bool | list | dict) else str(value)
+    fields: Mapping[str, str]
+    content: str
+    b: float
+    k: float
+    fid: float
+    status: str
 
 
 def option_values(setting: Setting) -> dict[str, str]:
@@ -97,125 +95,148 @@ def contest_values(row: Row) -> dict[str, Any]:
     }
 
 
-def firsts(session: Session, contests: Select[int], wanted: Mapping[str, Any]) -> list[int]:
-    """The best row of each contest, by its id in the table.
-
-    Arguments:
-        session: the store's.
-        contests: the ids of contests, as `asked` selects them.
-        wanted: what is asked for; options of the sampler decide between a contest's rows.
-    """
-    best = (
-        _standing(wanted)
-        .where(ScheduleRow.contest_id == ContestRow.id)
-        .order_by(*BEST_FIRST)
-        .limit(1)
-        .correlate(ContestRow)
-        .scalar_subquery()
-    )
-    found = session.scalars(contests.with_only_columns(best))
+def firsts(session: Session, question: Question) -> list[int]:
+    """The best row of each contest that is asked for, by its id in the table."""
+    found = session.scalars(_firsts(question.contest, question.options), question.values)
     return [one for one in found if one is not None]
 
 
-def competing(contests: Select[int], wanted: Mapping[str, Any]) -> Select[int]:
-    """All rows of contests that are asked for, by their ids in the table."""
-    return _standing(wanted).where(ScheduleRow.contest_id.in_(contests))
+def best_of(session: Session, contests: Sequence[int], question: Question) -> list[int]:
+    """The same of these contests alone; of the question, its options count."""
+    values = {**question.values, "contests": contests}
+    found = session.scalars(_best_of(question.options), values)
+    return [one for one in found if one is not None]
 
 
-def asked(model: str, wanted: Mapping[str, Any]) -> Select[int]:
-    """The contests that are asked for; by names with a fingerprint perhaps a few too many."""
-    query = select(ContestRow.id).where(ContestRow.model == model)
-    if "steps" in wanted:  # one index after the other: of an OR, SQLite uses neither
-        by_steps, by_length = (
-            select(ContestRow.id).where(ContestRow.model == model, column == wanted["steps"])
-            for column in (ContestRow.steps, ContestRow.length)
-        )
-        query = select(ContestRow.id).where(ContestRow.id.in_(union(by_steps, by_length)))
-    if "nfe" in wanted:
-        query = query.where(ContestRow.nfe == wanted["nfe"])
-    if "sampler" in wanted:
-        query = query.where(_is_sampler(str(wanted["sampler"])))
-    for name in sorted(set(wanted) - _COLUMNS - _options(wanted)):
-        query = query.where(_fits(name, ContestRow.fields[name].as_string(), wanted[name]))
-    return query
+def rows_of(session: Session, contests: Sequence[int], question: Question) -> Sequence[int]:
+    """All rows of these contests that stand, by their ids in the table; options count."""
+    values = {**question.values, "contests": contests}
+    return session.scalars(_rows_of(question.options), values).all()
+
+
+def competing(session: Session, question: Question) -> Sequence[int]:
+    """All rows that stand and are asked for, by their ids in the table."""
+    return session.scalars(_competing(question.contest, question.options), question.values).all()
+
+
+def how_many(session: Session, question: Question) -> int:
+    """How many rows `competing` finds."""
+    query = _competing(question.contest, question.options).with_only_columns(func.count())
+    return session.scalar(query, question.values) or 0
 
 
 def near(
-    session: Session, contests: Select[int], by: str, at: int, most: int | None = None
+    session: Session, question: Question, by: str, at: int, most: int | None = None
 ) -> list[Near]:
     """Contests in which a row stands, the nearest by `steps` or `nfe` above and below `at`.
 
     Arguments:
         session: the store's.
-        contests: among these.
+        question: among these contests.
         by, at: what is compared.
         most: how many on either side; all unless given.
     """
-    column = getattr(ContestRow, by)
-    told = ContestRow.fields["guidance"].as_string()
-    answers = exists().where(ScheduleRow.contest_id == ContestRow.id, ScheduleRow.stands)
-    query = contests.with_only_columns(
-        ContestRow.id, ContestRow.steps, ContestRow.nfe, ContestRow.sampler, told
-    )
-    query = query.where(answers).limit(most)
-    above = session.execute(query.where(column >= at).order_by(column)).all()
-    below = session.execute(query.where(column < at).order_by(column.desc())).all()
-    return [Near(*one) for one in (*above, *below)]
+    values = {**question.values, "at": at, "most": most}
+    sides = (_beside(question.contest, by, above, most is None) for above in (True, False))
+    return [Near(*one) for side in sides for one in session.execute(side, values)]
 
 
 def models_with_rows(session: Session) -> list[str]:
     """The names of models that have rows."""
+    return list(session.scalars(_models()))
+
+
+@cache
+def _contests(shape: _Shape) -> Select[int]:
+    """The contests of a question."""
+    found = select(ContestRow.id)
+    asked = dict(shape)
+    if "steps" in asked:  # one index after the other: of an OR, SQLite uses neither
+        model = condition("model", "is", ContestRow.model)
+        both = (
+            select(ContestRow.id).where(model, condition("steps", "is", column))
+            for column in (ContestRow.steps, ContestRow.length)
+        )
+        found = found.where(ContestRow.id.in_(union(*both)))
+        del asked["steps"], asked["model"]
+    for name, how in asked.items():
+        told = (
+            getattr(ContestRow, name) if name in COLUMNS else ContestRow.fields[name].as_string()
+        )
+        found = found.where(condition(name, how, told))
+    return found
+
+
+@cache
+def _firsts(contest: _Shape, options: _Shape) -> Select[int]:
+    return _contests(contest).with_only_columns(_first(options))
+
+
+@cache
+def _best_of(options: _Shape) -> Select[int]:
+    these = ContestRow.id.in_(bindparam("contests", expanding=True))
+    return select(_first(options)).select_from(ContestRow).where(these)
+
+
+@cache
+def _rows_of(options: _Shape) -> Select[int]:
+    these = ScheduleRow.contest_id.in_(bindparam("contests", expanding=True))
+    standing = select(ScheduleRow.id).where(ScheduleRow.stands, these)
+    return _with_options(standing, ScheduleRow, options)
+
+
+@cache
+def _competing(contest: _Shape, options: _Shape) -> Select[int]:
+    standing = select(ScheduleRow.id).where(ScheduleRow.stands)
+    found = _with_options(standing, ScheduleRow, options)
+    return found.where(ScheduleRow.contest_id.in_(_contests(contest)))
+
+
+@cache
+def _beside(contest: _Shape, by: str, above: bool, all_of_them: bool) -> Select[Any]:
+    """Contests on one side of a count, the nearest first, each with its best row."""
+    column, first = getattr(ContestRow, by), ScheduleRow
+    at = bindparam("at", type_=Integer)
+    query = _contests(contest).with_only_columns(
+        ContestRow.id,
+        ContestRow.steps,
+        ContestRow.nfe,
+        ContestRow.sampler,
+        ContestRow.fields["guidance"].as_string(),
+        ContestRow.fields,
+        first.content,
+        first.b,
+        first.k,
+        first.fid,
+        first.status,
+    )
+    query = query.join_from(ContestRow, first, first.id == _first(()))
+    query = query.where(column >= at if above else column < at)
+    query = query.order_by(column if above else column.desc(), ContestRow.id)
+    return query if all_of_them else query.limit(bindparam("most", type_=Integer))
+
+
+@cache
+def _models() -> Select[str]:
     known = exists().where(ContestRow.model == ModelRow.name)
-    query = select(ModelRow.name).where(known).distinct().order_by(ModelRow.name)
-    return list(session.scalars(query))
+    return select(ModelRow.name).where(known).distinct().order_by(ModelRow.name)
 
 
-def _is_sampler(name: str) -> ColumnElement[bool]:
-    """`scheduler` is any class of them."""
-    if name == "scheduler":
-        return ContestRow.sampler.endswith("Scheduler", autoescape=True)
-    return ContestRow.sampler == name
+def _first(options: _Shape) -> ScalarSelect[int]:
+    """The best row of a contest: the first entry of an index, where no option is asked for."""
+    row = aliased(ScheduleRow)
+    best = (row.grade, row.score, row.fewer, row.id)
+    one = _with_options(select(row.id).where(row.stands), row, options)
+    here = one.where(row.contest_id == ContestRow.id).order_by(*best).limit(1)
+    return here.correlate(ContestRow).scalar_subquery()
 
 
-def _options(wanted: Iterable[str]) -> set[str]:
-    """Which of the names asked for are options of the sampler."""
-    return set(wanted) & set(SamplerOptions().told())
-
-
-def _standing(wanted: Mapping[str, Any]) -> Select[int]:
-    """Rows that stand, with the options that are asked for."""
-    query = select(ScheduleRow.id).where(ScheduleRow.stands)
-    options = sorted(_options(wanted))
+def _with_options(rows: Select[int], row: Any, options: _Shape) -> Select[int]:
     if not options:
-        return query
-    same = (_is(SettingRow.options[name].as_string(), wanted[name]) for name in options)
-    return query.join(SettingRow, SettingRow.id == ScheduleRow.setting_id).where(*same)
-
-
-def _fits(name: str, told: ColumnElement[str], value: Any) -> ColumnElement[bool]:
-    match name:
-        case "guidance":
-            return _is(told, None if value == 1 else value)
-        case "weights" | "definition":
-            return _starts(told, str(value))
-        case "extractor" | "reference":
-            label, mark, digits = str(value).partition("@")
-            if not label:
-                return told.contains(f"@{digits}", autoescape=True)
-            if mark and digits:
-                return _starts(told, f"{label}@{digits}")
-            starts = _starts(told, f"{label}@")
-            ends = told.endswith(f"@{label}", autoescape=True)
-            return or_(told == label, starts) if mark else or_(told == label, starts, ends)
-    return _is(told, value)
-
-
-def _starts(told: ColumnElement[str], start: str) -> ColumnElement[bool]:
-    return func.substr(told, 1, len(start)) == start  # LIKE takes capitals for others in SQLite
-
-
-def _is(told: ColumnElement[str], value: Any) -> ColumnElement[bool]:
-    return told.is_(None) if value is None else told == spelled(value)
+        return rows
+    rows = rows.join(SettingRow, SettingRow.id == row.setting_id)
+    told = SettingRow.options
+    return rows.where(*(condition(name, how, told[name].as_string()) for name, how in options))
 
 
 def _spelled(values: Mapping[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from lambda_search.store.asked import asked_for
 from lambda_search.store.misses import listing
 from lambda_search.store.misses import no_row
 from lambda_search.store.nearest import between
+from lambda_search.store.nearest import near_of
 from lambda_search.store.nearest import nearest_rows
 from lambda_search.store.opened import looking
 from lambda_search.store.store import Store
@@ -159,11 +160,12 @@ def preferred(found: Sequence[Row]) -> Row:
     """
     first = found[0]
     rivals = [one for one in found if (one.status == "published") == (first.status == "published")]
+    lines = [near_of(one) for one in rivals] if len(rivals) > 1 else []
     metrics = {tuple(_shown(one, name) for name in _METRIC_FIELDS) for one in rivals}
     if len(metrics) > 1:
         raise UsageError(
             f"Rows of {len(metrics)} metrics agree, and they cannot be compared:\n"
-            f"{listing(rivals)}",
+            f"{listing(lines)}",
             "Name one with extractor= and reference=.",
         )
     for name, words in _ASKED_BACK.items():
@@ -171,7 +173,7 @@ def preferred(found: Sequence[Row]) -> Row:
         if len(values) > 1:
             raise UsageError(
                 f"Rows of {len(values)} {words} agree ({', '.join(values[:12])}), and λ of one "
-                f"says nothing about another:\n{listing(rivals)}",
+                f"says nothing about another:\n{listing(lines)}",
                 f"Name one with {name}=.",
             )
     return first

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import bindparam
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -21,9 +21,9 @@ from lambda_search.store import contests
 from lambda_search.store.asked import agrees
 from lambda_search.store.contests import Near
 from lambda_search.store.mapping import row_of
+from lambda_search.store.question import Question
 from lambda_search.store.standing import chunks
 from lambda_search.store.standing import superseding
-from lambda_search.store.tables import ContestRow
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import RetractionRow
 from lambda_search.store.tables import ScheduleRow
@@ -31,6 +31,8 @@ from lambda_search.store.tables import SettingRow
 from lambda_search.store.transactions import Transactions
 
 __all__ = ["LookupRecords", "row_named"]
+
+_BY_IDS = select(ScheduleRow).where(ScheduleRow.id.in_(bindparam("ids", expanding=True)))
 
 
 class LookupRecords(Transactions):
@@ -62,8 +64,7 @@ class LookupRecords(Transactions):
         """The best row of each contest that is asked for, the best first."""
 
         def query(session: Session) -> list[Row]:
-            found = contests.firsts(session, contests.asked(model, wanted), wanted)
-            return _loaded(session, found)
+            return _loaded(session, contests.firsts(session, Question.of(model, wanted)))
 
         return self._agreeing(model, wanted, query)
 
@@ -71,18 +72,16 @@ class LookupRecords(Transactions):
         """All rows that stand and are asked for, the best first."""
 
         def query(session: Session) -> list[Row]:
-            asked = contests.competing(contests.asked(model, wanted), wanted)
-            return _loaded(session, session.scalars(asked).all())
+            return _loaded(session, contests.competing(session, Question.of(model, wanted)))
 
         return self._agreeing(model, wanted, query)
 
     def how_many(self, model: str, wanted: Mapping[str, Any]) -> int:
-        """How many rows `competing` has; of names with a fingerprint perhaps a few less."""
+        """How many rows `competing` has; of names with a fingerprint perhaps a few more."""
         if not _is_unicode(model):
             return 0
-        query = contests.competing(contests.asked(model, wanted), wanted).subquery()
-        counting = select(func.count()).select_from(query)
-        return self.read(lambda session: session.scalar(counting) or 0)
+        question = Question.of(model, wanted)
+        return self.read(lambda session: contests.how_many(session, question))
 
     def near(
         self,
@@ -95,19 +94,27 @@ class LookupRecords(Transactions):
         """Contests of a model near to a number of `steps` or of network evaluations (`nfe`)."""
         if not _is_unicode(model):
             return []
-        asked = contests.asked(model, wanted)
-        return self.read(lambda session: contests.near(session, asked, by, at, most))
+        question = Question.of(model, wanted)
+        return self.read(lambda session: contests.near(session, question, by, at, most))
 
-    def firsts_of(self, ids: Sequence[int], wanted: Mapping[str, Any]) -> list[Row]:
-        """The best row of each of these contests, the best first."""
-        asked = select(ContestRow.id).where(ContestRow.id.in_(ids))
-        return self.read(lambda session: _loaded(session, contests.firsts(session, asked, wanted)))
+    def best_of(self, ids: Sequence[int], wanted: Mapping[str, Any]) -> list[Row]:
+        """The best row of each of these contests with the options asked for, the best first."""
+        question = Question.of("", wanted)
 
-    def competing_in(self, contest: int, wanted: Mapping[str, Any]) -> list[Row]:
-        """All rows of a contest that stand and have the options that are asked for."""
-        asked = select(ContestRow.id).where(ContestRow.id == contest)
-        query = contests.competing(asked, wanted)
-        return self.read(lambda session: _loaded(session, session.scalars(query).all()))
+        def query(session: Session) -> list[Row]:
+            found = (contests.best_of(session, piece, question) for piece in chunks(ids))
+            return _loaded(session, [id for piece in found for id in piece])
+
+        return self.read(query)
+
+    def rows_of(self, ids: Sequence[int], wanted: Mapping[str, Any]) -> list[Row]:
+        """All rows of these contests that stand and have the options asked for, best first."""
+        question = Question.of("", wanted)
+
+        def query(session: Session) -> list[Row]:
+            return _loaded(session, contests.rows_of(session, ids, question))
+
+        return self.read(query)
 
     def models(self) -> list[str]:
         """The names of models that have rows."""
@@ -170,18 +177,13 @@ def row_named(session: Session, id: str) -> ScheduleRow:
 
 def _in_order(ids: Sequence[int], session: Session) -> list[Row]:
     """Rows by their ids in the table, in the order of these."""
-    query = select(ScheduleRow).where(ScheduleRow.id.in_(ids))
-    found = {one.id: row_of(one) for one in session.scalars(query)}
+    found = {one.id: row_of(one) for one in session.scalars(_BY_IDS, {"ids": ids})}
     return [found[id] for id in ids]
 
 
 def _loaded(session: Session, ids: Sequence[int]) -> list[Row]:
     """Rows by their ids in the table, the best first."""
-    found = [
-        one
-        for piece in chunks(ids)
-        for one in session.scalars(select(ScheduleRow).where(ScheduleRow.id.in_(piece)))
-    ]
+    found = [one for piece in chunks(ids) for one in session.scalars(_BY_IDS, {"ids": piece})]
     found.sort(key=lambda one: (one.grade, one.score, one.fewer, one.id))
     return [row_of(one) for one in found]
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
-from lambda_search.records import Row
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.shell import command
 from lambda_search.spec import parse_specs
 from lambda_search.store.catalogue import entries
+from lambda_search.store.contests import Near
 from lambda_search.store.nearest import close_rows
 from lambda_search.store.store import Store
 
@@ -44,36 +45,36 @@ def no_row(store: Store, model: str, wanted: Mapping[str, Any]) -> NoScheduleFou
 def under_way(store: Store, model: str) -> list[str]:
     """The studies of a model that wait or run, a phrase each."""
     found = []
-    for study in store.studies(("queued", "running")):
-        if model not in study.spec and study.spec.isascii():
+    for name, text, state in store.waiting():
+        if model not in text and text.isascii() and "\\" not in text:
             continue  # a name that is spelled otherwise has an escape, or other characters
         with suppress(UsageError):  # a file that can be read no more
-            [spec] = parse_specs(study.spec)
+            [spec] = parse_specs(text)
             if model in (spec.model.name or spec.name, spec.name):
                 steps = f"{spec.sampler.sampling.solver}, {spec.sampler.steps} steps"
-                found.append(f"{study.name} ({steps}) is {study.state}")
+                found.append(f"{name} ({steps}) is {state}")
     return found
 
 
-def listing(rows: Sequence[Row]) -> str:
+def listing(rows: Sequence[Near]) -> str:
     """A few rows, a line each."""
     lines = [f"  {describe(one)}" for one in rows[:_NAMES]]
     left = len(rows) - len(lines)
     return "\n".join([*lines, *([f"  and {left:,} more"] if left > 0 else [])])
 
 
-def describe(found: Row) -> str:
+def describe(found: Near) -> str:
     """One line about a row."""
-    setting = found.setting
+    told, schedule = found.fields, LambdaSchedule(found.b, found.k)
     marks = [
-        f"guidance {setting.guidance:g}" if setting.guidance is not None else "",
-        setting.site if setting.site != "full" else "",
-        f"weights {setting.weights[:8]}",
+        "" if found.guidance is None else f"guidance {float(found.guidance):g}",
+        "" if told["site"] == "full" else told["site"],
+        f"weights {told['weights'][:8]}",
     ]
     return (
-        f"{found.id[:12]}  {setting.model}  {setting.steps} steps  {setting.solver}  "
-        f"λ = {found.schedule}  {setting.metric} {found.fid:.3g}  {found.status}  "
-        f"({', '.join(mark for mark in marks if mark)}; {setting.extractor}, {setting.reference})"
+        f"{found.content[:12]}  {told['model']}  {found.steps} steps  {found.sampler}  "
+        f"λ = {schedule}  {told['metric']} {found.fid:.3g}  {found.status}  "
+        f"({', '.join(mark for mark in marks if mark)}; {told['extractor']}, {told['reference']})"
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -25,24 +26,29 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import fingerprint
 from lambda_search.store.asked import agrees
 from lambda_search.store.asked import best_first
+from lambda_search.store.contests import GRADES
 from lambda_search.store.contests import Near
+from lambda_search.store.contests import contest_values
 from lambda_search.store.store import Store
 
-__all__ = ["between", "close_rows", "nearest_rows"]
+__all__ = ["between", "close_rows", "near_of", "nearest_rows"]
 
 _SOFT = ("steps", "nfe", "sampler", "guidance")
+_EULER_STEPS = (("euler", "s_churn", 0.0), ("euler", "s_churn", None), ("ddim", "eta", 0.0))
+"""Samplers with the option, and its values, that make their steps Euler's."""
+
 _NEIGHBOURS = 16
 """Contests on either side in which the two rows may be that lie next to a step count."""
 
 
-def close_rows(store: Store, model: str, wanted: Mapping[str, Any], most: int) -> list[Row]:
-    """A few rows of a model that are close to what is wanted, whatever else they are."""
+def close_rows(store: Store, model: str, wanted: Mapping[str, Any], most: int) -> list[Near]:
+    """The best rows of a few contests that are close to what is wanted, whatever else they are."""
     by = _counted(wanted)
-    near = sorted(
-        store.near(model, {}, by, wanted.get(by, 0), most), key=lambda one: _apart(one, wanted)[0]
-    )
-    rows = store.firsts_of([one.id for one in near[:most]], {}) + store.absent_rows(model)
-    return sorted(rows, key=lambda row: (_apart(_place(row), wanted)[0], best_first(row)))[:most]
+    found = store.near(model, {}, by, wanted.get(by, 0), most)
+    found += [near_of(row) for row in store.absent_rows(model)]
+    return sorted(found, key=lambda one: (_apart(one, wanted)[0], GRADES[one.status], one.fid))[
+        :most
+    ]
 
 
 def nearest_rows(store: Store, model: str, wanted: Mapping[str, Any]) -> list[Match]:
@@ -50,18 +56,27 @@ def nearest_rows(store: Store, model: str, wanted: Mapping[str, Any]) -> list[Ma
     by = _counted(wanted)
     firm = {name: value for name, value in wanted.items() if name not in _SOFT}
     rows = [row for row in store.absent_rows(model) if agrees(row, firm)]
-    found = [Match.of(row, *_apart(_place(row), wanted)) for row in rows]
+    found = [Match.of(row, *_apart(near_of(row), wanted)) for row in rows]
     near = sorted(
-        (_apart(one, wanted)[0], one.id) for one in store.near(model, firm, by, wanted.get(by, 0))
+        (_apart(one, wanted)[0], one.contest)
+        for one in store.near(model, firm, by, wanted.get(by, 0))
     )
     for _, equal in groupby(near, key=lambda one: one[0]):
-        rows = store.firsts_of([id for _, id in equal], firm)
-        new = [Match.of(row, *_apart(_place(row), wanted)) for row in rows if agrees(row, firm)]
+        rows = store.best_of([contest for _, contest in equal], firm)
+        new = [Match.of(row, *_apart(near_of(row), wanted)) for row in rows if agrees(row, firm)]
         if new:
             found += new
             break
     least = min((one.distance for one in found), default=0.0)
     return [one for one in found if one.distance == least]
+
+
+def near_of(row: Row) -> Near:
+    """A row as the best of its contest."""
+    told = contest_values(row)
+    named = (told["steps"], told["nfe"], told["sampler"], told["fields"].get("guidance"))
+    b, k = row.schedule.b, row.schedule.k
+    return Near(0, *named, told["fields"], row.id, b, k, row.fid, row.status)
 
 
 def between(store: Store, model: str, wanted: Mapping[str, Any]) -> Match | None:
@@ -71,12 +86,14 @@ def between(store: Store, model: str, wanted: Mapping[str, Any]) -> Match | None
         return None
     others = {name: value for name, value in wanted.items() if name not in ("steps", "nfe")}
     near = store.near(model, others, "steps", steps, _NEIGHBOURS)
+    here = [one.contest for one in near]
     fewer: dict[str, Row] = {}
     more: dict[str, Row] = {}
-    for place in near:
-        side = fewer if place.steps < steps else more
-        for row in _euler_rows(store, place, others):
-            side.setdefault(_all_but_steps(row), row)
+    for row in _euler_rows(store, here, others):
+        side = fewer if len(row.lambdas) < steps else more
+        before = side.setdefault(_all_but_steps(row), row)
+        if abs(len(row.lambdas) - steps) < abs(len(before.lambdas) - steps):
+            side[_all_but_steps(row)] = row
     pairs = [(fewer[key], more[key]) for key in fewer.keys() & more.keys()]
     if not pairs:
         return None
@@ -97,15 +114,14 @@ def _interpolated(low: Row, high: Row, steps: int) -> Match:
     return Match("interpolated", schedule, steps, (low, high), apart, (reason,))
 
 
-def _euler_rows(store: Store, place: Near, others: Mapping[str, Any]) -> Iterator[Row]:
-    if place.sampler not in ("euler", "ddim"):
-        return
-    for row in store.competing_in(place.id, others):
-        options = row.setting.options
-        plain = not options.s_churn and (place.sampler == "euler" or options.eta == 0)
-        whole = len(row.lambdas) == row.setting.steps
-        if plain and whole and row.status != "measured" and agrees(row, others):
-            yield row
+def _euler_rows(store: Store, contests: Sequence[int], others: Mapping[str, Any]) -> Iterator[Row]:
+    """The rows of these contests that took Euler steps of the ODE, and are not only measured."""
+    for sampler, option, value in _EULER_STEPS:
+        for row in store.rows_of(contests, {**others, option: value}):
+            whole = len(row.lambdas) == row.setting.steps
+            is_euler = row.setting.sampler == sampler and row.status != "measured"
+            if is_euler and whole and agrees(row, others):
+                yield row
 
 
 def _all_but_steps(row: Row) -> str:
@@ -114,12 +130,6 @@ def _all_but_steps(row: Row) -> str:
 
 def _counted(wanted: Mapping[str, Any]) -> str:
     return "nfe" if "nfe" in wanted else "steps"
-
-
-def _place(row: Row) -> Near:
-    setting = row.setting
-    guidance = None if setting.guidance is None else str(setting.guidance)
-    return Near(0, setting.steps, row.nfe, setting.solver, guidance)
 
 
 def _apart(place: Near, wanted: Mapping[str, Any]) -> tuple[float, tuple[str, ...]]:

@@ -44,7 +44,7 @@ class SettingRow(Base):
     """What is held fixed while λ is searched.
 
     `key` is canonical and decides; the other columns serve the lookup. `options` are the
-    sampler's, spelled by `contests.spelled`; `extractor` and `reference` keep the names under
+    sampler's, spelled by `question.spelled`; `extractor` and `reference` keep the names under
     which they were first used.
     """
 
@@ -67,7 +67,7 @@ class ContestRow(Base):
 
     They agree in all of the setting but the sampler's options; in the names of extractor and
     reference, in T′ (`length`), and in whether they are `published`. `fields` are the setting's,
-    spelled by `contests.spelled`.
+    spelled by `question.spelled`.
     """
 
     __tablename__ = "ls_contest"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from collections.abc import Sequence
 
 from sqlalchemy import func
@@ -15,7 +14,6 @@ from lambda_search.records import Evaluation
 from lambda_search.records import Event
 from lambda_search.records import Image
 from lambda_search.records import Study
-from lambda_search.records import StudyState
 from lambda_search.records import Trial
 from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
@@ -61,12 +59,19 @@ class StudyRecords(Transactions):
 
         return self.read(query)
 
-    def studies(self, states: Collection[StudyState] = ()) -> list[Study]:
-        """All studies, or those in one of `states`, the latest first."""
+    def studies(self) -> list[Study]:
+        """All studies, the latest first."""
         query = select(StudyRow).order_by(StudyRow.updated.desc(), StudyRow.id.desc())
-        if states:
-            query = query.where(StudyRow.state.in_(states))
         return self.read(lambda session: [study_of(one) for one in session.scalars(query)])
+
+    def waiting(self) -> list[tuple[str, str, str]]:
+        """Name, file and state of the studies that wait or run, the latest first."""
+        query = (
+            select(StudyRow.name, StudyRow.spec, StudyRow.state)
+            .where(StudyRow.state.in_(("queued", "running")))
+            .order_by(StudyRow.updated.desc(), StudyRow.id.desc())
+        )
+        return self.read(lambda session: [(*one,) for one in session.execute(query)])
 
     def is_driven(self, study: Study) -> bool:
         """Whether a living driver is at work on the study."""

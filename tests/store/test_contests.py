@@ -10,10 +10,10 @@ from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
 from lambda_search.records import Retraction
 from lambda_search.setting import SamplerOptions
-from lambda_search.store import contests
 from lambda_search.store.lookup import best
 from lambda_search.store.lookup import how_many
 from lambda_search.store.lookup import matches
+from lambda_search.store.question import spelled
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ContestRow
 from tests.exchange.rows import at
@@ -223,9 +223,9 @@ def test_what_is_asked_for_may_be_anything(store, setting):
 
 
 def test_equal_values_have_one_spelling():
-    assert contests.spelled(1) == contests.spelled(1.0) != contests.spelled(True)
-    assert contests.spelled("1.0") == contests.spelled(1.0), "fields have one type each"
-    assert contests.spelled({"b": 1, "a": [2]}) == '{"a":[2],"b":1}'
+    assert spelled(1) == spelled(1.0) != spelled(True)
+    assert spelled("1.0") == spelled(1.0), "fields have one type each"
+    assert spelled({"b": 1, "a": [2]}) == '{"a":[2],"b":1}'
 
 
 def test_contests_are_few(store, setting):

@@ -10,6 +10,7 @@ from rich.text import Text
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
+from lambda_search.cli.examples import example
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
 from lambda_search.exchange import import_rows
@@ -48,4 +49,4 @@ def import_(
     out.print(Text(", ".join(words)))
 
 
-app.command("import")(import_)
+app.command("import", epilog=example("db import"))(import_)

@@ -15,6 +15,7 @@ from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
+from lambda_search.cli.examples import example
 from lambda_search.cli.options import AsJson
 from lambda_search.spec.drafting import on_one_line
 
@@ -35,7 +36,7 @@ ConfigFile: TypeAlias = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=example("models inspect"))
 def inspect(file: File, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Say what a checkpoint is, and how a study file names it."""
     from lambda_search.models.inspection import Description
@@ -71,7 +72,7 @@ def _channels(count: int) -> str:
     return "1 channel" if count == 1 else f"{count} channels"
 
 
-@app.command()
+@app.command(epilog=example("models convert"))
 def convert(
     file: File,
     to: Annotated[

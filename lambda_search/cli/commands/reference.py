@@ -22,6 +22,7 @@ from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
+from lambda_search.cli.examples import example
 from lambda_search.cli.options import AsJson
 from lambda_search.errors import Interrupted
 from lambda_search.errors import MissingFile
@@ -61,7 +62,7 @@ Out = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=example("reference make"))
 def make(
     images: Annotated[
         str, typer.Argument(help="A folder, a .zip, or an .npz with arr_0, uint8, n × h × w × c.")
@@ -124,7 +125,7 @@ def make(
     out.print(Text(f"\nIn a study file:\nmetric: {on_one_line(told)}"))
 
 
-@app.command()
+@app.command(epilog=example("reference mark"))
 def mark(
     file: Annotated[Path, typer.Argument(help="An .npz with mu and sigma.")],
     extractor: ExtractorName,
@@ -144,7 +145,7 @@ def mark(
     err.print(f"the copy says that {extractor} made it; name it in study files")
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=example("reference list"))
 def list_(as_json: AsJson = False) -> None:
     """Show the references of this machine, with what made them."""
     from lambda_search.metrics.references.installed import kept_references

@@ -1,0 +1,43 @@
+"""An example for every command, shown under its help; tests run those that need no GPU."""
+
+from __future__ import annotations
+
+from lambda_search.shell import command
+
+__all__ = ["EXAMPLES", "example"]
+
+EXAMPLES = {
+    "demo": "demo",
+    "init": "init bundled:fashion-mnist --name my-study",
+    "launch": "launch my-study.yaml --dry-run",
+    "submit": "submit my-study.yaml",
+    "drive": "drive --models weights/",
+    "status": "status my-study",
+    "wait": "wait my-study",
+    "stop": "stop my-study",
+    "resume": "resume my-study",
+    "rename": "rename my-study another-name",
+    "remove": "remove my-study --yes",
+    "best": "best adm-cifar10 --steps 20",
+    "rows": "rows 881eef3622cd",
+    "retract": "retract 881eef3622cd --reason 'a misprint'",
+    "evaluate": "evaluate my-study.yaml --b 1.02",
+    "report": "report my-study",
+    "export": "export --to rows.json",
+    "dashboard": "dashboard",
+    "doctor": "doctor --quick",
+    "db import": "db import rows.json",
+    "models inspect": "models inspect bundled:fashion-mnist",
+    "models convert": "models convert cifar10.pkl",
+    "reference make": "reference make photos/ --extractor inception-clean",
+    "reference mark": "reference mark statistics.npz --extractor inception-legacy",
+    "reference list": "reference list",
+}
+"""Command lines without the program, by command."""
+
+_PROGRAM = command()
+
+
+def example(name: str) -> str:
+    """What stands under a command's help."""
+    return f"Example: {_PROGRAM} {EXAMPLES[name]}"
