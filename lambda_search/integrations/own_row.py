@@ -26,7 +26,6 @@ from lambda_search.records import Row
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.store.lookup import matches
 from lambda_search.store.lookup import preferred
-from lambda_search.store.misses import describe
 from lambda_search.store.opened import looking
 
 __all__ = ["OwnRow", "misfit"]
@@ -112,7 +111,8 @@ class OwnRow(Scaling):
             return preferred(fitting), ""
         if reasons:
             row, reason = reasons[0]
-            return None, f"{reason}; the nearest row is {describe(row)}"
+            told = f"{row.setting.solver}, {row.setting.steps} steps, λ(i) = {row.schedule}"
+            return None, f"{reason}; the nearest row is {row.id[:12]} ({told}, {row.status})"
         return None, " ".join(near).rstrip(".")
 
     def _guidance(self) -> float | None:
