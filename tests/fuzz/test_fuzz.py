@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-COUNT = "400"
+COUNT = "300"
 
 
 @pytest.mark.slow
