@@ -93,7 +93,7 @@ def last_line(error: BaseException) -> str:
 
 def _line(error: BaseException, which: int) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_secrets(lines[which].strip())[:_LONGEST_LINE].rstrip(".")
+    return printable(without_secrets(lines[which].strip()), _LONGEST_LINE).rstrip(".")
 
 
 def printable(name: str, longest: int = 100) -> str:

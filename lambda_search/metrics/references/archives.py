@@ -22,6 +22,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import first_line
 from lambda_search.files import open_regular
 from lambda_search.models.file_kinds import HEAD
 from lambda_search.models.file_kinds import ZIP
@@ -140,8 +141,8 @@ def explained(path: Path, name: str | None = None) -> Iterator[None]:
     except Exception as error:  # Pillow, zipfile and numpy raise many kinds on broken files
         what = path if name is None else f"{name} in {path}"
         said = error.strerror if isinstance(error, OSError) else None
-        said = _ADDRESS.sub("it", said or str(error)) or type(error).__name__
+        said = _ADDRESS.sub("it", said or first_line(error))
         raise UsageError(
-            f"{what} cannot be read: {said.rstrip('.')}.",
+            f"{what} cannot be read: {said}.",
             "Replace it, or take it away." if name else "Make it again, or copy it again.",
         ) from error
