@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from diffusers import AutoPipelineForImage2Image
 from diffusers import DDIMScheduler
 from diffusers import DPMSolverMultistepScheduler
 from diffusers import EulerDiscreteScheduler
@@ -150,11 +151,11 @@ def test_a_scheduler_alone(text):
 
 
 def test_another_pipeline_around_the_same_scheduler_is_scaled_too(text):
-    other = StableDiffusionImg2ImgPipeline.from_pipe(text)
-    other.set_progress_bar_config(disable=True)
     asked = ASKED[pipelines.image]
-    plain = images(other, asked)
+    plain = images(StableDiffusionImg2ImgPipeline.from_pipe(text), asked)
     with ls.scale_epsilon(text, TILTED):
+        other = AutoPipelineForImage2Image.from_pipe(text)
+        assert type(other) is StableDiffusionImg2ImgPipeline
         assert not np.allclose(images(other, asked), plain, atol=1e-4)
     assert np.array_equal(images(other, asked), plain)
 

@@ -165,5 +165,6 @@ class HeliosDmd(Flow):
         _check_stages(scheduler)
 
     def told(self, scheduler: Any, arguments: Mapping[str, Any], word: str) -> float:
-        distances = (arguments["dmd_timesteps"] - arguments[word]).abs()
+        timestep = Reading.told(self, scheduler, arguments, word)
+        distances = (arguments["dmd_timesteps"] - timestep).abs()
         return float(arguments["dmd_sigmas"][distances.argmin()])

@@ -211,7 +211,12 @@ WORKS = {
         ],
     ),
 }
+FEW = {"num_train_timesteps": 200}  # they lay a grid of all of them when they are made
 ALWAYS = {
+    "HeunDiscreteScheduler": FEW,
+    "KDPM2AncestralDiscreteScheduler": FEW,
+    "KDPM2DiscreteScheduler": FEW,
+    "LMSDiscreteScheduler": FEW,
     "DPMSolverSDEScheduler": {"noise_sampler_seed": 3},
     "HeliosDMDScheduler": {"stages": 1},
     "HeliosScheduler": {"stages": 1},
