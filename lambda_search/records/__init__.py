@@ -41,6 +41,7 @@ from lambda_search.records.studies import TrialState
 from lambda_search.records.studies import leading
 from lambda_search.records.usage import loading_line
 from lambda_search.records.usage import lookup_words
+from lambda_search.records.usage import pipeline_line
 from lambda_search.records.usage import sampling_line
 from lambda_search.records.usage import using_lines
 
@@ -81,6 +82,7 @@ __all__ = [
     "loading_line",
     "lookup_words",
     "network_evaluations",
+    "pipeline_line",
     "sampling_line",
     "using_lines",
 ]
