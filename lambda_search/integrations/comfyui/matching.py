@@ -2,21 +2,27 @@
 
 A row's evidence holds for its sampler and its grid of σ. Equal in mathematics are, with x0 not
 clipped: DDIM (η = 0) and `euler`; DDPM's ancestral steps with the small variance, DDIM with η = 1
-and `euler_ancestral`; Heun and `heun`. A scheduler is the row's where all its σ are, to 10⁻³. The
-scale of the first state is ComfyUI's own: σ, or √(1 + σ²) from the table's largest σ on.
+and `euler_ancestral`; Heun and `heun`. Of diffusers' own schedulers, in their usual form, Euler's
+and Heun's likewise, and DPM-Solver++ of order 2 (midpoint) and `dpmpp_2m`, its SDE and
+`dpmpp_2m_sde`. A scheduler is the row's where all its σ are, to 10⁻³. The scale of the first state
+is ComfyUI's own: σ, or √(1 + σ²) from the table's largest σ on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from pydantic import JsonValue
 
 from lambda_search.integrations.comfyui.schedules import SCHEDULERS
 from lambda_search.integrations.comfyui.tables import PURE_NOISE
 from lambda_search.integrations.comfyui.tables import NoiseTable
 from lambda_search.integrations.comfyui.tables import table_of
 from lambda_search.records import NoiseLevel
+from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Setting
 
 __all__ = ["SAME", "Found", "Match", "match"]
@@ -123,6 +129,8 @@ def _same(sigmas: Sequence[float], wanted: Sequence[float | None]) -> bool:
 
 def _sampler(setting: Setting) -> tuple[str, str]:
     """ComfyUI's sampler that differs least, and in what it differs; "" if in nothing."""
+    if setting.sampler == "scheduler":
+        return _of_class(setting.options)
     options, eta = setting.options, setting.options.eta or 0.0
     noisy = setting.sampler == "ancestral" or (setting.sampler == "ddim" and eta > 0)
     nearest = "euler_ancestral" if noisy else "heun" if setting.sampler == "heun" else "euler"
@@ -138,3 +146,50 @@ def _sampler(setting: Setting) -> tuple[str, str]:
         not in ("ancestral", "ddim", "euler", "heun"),
     }
     return nearest, ", ".join(words for words, true in differences.items() if true)
+
+
+_CLASSES: Mapping[str, tuple[str, Mapping[str, JsonValue]]] = {
+    "DDIMScheduler": ("euler", {"clip_sample": True, "thresholding": False}),
+    "DDPMScheduler": (
+        "euler_ancestral",
+        {"clip_sample": True, "thresholding": False, "variance_type": "fixed_small"},
+    ),
+    "EulerDiscreteScheduler": ("euler", {"final_sigmas_type": "zero"}),
+    "EulerAncestralDiscreteScheduler": ("euler_ancestral", {}),
+    "HeunDiscreteScheduler": ("heun", {"clip_sample": False}),
+    "DPMSolverMultistepScheduler": (
+        "dpmpp_2m",
+        {
+            "algorithm_type": "dpmsolver++",
+            "solver_order": 2,
+            "solver_type": "midpoint",
+            "final_sigmas_type": "zero",
+            "thresholding": False,
+        },
+    ),
+}
+"""Of diffusers: the sampler that does the same, and its config's defaults that decide it."""
+_NEEDED: Mapping[str, JsonValue] = {"clip_sample": False}
+"""What ComfyUI does, where that is not the default."""
+_NOISY = {"euler": "euler_ancestral", "dpmpp_2m": "dpmpp_2m_sde"}
+
+
+def _of_class(options: SamplerOptions) -> tuple[str, str]:
+    """`_sampler` for a scheduler of diffusers."""
+    name, told, eta = options.class_ or "", options.config or {}, options.eta or 0.0
+    if name not in _CLASSES:
+        return "euler", f"ComfyUI has no sampler that steps as {name} does"
+    sampler, defaults = _CLASSES[name]
+    has = {**defaults, **{key: told[key] for key in defaults if key in told}}
+    noisy = eta > 0 or has.get("algorithm_type") == "sde-dpmsolver++"
+    if noisy:
+        sampler = _NOISY[sampler]
+        has.pop("algorithm_type", None)
+    differences = [
+        f"its {key} is {value}"
+        for key, value in has.items()
+        if value != _NEEDED.get(key, defaults[key])
+    ]
+    if 0 < eta < 1:
+        differences.append(f"its η is {eta:g}")
+    return sampler, ", ".join(differences)

@@ -1,10 +1,15 @@
 """Which settings of ComfyUI take a row's steps, against schedulers of diffusers."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from diffusers import DPMSolverMultistepScheduler
 from diffusers import EulerAncestralDiscreteScheduler
 from diffusers import EulerDiscreteScheduler
+from diffusers import HeunDiscreteScheduler
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.samplers import Ancestral
@@ -130,3 +135,102 @@ def test_sigmas_differ_from_one_in_a_thousand_on():
     for factor, same in ((1.0009, True), (1.0011, False), (0.9989, False)):
         moved = [*walked[:7], walked[7]._replace(sigma=walked[7].sigma * factor), *walked[8:]]
         assert (match(setting(steps=20), moved).scheduler.word == "normal") == same
+
+
+def scheduled(name, eta=None, **config):
+    options = {"class": name, "config": config, "eta": eta}
+    return setting(sampler="scheduler", options=options)
+
+
+@pytest.mark.parametrize(
+    ("told", "sampler", "why"),
+    [
+        (scheduled("EulerDiscreteScheduler"), "euler", ""),
+        (scheduled("EulerAncestralDiscreteScheduler"), "euler_ancestral", ""),
+        (scheduled("HeunDiscreteScheduler", use_karras_sigmas=True), "heun", ""),
+        (scheduled("DPMSolverMultistepScheduler", use_karras_sigmas=True), "dpmpp_2m", ""),
+        (
+            scheduled("DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++"),
+            "dpmpp_2m_sde",
+            "",
+        ),
+        (
+            scheduled("DPMSolverMultistepScheduler", solver_order=3),
+            "dpmpp_2m",
+            "solver_order is 3",
+        ),
+        (scheduled("DPMSolverMultistepScheduler", thresholding=True), "dpmpp_2m", "thresholding"),
+        (
+            scheduled("DPMSolverMultistepScheduler", algorithm_type="dpmsolver"),
+            "dpmpp_2m",
+            "algorithm_type is dpmsolver",
+        ),
+        (scheduled("DDIMScheduler", 0.0), "euler", "clip_sample is True"),
+        (scheduled("DDIMScheduler", 0.0, clip_sample=False), "euler", ""),
+        (scheduled("DDIMScheduler", 1.0, clip_sample=False), "euler_ancestral", ""),
+        (scheduled("DDIMScheduler", 0.5, clip_sample=False), "euler_ancestral", "η is 0.5"),
+        (
+            scheduled("DDPMScheduler", clip_sample=False, variance_type="fixed_large"),
+            "euler_ancestral",
+            "variance_type is fixed_large",
+        ),
+        (scheduled("UniPCMultistepScheduler"), "euler", "no sampler that steps as UniPC"),
+    ],
+)
+def test_a_scheduler_of_diffusers_has_its_sampler(told, sampler, why):
+    found = match(told, levels(EulerDiscreteScheduler(**STABLE), 4))
+    assert (found.sampler.word, found.nearest) == (None if why else sampler, sampler)
+    assert why in found.sampler.why
+
+
+def estimate(x, sigma):
+    """A smooth estimate of x0 of variance-exploding states."""
+    return torch.tanh(x / (1 + sigma**2) + 0.1)
+
+
+def dpmpp_2m(x, sigmas):
+    """DPM-Solver++(2M) in −log σ (arXiv:2211.01095, alg. 2), as samplers of σ have it."""
+    before = None
+    for here, there in itertools.pairwise(sigmas):
+        x0 = estimate(x, here)
+        if there == 0:
+            return x0
+        h = math.log(here / there)
+        if before is None:
+            blend = x0
+        else:
+            ratio = math.log(before[0] / here) / h
+            blend = x0 + (x0 - before[1]) / (2 * ratio)
+        x = there / here * x - math.expm1(-h) * blend
+        before = here, x0
+    return x
+
+
+def heun(x, sigmas):
+    for here, there in itertools.pairwise(sigmas):
+        slope = (x - estimate(x, here)) / here
+        ahead = x + (there - here) * slope
+        if there == 0:
+            return ahead
+        x = x + (there - here) * (slope + (ahead - estimate(ahead, there)) / there) / 2
+    return x
+
+
+@pytest.mark.parametrize("config", [{}, KARRAS])
+@pytest.mark.parametrize(
+    ("kind", "own"), [(DPMSolverMultistepScheduler, dpmpp_2m), (HeunDiscreteScheduler, heun)]
+)
+def test_they_take_the_same_steps(kind, own, config):
+    theirs = kind(**STABLE, **config)
+    theirs.set_timesteps(7)
+    sigmas = list(dict.fromkeys(theirs.sigmas.double().tolist()))
+    start = torch.linspace(-2, 2, 9, dtype=torch.float64) * sigmas[0]
+    preserving = kind is DPMSolverMultistepScheduler
+    alphas = {s: (1 + s * s) ** -0.5 if preserving else 1.0 for s in sigmas}
+    x = start * alphas[sigmas[0]]
+    for j, timestep in enumerate(theirs.timesteps):
+        sigma = theirs.sigmas[j].item()
+        plain = x / alphas.get(sigma, 1.0)
+        epsilon = (plain - estimate(plain, sigma)) / sigma
+        x = theirs.step(epsilon, timestep, x).prev_sample
+    torch.testing.assert_close(x.double(), own(start, sigmas), rtol=1e-4, atol=1e-4)
