@@ -252,7 +252,7 @@ def _draw(
 ) -> None:
     from lambda_search.work.contact_sheet import side_by_side
 
-    slope = f" {'-' if row.schedule.k < 0 else '+'} {abs(row.schedule.k):.5g} i"
+    slope = f" {'-' if row.schedule.k < 0 else '+'} {abs(row.schedule.k):.3g} i"
     titles = ["lambda = 1"], [f"lambda = {row.schedule.b:.5g}" + slope * (row.schedule.k != 0)]
     if evidence is not None:
         for lines, fid in zip(titles, (evidence.baseline_fid, evidence.fid), strict=True):
