@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 __all__ = ["cores", "cores_present", "memory"]
 
 _PROCESS = Path("/proc/self")
@@ -39,7 +37,7 @@ def cores() -> int:
 
 def memory() -> int:
     """The bytes of memory that this process may use."""
-    allowed = int(psutil.virtual_memory().total)
+    allowed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for group in _groups("memory"):
         for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
             with suppress(OSError, ValueError):  # "max" is no limit

@@ -51,6 +51,7 @@ class FrozenModel(BaseModel):
         serialize_by_alias=True,
         validate_by_name=True,
         validate_by_alias=True,
+        defer_build=True,  # most commands use few of them
     )
 
 
@@ -121,7 +122,7 @@ class Sampling(FrozenModel):
 
     sampler: str
     steps: int = Field(ge=1)
-    options: SamplerOptions = SamplerOptions()
+    options: SamplerOptions = Field(default_factory=SamplerOptions)
     guidance: float | None = None
     site: Site = "full"
     seed_scheme: str = SEED_SCHEME

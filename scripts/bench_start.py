@@ -28,6 +28,8 @@ from lambda_search.records import Interval
 from lambda_search.records import Provenance
 from lambda_search.setting import SEED_SCHEME
 from lambda_search.spec import parse_specs
+from lambda_search.spec.seen import keep_stamp
+from lambda_search.spec.seen import stamp
 from lambda_search.store import leases
 from lambda_search.store.lookup import best
 from lambda_search.store.queue import Queue
@@ -51,6 +53,7 @@ SECONDS_ABOVE = {"second launch, refused": 2.0, "finished study": 2.0}
 def prepare(home: Path) -> dict[str, list[str]]:
     """A store with a finished study and one that this process drives; the commands to time."""
     os.environ["LAMBDA_SEARCH_HOME"] = str(home)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles all libraries each time
     leases.LEASE_SECONDS = 86_400.0  # nobody renews it here
     store = Store()
     files = {}
@@ -76,6 +79,7 @@ def prepare(home: Path) -> dict[str, list[str]]:
                 provenance=Provenance(study=name, identity=identity),
             )
             store.publish(claim.lease, measured, decisive="digest")
+            keep_stamp("digest", stamp(parse_specs(text)[0], home))
     store.close()
     return {
         "--help": ["--help"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from functools import cache
 from typing import Any
 from typing import Literal
 from typing import TypeAlias
@@ -129,7 +130,7 @@ class Identity:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        told: dict[str, Any] = _IDENTITY.dump_python(self, mode="json")
+        told: dict[str, Any] = _adapter(Identity).dump_python(self, mode="json")
         return told
 
     @classmethod
@@ -137,10 +138,11 @@ class Identity:
         """Reads it; the first version had the libraries beside the rest."""
         known = {"seed", "device", "noise", "sampler_revision", "versions"}
         beside = {name: value for name, value in told.items() if name not in known}
-        return _IDENTITY.validate_python(
+        found: Identity = _adapter(Identity).validate_python(
             {name: told[name] for name in known if name in told}
             | {"versions": {**beside, **told.get("versions", {})}}
         )
+        return found
 
     def differences(self, other: Identity) -> dict[str, tuple[str, str]]:
         """What differs, by name: (here, there). A library that either does not name may be any."""
@@ -212,7 +214,9 @@ class Provenance:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; what is not known is left out."""
-        told: dict[str, Any] = _PROVENANCE.dump_python(self, mode="json", exclude_defaults=True)
+        told: dict[str, Any] = _adapter(Provenance).dump_python(
+            self, mode="json", exclude_defaults=True
+        )
         return told | {"version": self.version}
 
     @classmethod
@@ -228,7 +232,8 @@ class Provenance:
         """
         if "version" not in told:
             told = upgraded(told, gain)
-        return _PROVENANCE.validate_python(dict(told))
+        found: Provenance = _adapter(Provenance).validate_python(dict(told))
+        return found
 
 
 def upgraded(told: Mapping[str, Any], gain: float | None) -> dict[str, Any]:
@@ -261,5 +266,7 @@ def upgraded(told: Mapping[str, Any], gain: float | None) -> dict[str, Any]:
     return new | {"version": 2}
 
 
-_IDENTITY: TypeAdapter[Identity] = TypeAdapter(Identity)
-_PROVENANCE: TypeAdapter[Provenance] = TypeAdapter(Provenance)
+@cache
+def _adapter(kind: type[object]) -> TypeAdapter[Any]:
+    """Reads and writes `kind`; making it takes a while, and not every command needs it."""
+    return TypeAdapter(kind)

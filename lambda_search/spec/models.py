@@ -238,9 +238,9 @@ class StudySpec(FrozenModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
     model: ModelSpec
     sampler: SamplerSpec
-    search: SearchSpec = SearchSpec()
+    search: SearchSpec = Field(default_factory=SearchSpec)
     metric: MetricSpec
-    confirm: ConfirmSpec = ConfirmSpec()
+    confirm: ConfirmSpec = Field(default_factory=ConfirmSpec)
 
     @model_validator(mode="after")
     def _lambda_stays_positive(self) -> Self:

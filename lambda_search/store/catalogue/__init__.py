@@ -104,7 +104,8 @@ class Entry:
 def entries() -> tuple[Entry, ...]:
     """All published schedules, in the order of the file."""
     text = resources.files(__name__).joinpath("published.yaml").read_text(encoding="utf-8")
-    models: dict[str, dict[str, Any]] = yaml.safe_load(text)["models"]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # each first look at a store waits
+    models: dict[str, dict[str, Any]] = yaml.load(text, loader)["models"]
     return tuple(entry for name, model in models.items() for entry in _of(name, model))
 
 
