@@ -48,6 +48,7 @@ def test_a_phone_needs_no_sideways_scroll(pages, look, name):
     assert max(page.evaluate(wide)) <= 0
 
 
+@pytest.mark.slow
 def test_no_legend_covers_a_point(pages, look):
     below = """() => [...document.querySelectorAll("[data-figure]")].map((figure) => {
         const legend = figure.querySelector(".legend"), plot = figure._fullLayout._size;
@@ -78,6 +79,7 @@ def test_tables_are_sorted_by_a_click_and_stand_without_javascript(pages, look):
     assert "Figures need JavaScript" in plain.locator("[data-figure=plane]").inner_text()
 
 
+@pytest.mark.slow
 def test_dark_and_paper_have_their_own_colours(pages, look):
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     ink = "document.querySelector('[data-figure=cost] .xtitle').style.fill"
