@@ -110,7 +110,8 @@ class OwnRow(Scaling):
         if fitting:
             return preferred(fitting), ""
         if reasons:
-            row, reason = reasons[0]
+            kind = type(scheduler).__name__
+            row, reason = min(reasons, key=lambda one: one[0].setting.solver != kind)
             told = f"{row.setting.solver}, {row.setting.steps} steps, λ(i) = {row.schedule}"
             return None, f"{reason}; the nearest row is {row.id[:12]} ({told}, {row.status})"
         return None, " ".join(near).rstrip(".")
@@ -168,9 +169,8 @@ def _other_config(scheduler: Any, told: Mapping[str, Any]) -> str | None:
     fields = inspect.signature(type(scheduler).__init__).parameters
     found = plain(scheduler.config)
     for name, field in fields.items():
-        if name == "variance_type" and not str(found.get(name)).startswith("learned"):
-            if type(scheduler).__name__ not in _CLASSES["ancestral"]:
-                continue  # handed on by the model's own scheduler, and not used
+        if name == "variance_type" and type(scheduler).__name__ not in _CLASSES["ancestral"]:
+            continue  # handed on by the model's own scheduler; these take no variance
         if name in found and (name in told or field.default is not field.empty):
             value = told.get(name, plain({name: field.default})[name])
             if found[name] != value:
