@@ -146,7 +146,9 @@ def pipeline(scheduler: str, diffusers: Any) -> Any:
     kind = diffusers.DDPMPipeline if scheduler == "DDPMScheduler" else NoiseAlone
     pipe = kind.from_pretrained(bundled_folder("fashion-mnist"))
     if kind is NoiseAlone:
-        pipe.scheduler = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
+        pipe.scheduler = getattr(diffusers, scheduler).from_config(
+            pipe.scheduler.config, timestep_spacing="leading"
+        )
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -168,6 +168,14 @@ def test_options_that_it_has_not_are_refused(model):
         ls.sample(model, "scheduler", STEPS, SCHEDULE, initial=noise[0], step_noise=noise)
 
 
+def test_steps_that_break_on_the_way_are_refused_before(monkeypatch):
+    """On a cosine grid Karras' first two σ round to one timestep, which diffusers trips over."""
+    model = ls.load_model("diffusers", "bundled:fashion-mnist")
+    monkeypatch.setattr(model, "_unet", None)  # nothing is sampled
+    with pytest.raises(UsageError, match="one timestep"):
+        sampled(model, "DPMSolverMultistepScheduler", {"use_karras_sigmas": True})
+
+
 def test_a_learned_variance_is_left_out_where_none_is_taken(tmp_path):
     torch.manual_seed(1)
     unet = UNet2DModel(

@@ -33,6 +33,7 @@ from lambda_search.diffusion.schedulers import spacings
 from lambda_search.errors import UsageError
 from lambda_search.models.base import SCHEDULER
 from lambda_search.models.base import Model
+from lambda_search.models.diffusers.scheduled import check_walk
 from lambda_search.models.diffusers.scheduled import generators
 from lambda_search.models.diffusers.scheduled import resolved
 from lambda_search.models.diffusers.scheduled import scheduled_grid
@@ -138,6 +139,7 @@ class DiffusersModel(Model):
 
     def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
         if sampling.sampler == SCHEDULER:
+            check_walk(self._scheduler, sampling.options, sampling.steps)
             return sampling
         for word in spacings(self._scheduler):
             options = sampling.options.model_copy(update={"grid": word})

@@ -42,7 +42,7 @@ from lambda_search.models.diffusers.files import plain
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 
-__all__ = ["Network", "generators", "made", "resolved", "scheduled_grid", "walk"]
+__all__ = ["Network", "check_walk", "generators", "made", "resolved", "scheduled_grid", "walk"]
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """(state, timestep) → what the network says, guidance included."""
@@ -175,6 +175,32 @@ def scheduled_grid(own: Any, options: SamplerOptions, steps: int) -> LibraryGrid
     return LibraryGrid(**vars(grid), start_scale=float(scheduler.init_noise_sigma))
 
 
+def check_walk(own: Any, options: SamplerOptions, steps: int) -> None:
+    """Takes all steps on zeros: some configs pass, and break in the midst of sampling.
+
+    Raises:
+        UsageError: if a step cannot be taken.
+    """
+    scheduler = _set(made(own, options), steps, torch.device("cpu"))
+    words = inspect.signature(scheduler.step).parameters
+    beside: dict[str, Any] = {"generator": torch.Generator()} if "generator" in words else {}
+    x = torch.zeros(1, 1, 1, 1)
+    try:
+        for timestep in scheduler.timesteps:
+            out = scheduler.scale_model_input(x, timestep)
+            out = torch.cat([out, out], dim=1) if _is_learned(scheduler) else out
+            x = scheduler.step(out, timestep, x, return_dict=False, **beside)[0]
+    except Exception as error:  # as `made` has it
+        repeated = len(set(scheduler.timesteps.tolist())) < len(scheduler.timesteps)
+        why = (
+            "two of them have one timestep, and it loses count" if repeated else first_line(error)
+        )
+        raise UsageError(
+            f"{type(scheduler).__name__} cannot take these {steps} steps: {why}.",
+            "Take another number of steps, or another config.",
+        ) from error
+
+
 def walk(
     own: Any,
     options: SamplerOptions,
@@ -207,8 +233,7 @@ def walk(
         beside: dict[str, Any] = {"generator": list(noise)} if "generator" in words else {}
         if options.eta is not None:
             beside["eta"] = options.eta
-        variance = str(scheduler.config.get("variance_type"))
-        learned = isinstance(scheduler, _LEARNED) and variance.startswith("learned")
+        learned = _is_learned(scheduler)
         x: Tensor = start * scheduler.init_noise_sigma
         seen = _Seen(scheduler, observe) if observe is not unobserved else None
         for timestep in scheduler.timesteps:
@@ -222,6 +247,12 @@ def walk(
             stepped = scheduler.step(out, timestep, x, return_dict=False, **beside)
             x = stepped[0]
     return x
+
+
+def _is_learned(scheduler: Any) -> bool:
+    """Whether its steps take a learned variance behind ε."""
+    variance = str(scheduler.config.get("variance_type"))
+    return isinstance(scheduler, _LEARNED) and variance.startswith("learned")
 
 
 def generators(draw: Tensor) -> list[torch.Generator]:
