@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lambda_search.earlier import changed
+from lambda_search.errors import Conflict
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.events import Events
@@ -135,7 +136,7 @@ def resume(name: str, store: Store | str | None = None) -> Study:
     with _opened(store) as opened:
         study = opened.study(name)
         if study.state == "done":
-            raise UsageError(
+            raise Conflict(
                 f"The study '{name}' is done.",
                 f"To extend it, change its file and submit that: {command('submit', 'STUDY')}",
             )

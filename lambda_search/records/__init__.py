@@ -10,6 +10,7 @@ from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
 from lambda_search.records.matches import Match
 from lambda_search.records.matches import MatchKind
+from lambda_search.records.models import ModelSummary
 from lambda_search.records.progress import Progress
 from lambda_search.records.progress import Stage
 from lambda_search.records.provenance import Candidate
@@ -60,6 +61,7 @@ __all__ = [
     "Interval",
     "Match",
     "MatchKind",
+    "ModelSummary",
     "NoiseLevel",
     "Origin",
     "Origins",

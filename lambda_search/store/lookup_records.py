@@ -14,6 +14,7 @@ from sqlalchemy import bindparam
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from lambda_search.errors import UnknownName
 from lambda_search.errors import UsageError
 from lambda_search.records import Row
 from lambda_search.shell import command
@@ -168,7 +169,7 @@ def row_named(session: Session, id: str) -> ScheduleRow:
         query = select(ScheduleRow).where(column >= start, column < f"{start}g")
         found = session.scalars(query.limit(2)).all()
     if len(found) != 1:
-        raise UsageError(
+        raise (UsageError if found else UnknownName)(
             f"{'Several rows are' if found else 'No row is'} named {id}.",
             f"Give more digits; rows are shown by: {command('best', 'MODEL', '--all')}",
         )
