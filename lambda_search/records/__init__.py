@@ -5,6 +5,10 @@ They stand on neither SQLAlchemy nor torch.
 
 from __future__ import annotations
 
+from lambda_search.records.answers import match_from_json
+from lambda_search.records.answers import match_json
+from lambda_search.records.answers import row_from_json
+from lambda_search.records.answers import row_json
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
@@ -82,7 +86,11 @@ __all__ = [
     "leading",
     "loading_line",
     "lookup_words",
+    "match_from_json",
+    "match_json",
     "network_evaluations",
+    "row_from_json",
+    "row_json",
     "sampling_line",
     "using_lines",
 ]

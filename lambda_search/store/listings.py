@@ -81,7 +81,7 @@ class Listings(Transactions):
         return self.read(found)
 
     def model_names(self, words: str = "") -> list[str]:
-        """Names of models whose name, hub's name or file has `words`, or whose SHA-256 begins so."""
+        """Models with `words` in the name, the hub's or the file's, or whose SHA-256 begins so."""
         known = select(ContestRow.model).distinct().scalar_subquery()
         query = select(ModelRow.name).where(ModelRow.name.in_(known)).distinct()
         if words:

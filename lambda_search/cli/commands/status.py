@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
-from typing import Any
 
 import typer
 from rich.console import Group
@@ -23,9 +21,9 @@ from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.reading import look
 from lambda_search.cli.running import RunningStudies
 from lambda_search.records import Study
-from lambda_search.records import leading
 from lambda_search.shell import command
-from lambda_search.spec import stored_spec
+from lambda_search.standings import facts
+from lambda_search.standings import history
 from lambda_search.store.store import Store
 from lambda_search.studies import nobody_drives
 from lambda_search.studies import nobody_drives_now
@@ -48,9 +46,9 @@ def status(
         opened.study(study)  # says at once if there is none
     if as_json:
         if study is None:
-            print_json([_facts(opened, one) for one in opened.studies()])
+            print_json([facts(opened, one) for one in opened.studies()])
         else:
-            print_json(_facts(opened, opened.study(study)) | _history(opened, study))
+            print_json(facts(opened, opened.study(study)) | history(opened, opened.study(study)))
         return
     if not watch or not out.is_terminal:
         out.print(_picture(opened, study))
@@ -68,7 +66,7 @@ def _picture(store: Store, name: str | None) -> RenderableType:
         return _studies(store, store.studies())
     study = store.study(name)
     parts: list[RenderableType] = [_studies(store, [study])]
-    message = _facts(store, study)["message"]
+    message = facts(store, study)["message"]
     if message:
         parts.append(Text(message))
     for attempt in study.attempts:
@@ -105,17 +103,17 @@ def _studies(store: Store, studies: list[Study]) -> RenderableType:
 
 def _table(store: Store, studies: list[Study]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    told = [_facts(store, study) for study in studies]
-    driven = any(facts["driver"] for facts in told)
+    told = [facts(store, study) for study in studies]
+    driven = any(one["driver"] for one in told)
     headings = ("study", "state", "trials", "best λ (gain), or row", *(["driver"] * driven))
     for heading in headings:
         table.add_column(heading, no_wrap=heading in ("state", "trials"), overflow="fold")
-    for study, facts in zip(studies, told, strict=True):
-        best, row, state = facts["best"], facts["row"], facts["state"]
+    for study, one in zip(studies, told, strict=True):
+        best, row, state = one["best"], one["row"], one["state"]
         table.add_row(
             Text(study.name, "bold"),
             Text(state, _STYLES.get(state, "")),
-            f"{facts['trials']}/{facts['budget'] or '–'}",
+            f"{one['trials']}/{one['budget'] or '–'}",
             Text(
                 f"{row['schedule']}  {row['status']}"
                 if row and state == "done"
@@ -123,58 +121,9 @@ def _table(store: Store, studies: list[Study]) -> Table:
                 if best
                 else "–"
             ),
-            *([Text(facts["driver"] or "–")] * driven),
+            *([Text(one["driver"] or "–")] * driven),
         )
     return table
-
-
-def _facts(store: Store, study: Study) -> dict[str, Any]:
-    trials = [trial for trial in store.trials(study.id) if not trial.is_open]
-    best, rows, spec = leading(trials), store.rows(study.id), stored_spec(study.spec)
-    running = store.is_driven(study)
-    abandoned = study.state == "running" and not running
-    progress = study.progress if running else None
-    return {
-        "study": study.name,
-        "state": "queued" if abandoned else study.state,
-        "phase": None if progress is None else progress.phase,
-        "message": "Its driver is gone; the next one goes on." if abandoned else study.message,
-        "driver": study.driver if running else None,
-        "trials": len(trials),
-        "budget": None if spec is None else spec.search.trials,
-        "images": None if progress is None else progress.images,
-        "images_expected": None if progress is None else progress.images_expected,
-        "images_per_second": None if progress is None else progress.images_per_second,
-        "workers": None if progress is None else progress.workers,
-        "seconds_left": None if progress is None else progress.seconds_left,
-        "best": None
-        if best is None
-        else {
-            "b": best.schedule.b,
-            "k": best.schedule.k,
-            "schedule": str(best.schedule),
-            "gain": best.gain,
-            "n": best.n,
-        },
-        "row": None
-        if not rows
-        else {
-            "id": rows[-1].id,
-            "b": rows[-1].schedule.b,
-            "k": rows[-1].schedule.k,
-            "schedule": str(rows[-1].schedule),
-            "status": rows[-1].status,
-        },
-        "updated": study.updated,
-    }
-
-
-def _history(store: Store, name: str) -> dict[str, Any]:
-    """Who drove a study, and what happened."""
-    return {
-        "attempts": [asdict(attempt) for attempt in store.study(name).attempts],
-        "events": [asdict(event) for event in store.events(name)],
-    }
 
 
 def _time(moment: datetime) -> str:
