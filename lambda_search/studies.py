@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +19,18 @@ from lambda_search.earlier import changed
 from lambda_search.errors import Conflict
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.errors import printable
 from lambda_search.events import Events
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.shell import command
+from lambda_search.spec import SERVICE
+from lambda_search.spec import Bounds
 from lambda_search.spec import StudySpec
 from lambda_search.spec import Written
 from lambda_search.spec import attachments
 from lambda_search.spec import check_names
+from lambda_search.spec import named_files
 from lambda_search.spec import parse_specs
 from lambda_search.spec import read_specs
 from lambda_search.store import upkeep
@@ -36,6 +41,7 @@ __all__ = [
     "Named",
     "nobody_drives",
     "nobody_drives_now",
+    "post",
     "resume",
     "remove",
     "rename",
@@ -97,6 +103,44 @@ def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
     studies = list(studies)
     check_names(one.spec for one in studies)
     files = [attachments(one.spec, one.base) for one in studies]
+    return _queued(studies, files, store)
+
+
+def post(
+    text: str | bytes, files: Mapping[str, bytes], store: Store, bounds: Bounds
+) -> list[Study]:
+    """Queues the studies of a file that came through a service, and bounds what they may name.
+
+    Nothing of this host is read for them, but that files which they name lie in the roots.
+
+    Arguments:
+        text: the study file (YAML).
+        files: the config and prompt files that it names, by the names that it has for them.
+        store: where they are queued.
+        bounds: what they may name.
+
+    Raises:
+        UsageError: as `submit`, and for what they may not name.
+    """
+    specs = parse_specs(text, "the study file")
+    check_names(specs)
+    carried = [named_files(spec, files) for spec in specs]
+    unused = set(files).difference(*carried)
+    if unused:
+        raise UsageError(
+            f"No study names the file {printable(min(unused))}.", "Send what the study names."
+        )
+    for spec, own in zip(specs, carried, strict=True):
+        bounds.check(spec, own)
+    return _queued([Written(spec, Path()) for spec in specs], carried, store, SERVICE)
+
+
+def _queued(
+    studies: Sequence[Written],
+    files: Sequence[Mapping[str, bytes]],
+    store: Store,
+    door: str = "",
+) -> list[Study]:
     queue = Queue(store)
     for one in studies:
         queue.check(one.spec.name, one.spec.to_yaml())
@@ -104,7 +148,8 @@ def submit_written(studies: Iterable[Written], store: Store) -> list[Study]:
     queued = []
     for one, carried in zip(studies, files, strict=True):
         spec = one.spec
-        queued.append(queue.submit(spec.name, spec.to_yaml(), str(one.base), carried))
+        base = "" if door else str(one.base)
+        queued.append(queue.submit(spec.name, spec.to_yaml(), base, carried, door))
         events = Events(spec.name, [store.say])
         if spec.name in differing and queued[-1].spec == spec.to_yaml():
             told = "; ".join(str(field) for field in differing[spec.name].fields)

@@ -22,7 +22,9 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import Gpus
+from lambda_search.cli.options import Hub
 from lambda_search.cli.options import RayAddress
+from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
 from lambda_search.cli.progress import Display
@@ -37,6 +39,7 @@ from lambda_search.paths import store_url
 from lambda_search.records import Driven
 from lambda_search.records import Row
 from lambda_search.shell import command
+from lambda_search.spec import Bounds
 from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.store.address import missing_file
@@ -99,6 +102,8 @@ def drive(
             min=1, help=r"Studies that run side by side. \[default: workers + 1, at most 16]"
         ),
     ] = None,
+    roots: Roots = None,
+    hub: Hub = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
@@ -108,6 +113,7 @@ def drive(
     """Run queued studies on this machine's workers, until it is stopped."""
     try:
         with ExitStack() as stack:
+            bounds = Bounds.of(roots or (), hub or ())
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()
@@ -124,6 +130,7 @@ def drive(
                     opened,
                     pool,
                     folders=models or (),
+                    bounds=bounds,
                     at_once=at_once or min(pool.size + 1, 16),
                     until_empty=until_empty,
                     watch=display,
