@@ -57,6 +57,7 @@ Named: TypeAlias = StudySpec | str | Path | Sequence[StudySpec]
 """A study, several, or the path of a study file or a folder of them."""
 
 _POLL_SECONDS = 0.5
+_MOST_RUNNING = 10_000
 _TAKEOVER_SECONDS = 10.0
 """For how long a study that lost its driver is given to another, who may be idle."""
 
@@ -276,9 +277,9 @@ def remove(name: str, store: Store | str | None = None) -> list[Row]:
 
 def nobody_drives(store: Store) -> bool:
     """Whether studies wait, and no living driver is at work on any study of the store."""
-    studies = store.studies()
-    waiting = any(study.state in ("queued", "running") for study in studies)
-    return waiting and not any(store.is_driven(study) for study in studies)
+    running, _ = store.studies_page(_MOST_RUNNING, states=("running",))
+    waiting = bool(running) or "queued" in store.states()
+    return waiting and not any(store.is_driven(study) for study in running)
 
 
 def nobody_drives_now() -> str:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from datetime import UTC
@@ -37,7 +38,7 @@ from lambda_search.records import Arrival
 from lambda_search.records import Row
 from lambda_search.store.store import Store
 
-__all__ = ["Imported", "import_rows", "read_rows"]
+__all__ = ["Imported", "import_rows", "import_stream", "read_rows"]
 
 _MOST_BYTES = 1 << 28
 """Of a file; about 60,000 rows."""
@@ -78,14 +79,25 @@ def import_rows(source: str | Path, store: Store | str | None = None) -> Importe
         LambdaSearchError: if the store cannot be written.
     """
     rows = read_rows(source)
-    arrival = Arrival(_shown(source), datetime.now(UTC))
-    came = [replace(row, arrival=arrival) for row in rows]
     opened = store if isinstance(store, Store) else Store(store)
     try:
-        added = opened.add(came)
+        return _added(rows, _shown(source), opened)
     finally:
         if opened is not store:
             opened.close()
+
+
+def import_stream(stream: IO[bytes], name: str, store: Store) -> Imported:
+    """Reads a file that is open; `name` is what rows say that they were imported from.
+
+    Errors as of `import_rows`.
+    """
+    return _added(_read(stream, name), name, store)
+
+
+def _added(rows: Sequence[Row], source: str, store: Store) -> Imported:
+    arrival = Arrival(source, datetime.now(UTC))
+    added = store.add([replace(row, arrival=arrival) for row in rows])
     new = len({row.id for row in rows}) - len(added.there)
     return Imported(new, len(rows) - new, len(added.taken_back))
 

@@ -19,7 +19,7 @@ from lambda_search.records import Row
 from lambda_search.store.opened import looking
 from lambda_search.store.store import Store
 
-__all__ = ["Form", "export_rows", "pieces"]
+__all__ = ["Form", "export_rows", "pieces", "text_of"]
 
 Form: TypeAlias = Literal["json", "csv"]
 
@@ -70,6 +70,11 @@ def export_rows(
 def pieces(store: Store, models: Sequence[str] = (), form: Form = "json") -> Iterator[str]:
     """The text of such a file, for who writes it elsewhere; arguments and errors as there."""
     return _forms[form](_rows(store, models))
+
+
+def text_of(rows: Iterable[Row], form: Form = "json") -> str:
+    """The text of a file with these rows alone."""
+    return "".join(_forms[form](rows))
 
 
 def _rows(store: Store, models: Sequence[str]) -> Iterable[Row]:

@@ -19,11 +19,14 @@ from starlette.requests import HTTPConnection
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from lambda_search.service.answers import Answers
+from lambda_search.service.metrics import Metrics
 from lambda_search.service.sessions import Attempts
 from lambda_search.service.sessions import Sessions
 from lambda_search.service.settings import Settings
 from lambda_search.service.stores import Stores
 from lambda_search.service.visitors import visitor_of
+from lambda_search.spec import Bounds
 from lambda_search.store.store import Store
 
 __all__ = ["Context", "Here", "context_of"]
@@ -39,6 +42,8 @@ class Context:
         sessions: who may write.
         attempts: to sign in, that failed.
         stopping: is set when it is about to end; streams heed it.
+        metrics: what is counted.
+        streams: how many are open.
     """
 
     settings: Settings
@@ -46,11 +51,23 @@ class Context:
     sessions: Sessions
     attempts: Attempts = field(default_factory=Attempts)
     stopping: threading.Event = field(default_factory=threading.Event)
+    metrics: Metrics = field(default_factory=Metrics)
+    streams: int = 0
 
     @property
     def store(self) -> Store:
         """The store; StoreAway if it cannot be opened now, which is answered with 503."""
         return self.stores()
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Lookups that were answered before."""
+        return Answers(self.stores)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """What posted studies may name."""
+        return Bounds.of(self.settings.roots, self.settings.hub)
 
     @cached_property
     def templates(self) -> Environment:

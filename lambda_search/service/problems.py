@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -30,7 +29,6 @@ __all__ = ["MEDIA_TYPE", "Problem", "add_problems", "answer", "answers", "proble
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = 5
 _SHOWN = 10
-_log = logging.getLogger("lambda_search.service")
 
 
 @dataclass(frozen=True)
@@ -133,11 +131,3 @@ def add_problems(app: FastAPI) -> None:
         ]
         detail = printable(without_secrets("; ".join(told)), 1000)
         return answer(request, Problem(422, "invalid", "The request is not valid", detail))
-
-    @app.exception_handler(Exception)
-    def _unexpected(request: Request, error: Exception) -> Response:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        problem = Problem(
-            500, "failed", "The service failed", "Its log tells why.", "Tell its operator."
-        )
-        return answer(request, problem)
