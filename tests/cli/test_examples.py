@@ -29,6 +29,7 @@ NOT_RUN = {
     "demo": "minutes",
     "drive": "goes on until it is stopped",
     "evaluate": "samples images",
+    "serve": "serves pages until it is stopped",
     "dashboard": "serves pages until it is stopped",
     "models convert": "a checkpoint of EDM",
     "reference make": "photos, and Inception's weights",
