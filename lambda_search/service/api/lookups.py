@@ -28,6 +28,7 @@ from lambda_search.service.linking import json_answer
 from lambda_search.service.linking import json_bytes
 from lambda_search.service.linking import link_header
 from lambda_search.service.problems import answers
+from lambda_search.service.words import SEEN
 from lambda_search.service.words import Page
 from lambda_search.service.words import Skip
 from lambda_search.service.words import Word
@@ -37,7 +38,9 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["lookup"])
 _LARGEST = 2**31 - 1
-Model = Annotated[str, Query(max_length=300, description="The model's name in the store.")]
+Model = Annotated[
+    str, Query(max_length=300, pattern=SEEN, description="The model's name in the store.")
+]
 Count = Annotated[int | None, Query(ge=1, le=_LARGEST)]
 
 
