@@ -24,6 +24,7 @@ from fastapi import FastAPI
 
 from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
+from lambda_search.service.connections import Connection
 from lambda_search.service.context import Context
 from lambda_search.service.settings import Settings
 from lambda_search.service.watch import log_to_stderr
@@ -62,6 +63,7 @@ def run(app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
         date_header=True,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        http=Connection,
         ws="none",
     )
     try:

@@ -27,7 +27,7 @@ from lambda_search.store.nearest import nearest_rows
 from lambda_search.store.opened import looking
 from lambda_search.store.store import Store
 
-__all__ = ["best", "how_many", "listed", "matches", "nearest", "preferred", "row"]
+__all__ = ["best", "how_many", "listed", "matches", "nearest", "page", "preferred", "row"]
 
 Where: TypeAlias = Store | Service | str | None
 _METRIC_FIELDS = ("metric", "extractor", "reference")
@@ -149,6 +149,27 @@ def listed(
     """
     found = _competing(model, asked_for(None, None, sampler, setting), store)
     return sorted(found, key=lambda row: row.setting.steps)  # which keeps the order else
+
+
+def page(store: Store, model: str, most: int, skip: int, **asked: Any) -> tuple[list[Row], int]:
+    """Some of what `matches` gives, or `listed` without steps and nfe; and how many there are.
+
+    Arguments:
+        store: a store.
+        model: the model's name in it.
+        most, skip: how many rows, and how many come before.
+        asked: as in `best`.
+    """
+    counts = {name: asked.pop(name, None) for name in ("steps", "nfe")}
+    sampler, listing_all = asked.pop("sampler", None), set(counts.values()) == {None}
+    if listing_all:
+        wanted = asked_for(None, None, sampler, asked)
+    else:
+        wanted = _counted(counts["steps"], counts["nfe"], sampler, asked)
+    found, total = store.competing_page(model, wanted, most, skip, listing_all)
+    if not total:
+        raise no_row(store, model, wanted)
+    return found, total
 
 
 def row(id: str, store: Where = None) -> Row:

@@ -77,6 +77,26 @@ class LookupRecords(Transactions):
 
         return self._agreeing(model, wanted, query)
 
+    def competing_page(
+        self, model: str, wanted: Mapping[str, Any], most: int, skip: int, by_steps: bool = False
+    ) -> tuple[list[Row], int]:
+        """Some of `competing`, in its order or by steps first, and how many there are in all.
+
+        Of names with a fingerprint perhaps a few less, and the number a few too large.
+        """
+        if not _is_unicode(model):
+            return [], 0
+        question = Question.of(model, wanted)
+
+        def query(session: Session) -> tuple[list[Row], int]:
+            ids = contests.competing_page(session, question, most, skip, by_steps)
+            found = {one.id: one for one in session.scalars(_BY_IDS, {"ids": ids})}
+            rows = [row_of(found[id]) for id in ids]
+            return rows, contests.how_many(session, question)
+
+        rows, total = self.read(query)
+        return [row for row in rows if agrees(row, wanted)], total
+
     def how_many(self, model: str, wanted: Mapping[str, Any]) -> int:
         """How many rows `competing` has; of names with a fingerprint perhaps a few more."""
         if not _is_unicode(model):

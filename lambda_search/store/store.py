@@ -103,6 +103,16 @@ class Store(StudyRecords, RowRecords, LookupRecords, Listings):
     def competing(self, model: str, wanted: Mapping[str, Any]) -> list[Row]:
         return self._with_absent(super().competing(model, wanted), model, wanted)
 
+    def competing_page(
+        self, model: str, wanted: Mapping[str, Any], most: int, skip: int, by_steps: bool = False
+    ) -> tuple[list[Row], int]:
+        if not self._absent:
+            return super().competing_page(model, wanted, most, skip, by_steps)
+        found = self.competing(model, wanted)
+        if by_steps:
+            found.sort(key=lambda row: row.setting.steps)
+        return found[skip : skip + most], len(found)
+
     def models(self) -> list[str]:
         return sorted({*super().models(), *(row.setting.model for row in self.absent_rows())})
 

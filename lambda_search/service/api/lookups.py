@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from lambda_search.errors import NoScheduleFound
 from lambda_search.exchange import text_of
-from lambda_search.records import Row
 from lambda_search.records import match_json
 from lambda_search.records import row_json
 from lambda_search.service.answers import Answer
@@ -84,13 +83,11 @@ def matches(
     asked: Annotated[Matches, Query()],
 ) -> Response:
     """All rows that compete, the best first; without `steps` and `nfe` all that stand."""
-    counted, limit, offset = asked.told(), asked.limit, asked.offset
-    find = lookup.matches if {"steps", "nfe"} & counted.keys() else lookup.listed
-    found: list[Row] = find(asked.model, store=service.store, **counted)
-    page = found[offset : offset + limit]
-    more = {"offset": offset + limit} if offset + limit < len(found) else None
+    limit, offset = asked.limit, asked.offset
+    found, total = lookup.page(service.store, asked.model, limit, offset, **asked.told())
+    more = {"offset": offset + limit} if offset + limit < total else None
     less = {"offset": max(0, offset - limit)} if offset else None
-    told = {"rows": [row_json(row) for row in page], "total": len(found)}
+    told = {"rows": [row_json(row) for row in found], "total": total}
     return json_answer(request, told, headers=link_header(request, next=more, prev=less))
 
 
