@@ -36,6 +36,7 @@ from lambda_search.search.leftovers import needed_families
 from lambda_search.search.plan import Plan
 from lambda_search.search.run import Run
 from lambda_search.search.run import Shared
+from lambda_search.spec import Bounds
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
@@ -62,6 +63,7 @@ def drive(
     names: Collection[str] | None = None,
     plans: Mapping[str, Plan] | None = None,
     folders: Sequence[Path] = (),
+    bounds: Bounds | None = None,
     at_once: int = 16,
     until_empty: bool = True,
     leave: str = "queued",
@@ -76,6 +78,7 @@ def drive(
         names: of these studies alone; all unless given.
         plans: of studies that are resolved already, by their files' text.
         folders: where the other files that studies name are looked up.
+        bounds: what those may name that were posted to a service; what ships alone unless given.
         at_once: how many studies run side by side.
         until_empty: whether it ends when nothing waits that can be run here.
         leave: the state of the studies under way if it is interrupted.
@@ -92,7 +95,7 @@ def drive(
             files.sweep(needed_families(studies), done_families(studies))
 
     with _single_threaded(), Shards(pool, files) as shards:
-        shared = Shared(store, shards, folders, plans or {})
+        shared = Shared(store, shards, folders, plans or {}, bounds or Bounds())
         loop = _Drive(store, pool, shared, names, at_once, leave, watch, listeners, sweep)
         driven = loop.run(until_empty)
     sweep()

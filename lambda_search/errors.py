@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 __all__ = [
+    "Conflict",
     "Diverged",
     "EpsilonScalingWarning",
     "Interrupted",
@@ -12,6 +13,7 @@ __all__ = [
     "MissingFile",
     "NoScheduleFound",
     "NotFetched",
+    "UnknownName",
     "UsageError",
     "first_line",
     "last_line",
@@ -55,6 +57,14 @@ class UsageError(LambdaSearchError):
     """What was asked for cannot be done as it was asked."""
 
     exit_code = 2
+
+
+class UnknownName(UsageError):
+    """Nothing in the store has the name that was asked for."""
+
+
+class Conflict(UsageError):
+    """What was asked for cannot be done as things stand; they may change."""
 
 
 class MissingFile(UsageError):

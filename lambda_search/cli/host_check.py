@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+
+from lambda_search.service.hosts import is_own
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -27,27 +26,9 @@ def under_own_names(app: WSGIApplication, host: str) -> WSGIApplication:
         named = [environ.get("HTTP_HOST", "")]
         if "HTTP_ORIGIN" in environ:
             named.append(environ["HTTP_ORIGIN"].partition("://")[2])
-        if all(_is_own(name, host) for name in named):
+        if all(is_own(name, host) for name in named):
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
         return [b"This server is not called so. Use the address that it was started with."]
 
     return guarded
-
-
-def _is_own(name: str, host: str) -> bool:
-    """Whether HOST:PORT names a server at `host`: itself, loopback, or any address if it has all.
-
-    An address is no name that somebody else could own.
-    """
-    try:
-        asked = (urlsplit(f"//{name}").hostname or "").rstrip(".")
-    except ValueError:
-        return False
-    if asked in ("localhost", host.lower()):
-        return True
-    try:
-        address = ip_address(asked)
-        return address.is_loopback or ip_address(host).is_unspecified
-    except ValueError:
-        return asked == socket.gethostname().lower() and host in ("0.0.0.0", "::")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 from typing import TypeAlias
 
@@ -9,7 +10,7 @@ import typer
 
 from lambda_search.shell import use_store
 
-__all__ = ["AsJson", "Gpus", "RayAddress", "StoreUrl", "Workers"]
+__all__ = ["AsJson", "Gpus", "Hub", "RayAddress", "Roots", "StoreUrl", "Workers"]
 
 
 def _remembered(
@@ -54,6 +55,23 @@ Gpus: TypeAlias = Annotated[
         envvar="LAMBDA_SEARCH_GPUS",
         min=0.0,
         help=r"GPUs a worker, fractions allowed, 0 for the CPU. \[default: 1 if there are any]",
+    ),
+]
+Roots: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        envvar="LAMBDA_SEARCH_ROOTS",
+        metavar="DIR",
+        help="Where studies that are posted to a service may name files; several may be given. "
+        r"\[default: nowhere]",
+    ),
+]
+Hub: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        envvar="LAMBDA_SEARCH_HUB",
+        metavar="OWNER/NAME",
+        help=r"Repositories of the hub that they may name; several may be given. \[default: none]",
     ),
 ]
 AsJson: TypeAlias = Annotated[

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from rich.console import Group
 from rich.console import RenderableType
@@ -20,10 +19,8 @@ from lambda_search.records import pipeline_line
 from lambda_search.records import using_lines
 
 __all__ = [
-    "match_json",
     "match_line",
     "match_panel",
-    "row_json",
     "row_panel",
     "rows_table",
     "standing_line",
@@ -98,18 +95,6 @@ def standing_line(found: Row, instead: Row | None) -> Text:
     if instead is None:
         return Text("it stands", "green")
     return Text(f"superseded by row {instead.id[:12]}: λ(i) = {instead.schedule}", "yellow")
-
-
-def row_json(row: Row) -> dict[str, Any]:
-    """A row for programs, with how it came into this store."""
-    told = row.arrival
-    arrival = None if told is None else {"from": told.source, "at": told.at.isoformat()}
-    return row.to_json() | {"imported": arrival}
-
-
-def match_json(found: Match) -> dict[str, Any]:
-    """An answer for programs."""
-    return found.to_json() | {"rows": [row_json(row) for row in found.rows]}
 
 
 def rows_table(rows: Sequence[Row]) -> RenderableType:

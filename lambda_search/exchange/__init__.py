@@ -10,8 +10,18 @@ from __future__ import annotations
 
 from lambda_search.exchange.reading import Imported
 from lambda_search.exchange.reading import import_rows
+from lambda_search.exchange.reading import import_stream
 from lambda_search.exchange.reading import read_rows
 from lambda_search.exchange.writing import export_rows
 from lambda_search.exchange.writing import pieces
+from lambda_search.exchange.writing import text_of
 
-__all__ = ["Imported", "export_rows", "import_rows", "pieces", "read_rows"]
+__all__ = [
+    "Imported",
+    "export_rows",
+    "import_rows",
+    "import_stream",
+    "pieces",
+    "read_rows",
+    "text_of",
+]

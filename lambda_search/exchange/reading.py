@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from datetime import UTC
@@ -32,12 +33,15 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import without_secrets
 from lambda_search.exchange.csv_form import csv_values
+from lambda_search.exchange.json_form import json_pieces
 from lambda_search.exchange.json_form import json_texts
 from lambda_search.records import Arrival
 from lambda_search.records import Row
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.store.store import Store
 
-__all__ = ["Imported", "import_rows", "read_rows"]
+__all__ = ["Imported", "import_rows", "import_stream", "read_file", "read_rows"]
 
 _MOST_BYTES = 1 << 28
 """Of a file; about 60,000 rows."""
@@ -62,7 +66,7 @@ class Imported:
     taken_back: int
 
 
-def import_rows(source: str | Path, store: Store | str | None = None) -> Imported:
+def import_rows(source: str | Path, store: Store | Service | str | None = None) -> Imported:
     """Reads a file of rows into a store, all of it or nothing; nothing in a row is changed.
 
     Rows keep their ids, status, origin and time, and say where they were imported from. What is
@@ -70,7 +74,8 @@ def import_rows(source: str | Path, store: Store | str | None = None) -> Importe
 
     Arguments:
         source: a file that `export_rows` wrote, JSON or CSV, or its http(s) address.
-        store: a store or its URL; the default store unless given.
+        store: a store or its URL, or the address of a service (http://…); the default store
+            unless given.
 
     Raises:
         UsageError: for a file that is broken, of another version, or has an impossible row.
@@ -78,14 +83,30 @@ def import_rows(source: str | Path, store: Store | str | None = None) -> Importe
         LambdaSearchError: if the store cannot be written.
     """
     rows = read_rows(source)
-    arrival = Arrival(_shown(source), datetime.now(UTC))
-    came = [replace(row, arrival=arrival) for row in rows]
-    opened = store if isinstance(store, Store) else Store(store)
+    if isinstance(store, Store):
+        return _added(rows, _shown(source), store)
+    if (service := service_at(store)) is not None:
+        file = io.BytesIO("".join(json_pieces(rows)).encode())
+        return Imported(**service.import_rows(file))
+    assert not isinstance(store, Service)
+    opened = Store(store)
     try:
-        added = opened.add(came)
+        return _added(rows, _shown(source), opened)
     finally:
-        if opened is not store:
-            opened.close()
+        opened.close()
+
+
+def import_stream(stream: IO[bytes], name: str, store: Store) -> Imported:
+    """Reads a file that is open; `name` is what rows say that they were imported from.
+
+    Errors as of `import_rows`.
+    """
+    return _added(read_file(stream, name), name, store)
+
+
+def _added(rows: Sequence[Row], source: str, store: Store) -> Imported:
+    arrival = Arrival(source, datetime.now(UTC))
+    added = store.add([replace(row, arrival=arrival) for row in rows])
     new = len({row.id for row in rows}) - len(added.there)
     return Imported(new, len(rows) - new, len(added.taken_back))
 
@@ -96,7 +117,7 @@ def read_rows(source: str | Path) -> list[Row]:
     if not _ADDRESS.match(address):
         try:
             with Path(source).expanduser().open("rb") as file:
-                return _read(file, _shown(source))
+                return read_file(file, _shown(source))
         except OSError as error:
             raise MissingFile(
                 f"{_shown(source)} cannot be read: {error.strerror}.", "Check its name."
@@ -113,10 +134,11 @@ def read_rows(source: str | Path) -> list[Row]:
     with tempfile.TemporaryFile() as stream:
         receive(Download("the rows", address, most=_MOST_BYTES), stream)
         stream.seek(0)
-        return _read(stream, _shown(source))
+        return read_file(stream, _shown(source))
 
 
-def _read(stream: IO[bytes], name: str) -> list[Row]:
+def read_file(stream: IO[bytes], name: str) -> list[Row]:
+    """The rows of an open file, which errors name so; errors as in `import_rows`."""
     rows: list[Row] = []
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     more = _bounded(text.read)

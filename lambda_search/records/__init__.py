@@ -5,11 +5,16 @@ They stand on neither SQLAlchemy nor torch.
 
 from __future__ import annotations
 
+from lambda_search.records.answers import match_from_json
+from lambda_search.records.answers import match_json
+from lambda_search.records.answers import row_from_json
+from lambda_search.records.answers import row_json
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
 from lambda_search.records.matches import Match
 from lambda_search.records.matches import MatchKind
+from lambda_search.records.models import ModelSummary
 from lambda_search.records.progress import Progress
 from lambda_search.records.progress import Stage
 from lambda_search.records.provenance import Candidate
@@ -61,6 +66,7 @@ __all__ = [
     "Interval",
     "Match",
     "MatchKind",
+    "ModelSummary",
     "NoiseLevel",
     "Origin",
     "Origins",
@@ -81,8 +87,12 @@ __all__ = [
     "leading",
     "loading_line",
     "lookup_words",
+    "match_from_json",
+    "match_json",
     "network_evaluations",
     "pipeline_line",
+    "row_from_json",
+    "row_json",
     "sampling_line",
     "using_lines",
 ]

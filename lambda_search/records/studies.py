@@ -184,6 +184,8 @@ class Study:
         fence: the highest fencing number of its leases.
         driver: who drives it, "" if nobody does.
         created, updated: UTC.
+        door: which way it came: "" from who can write to the store itself, `service` from
+            who asked a service, so that what it may name is bounded (`spec.bounds`).
     """
 
     id: int
@@ -203,6 +205,7 @@ class Study:
     driver: str
     created: datetime
     updated: datetime
+    door: str = ""
 
 
 EventKind: TypeAlias = Literal[

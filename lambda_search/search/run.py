@@ -28,6 +28,7 @@ from lambda_search.search.driver import Driver
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.search.progress import Tracker
+from lambda_search.spec import Bounds
 from lambda_search.spec import StudySpec
 from lambda_search.spec import located
 from lambda_search.spec import parse_specs
@@ -57,12 +58,14 @@ class Shared:
         shards: features that are known or under way.
         folders: where the files that studies name are looked up.
         plans: of studies that are resolved already, by their files' text.
+        bounds: what studies may name that were posted to a service.
     """
 
     store: Store
     shards: Shards
     folders: Sequence[Path]
     plans: Mapping[str, Plan]
+    bounds: Bounds = field(default_factory=Bounds)
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, claim: Claim) -> Plan:
@@ -72,7 +75,7 @@ class Shared:
             UsageError: for anything that is wrong with it; MissingFile for what is not here.
         """
         known = self.plans.get(claim.study.spec)
-        if known is not None:
+        if known is not None and not claim.study.door:
             return known
         [spec] = parse_specs(claim.study.spec, f"the study '{claim.study.name}'")
         with self._loading:
@@ -80,6 +83,8 @@ class Shared:
 
     def _located(self, spec: StudySpec, claim: Claim) -> StudySpec:
         files = unpacked(claim.files, studies_folder())
+        if claim.study.door:
+            return self.bounds.located(spec, claim.files, files)
         base = [Path(claim.study.base)] if claim.study.base else []
         return located(spec, [*self.folders, *base, Path.cwd()], files)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from lambda_search.spec.bounds import SERVICE
+from lambda_search.spec.bounds import Bounds
+from lambda_search.spec.bounds import registered
 from lambda_search.spec.changes import Change
 from lambda_search.spec.changes import changes
 from lambda_search.spec.models import CONFIG_PATHS
@@ -18,6 +21,7 @@ from lambda_search.spec.models import SourceSpec
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import attachments
 from lambda_search.spec.places import located
+from lambda_search.spec.places import named_files
 from lambda_search.spec.places import unpacked
 from lambda_search.spec.reading import Written
 from lambda_search.spec.reading import check_names
@@ -29,6 +33,8 @@ from lambda_search.spec.reading import stored_spec
 __all__ = [
     "CONFIG_PATHS",
     "EXTRACTOR_FILES",
+    "SERVICE",
+    "Bounds",
     "CONFIRM_FROM",
     "Change",
     "ConfirmSpec",
@@ -46,8 +52,10 @@ __all__ = [
     "check_names",
     "load_specs",
     "located",
+    "named_files",
     "parse_specs",
     "read_specs",
+    "registered",
     "stored_spec",
     "unpacked",
 ]

@@ -16,6 +16,7 @@ from typing import Any
 from typing import TypeVar
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import printable
 from lambda_search.files import private_folder
 from lambda_search.files import written_whole
 from lambda_search.spec.configs import read_options
@@ -24,11 +25,12 @@ from lambda_search.spec.models import EXTRACTOR_FILES
 from lambda_search.spec.models import MeasureSpec
 from lambda_search.spec.models import StudySpec
 
-__all__ = ["attachments", "located", "unpacked"]
+__all__ = ["attachments", "located", "named_files", "unpacked"]
 
 Measured = TypeVar("Measured", bound=MeasureSpec)
 
 _LARGEST = 2**20
+_LONGEST_NAME = 255
 _HERE = ("./", "../", "~")
 
 
@@ -100,6 +102,28 @@ def attachments(spec: StudySpec, base: Path) -> dict[str, bytes]:
         path = folder / os.path.expanduser(name)
         if os.path.isfile(path):
             found[name] = _content(path)
+    return found
+
+
+def named_files(spec: StudySpec, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those of `files` that `spec` names as its config or its prompts.
+
+    Raises:
+        UsageError: for a config that cannot be read, a name that is none, or a file that is larger
+            than 1 MiB.
+    """
+    config = spec.model.config
+    named = [config] if isinstance(config, str) else []
+    if isinstance(config, str):
+        config = read_options(files[config], config) if config in files else None
+    named += _prompts(config or {})
+    found = {name: files[name] for name in named if name in files}
+    for name, content in found.items():
+        if len(content) > _LARGEST or len(name) > _LONGEST_NAME or not name.isprintable():
+            raise UsageError(
+                f"The file {printable(name)} has more than {_LARGEST:,} bytes, or no good name.",
+                "Name a smaller file, or put it where the study is driven.",
+            )
     return found
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "Near",
     "best_of",
     "competing",
+    "competing_page",
     "contest_values",
     "firsts",
     "how_many",
@@ -117,6 +118,19 @@ def rows_of(session: Session, contests: Sequence[int], question: Question) -> Se
 def competing(session: Session, question: Question) -> Sequence[int]:
     """All rows that stand and are asked for, by their ids in the table."""
     return session.scalars(_competing(question.contest, question.options), question.values).all()
+
+
+def competing_page(
+    session: Session, question: Question, most: int, skip: int, by_steps: bool
+) -> Sequence[int]:
+    """Some of these in order: the best first, or those of few steps."""
+    row, first = ScheduleRow, []
+    query = _competing(question.contest, question.options)
+    if by_steps:
+        query = query.join(ContestRow, ContestRow.id == row.contest_id)
+        first = [ContestRow.steps]
+    query = query.order_by(*first, row.grade, row.score, row.fewer, row.id)
+    return session.scalars(query.limit(most).offset(skip), question.values).all()
 
 
 def how_many(session: Session, question: Question) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from lambda_search.errors import UnknownName
 from lambda_search.errors import UsageError
 from lambda_search.records import Row
 from lambda_search.shell import command
@@ -75,6 +76,26 @@ class LookupRecords(Transactions):
             return _loaded(session, contests.competing(session, Question.of(model, wanted)))
 
         return self._agreeing(model, wanted, query)
+
+    def competing_page(
+        self, model: str, wanted: Mapping[str, Any], most: int, skip: int, by_steps: bool = False
+    ) -> tuple[list[Row], int]:
+        """Some of `competing`, in its order or by steps first, and how many there are in all.
+
+        Of names with a fingerprint perhaps a few less, and the number a few too large.
+        """
+        if not _is_unicode(model):
+            return [], 0
+        question = Question.of(model, wanted)
+
+        def query(session: Session) -> tuple[list[Row], int]:
+            ids = contests.competing_page(session, question, most, skip, by_steps)
+            found = {one.id: one for one in session.scalars(_BY_IDS, {"ids": ids})}
+            rows = [row_of(found[id]) for id in ids]
+            return rows, contests.how_many(session, question)
+
+        rows, total = self.read(query)
+        return [row for row in rows if agrees(row, wanted)], total
 
     def how_many(self, model: str, wanted: Mapping[str, Any]) -> int:
         """How many rows `competing` has; of names with a fingerprint perhaps a few more."""
@@ -168,7 +189,7 @@ def row_named(session: Session, id: str) -> ScheduleRow:
         query = select(ScheduleRow).where(column >= start, column < f"{start}g")
         found = session.scalars(query.limit(2)).all()
     if len(found) != 1:
-        raise UsageError(
+        raise (UsageError if found else UnknownName)(
             f"{'Several rows are' if found else 'No row is'} named {id}.",
             f"Give more digits; rows are shown by: {command('best', 'MODEL', '--all')}",
         )

@@ -72,6 +72,7 @@ def study_of(row: StudyRow) -> Study:
         driver=f"process {owner['pid']} on {owner['host']}" if owner else "",
         created=row.created,
         updated=row.updated,
+        door=row.door,
     )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lambda_search.errors import UsageError
+from lambda_search.errors import Conflict
 from lambda_search.records import Identity
 from lambda_search.records import Origins
 from lambda_search.records import Progress
@@ -70,7 +70,7 @@ class Queue:
         self._store = store
 
     def check(self, name: str, spec: str) -> None:
-        """Raises UsageError if a living driver is at work on the study with another file."""
+        """Raises Conflict if a living driver is at work on the study with another file."""
 
         def query(session: Session) -> None:
             study = session.scalar(select(StudyRow).where(StudyRow.name == name))
@@ -80,7 +80,12 @@ class Queue:
         self._store.read(query)
 
     def submit(
-        self, name: str, spec: str, base: str = "", files: Mapping[str, bytes] | None = None
+        self,
+        name: str,
+        spec: str,
+        base: str = "",
+        files: Mapping[str, bytes] | None = None,
+        door: str = "",
     ) -> Study:
         """Queues a study, new or again.
 
@@ -91,9 +96,10 @@ class Queue:
             spec: its file (YAML).
             base: the folder that relative names in it start from, on this host.
             files: the contents of the config and prompt files that it names.
+            door: which way it came (`records.Study`).
 
         Raises:
-            UsageError: if a living driver is at work on it with another file.
+            Conflict: if a living driver is at work on it with another file.
         """
 
         def change(session: Session) -> Study:
@@ -105,7 +111,7 @@ class Queue:
             if busy or (study.state == "done" and study.spec == spec and not files):
                 session.flush()
                 return study_of(study)
-            study.spec, study.base = spec, base
+            study.spec, study.base, study.door = spec, base, door
             _queue(study)
             session.execute(delete(FileRow).where(FileRow.study_id == study.id))
             session.add_all(
@@ -255,7 +261,7 @@ class Queue:
         """Asks a study's driver to stop it, or takes it out of the queue.
 
         Raises:
-            UsageError: if there is no such study, or it has ended.
+            UsageError: if there is no such study, or (Conflict) it has ended.
         """
         self._store.study(name)
 
@@ -263,7 +269,7 @@ class Queue:
             study = _locked(session, name)
             clock = database_seconds(session.connection())
             if study.state not in ("queued", "running"):
-                raise UsageError(
+                raise Conflict(
                     f"The study '{name}' is {study.state}; there is nothing to stop.",
                     f"See it with: {command('status', name)}",
                 )
@@ -306,12 +312,12 @@ def _check_free(study: StudyRow, spec: str, clock: float) -> bool:
     """Whether a living driver is at work on it, with this file.
 
     Raises:
-        UsageError: if one is, with another file.
+        Conflict: if one is, with another file.
     """
     if not leases.is_driven(study, clock):
         return False
     if study.spec != spec:
-        raise UsageError(
+        raise Conflict(
             f"The study '{study.name}' is running with another file.",
             f"Stop it first, with: {command('stop', study.name)}",
         )

@@ -26,6 +26,7 @@ from lambda_search.store.catalogue import absent_entries
 from lambda_search.store.catalogue import add_published_rows
 from lambda_search.store.engine import is_file
 from lambda_search.store.engine import still_there
+from lambda_search.store.listings import Listings
 from lambda_search.store.lookup_records import LookupRecords
 from lambda_search.store.row_records import RowRecords
 from lambda_search.store.study_records import StudyRecords
@@ -41,7 +42,7 @@ PATIENCE_SECONDS = 120.0
 """For how long a driver waits for a store that is away."""
 
 
-class Store(StudyRecords, RowRecords, LookupRecords):
+class Store(StudyRecords, RowRecords, LookupRecords, Listings):
     """The store at `url`; arguments and errors as in `Transactions`.
 
     Opening it brings its tables up to date and adds what it lacks of the catalogue; what can only
@@ -101,6 +102,16 @@ class Store(StudyRecords, RowRecords, LookupRecords):
 
     def competing(self, model: str, wanted: Mapping[str, Any]) -> list[Row]:
         return self._with_absent(super().competing(model, wanted), model, wanted)
+
+    def competing_page(
+        self, model: str, wanted: Mapping[str, Any], most: int, skip: int, by_steps: bool = False
+    ) -> tuple[list[Row], int]:
+        if not self._absent:
+            return super().competing_page(model, wanted, most, skip, by_steps)
+        found = self.competing(model, wanted)
+        if by_steps:
+            found.sort(key=lambda row: row.setting.steps)
+        return found[skip : skip + most], len(found)
 
     def models(self) -> list[str]:
         return sorted({*super().models(), *(row.setting.model for row in self.absent_rows())})

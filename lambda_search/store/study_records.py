@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from lambda_search.errors import UsageError
+from lambda_search.errors import UnknownName
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
 from lambda_search.records import Image
@@ -44,7 +44,7 @@ class StudyRecords(Transactions):
         """The study `name`.
 
         Raises:
-            UsageError: if there is none.
+            UnknownName: if there is none.
         """
 
         def query(session: Session) -> Study:
@@ -54,7 +54,7 @@ class StudyRecords(Transactions):
                     select(StudyRow.name).order_by(StudyRow.updated.desc()).limit(8)
                 )
                 known = ", ".join(names) or "none yet"
-                raise UsageError(f"There is no study '{name}'.", f"Studies: {known}.")
+                raise UnknownName(f"There is no study '{name}'.", f"Studies: {known}.")
             return study_of(study)
 
         return self.read(query)

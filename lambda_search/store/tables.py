@@ -46,7 +46,8 @@ class StudyRow(Base):
     What a driver fills when it has read the weights is empty until then: the setting, the real
     length of the grid, and `identity`, what the numbers depend on besides the setting; it never
     changes. `decisive` is a digest of all in the file that decided the numbers of its last row.
-    `base` is the folder that relative names in the file start from, where it was submitted.
+    `base` is the folder that relative names in the file start from, where it was submitted; `door`
+    is which way it came.
     """
 
     __tablename__ = "ls_study"
@@ -57,6 +58,7 @@ class StudyRow(Base):
     setting_id: Mapped[int | None] = mapped_column(ForeignKey("ls_setting.id"), index=True)
     spec: Mapped[str] = mapped_column(Text)
     base: Mapped[str] = mapped_column(Text, default="")
+    door: Mapped[str] = mapped_column(String(20), default="", server_default="")
     schedule_steps: Mapped[int | None]
     identity: Mapped[dict[str, Any] | None]
     decisive: Mapped[str | None] = mapped_column(String(64))

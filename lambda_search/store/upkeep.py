@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from lambda_search.errors import UsageError
+from lambda_search.errors import Conflict
+from lambda_search.errors import UnknownName
 from lambda_search.records import Study
 from lambda_search.shell import command
 from lambda_search.store import leases
@@ -41,7 +42,7 @@ def rename(store: Store, name: str, new: str, spec: str) -> Study:
     def change(session: Session) -> Study:
         study = _at_rest(session, name)
         if session.scalar(select(StudyRow.id).where(StudyRow.name == new)) is not None:
-            raise UsageError(f"There is a study '{new}' already.", "Choose another name.")
+            raise Conflict(f"There is a study '{new}' already.", "Choose another name.")
         study.name, study.spec, study.updated = new, spec, now()
         session.flush()
         return study_of(study)
@@ -86,10 +87,10 @@ def _at_rest(session: Session, name: str) -> StudyRow:
         select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
     ).scalar_one_or_none()
     if study is None:
-        raise UsageError(f"There is no study '{name}'.", f"See all with: {command('status')}")
+        raise UnknownName(f"There is no study '{name}'.", f"See all with: {command('status')}")
     clock = database_seconds(session.connection())
     if study.state == "running" and not leases.is_abandoned(study, clock):
-        raise UsageError(
+        raise Conflict(
             f"The study '{name}' is being driven by {study_of(study).driver}.",
             f"Stop it first, with: {command('stop', name)}",
         )

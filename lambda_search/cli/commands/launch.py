@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -22,7 +25,9 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import Gpus
+from lambda_search.cli.options import Hub
 from lambda_search.cli.options import RayAddress
+from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
 from lambda_search.cli.progress import Display
@@ -37,6 +42,7 @@ from lambda_search.paths import store_url
 from lambda_search.records import Driven
 from lambda_search.records import Row
 from lambda_search.shell import command
+from lambda_search.spec import Bounds
 from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.store.address import missing_file
@@ -99,6 +105,9 @@ def drive(
             min=1, help=r"Studies that run side by side. \[default: workers + 1, at most 16]"
         ),
     ] = None,
+    roots: Roots = None,
+    hub: Hub = None,
+    beside: Annotated[int | None, typer.Option(hidden=True)] = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
@@ -108,6 +117,7 @@ def drive(
     """Run queued studies on this machine's workers, until it is stopped."""
     try:
         with ExitStack() as stack:
+            bounds = Bounds.of(roots or (), hub or ())
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()
@@ -117,6 +127,8 @@ def drive(
 
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
             stack.enter_context(_terminable())
+            if beside is not None:
+                threading.Thread(target=_end_after, args=(beside,), daemon=True).start()
             until = "until none waits" if until_empty else "until Ctrl-C"
             err.print(f"driving studies of {opened.address} on {_count(pool.size)}, {until}")
             with Display(ends=True) as display:
@@ -124,6 +136,7 @@ def drive(
                     opened,
                     pool,
                     folders=models or (),
+                    bounds=bounds,
                     at_once=at_once or min(pool.size + 1, 16),
                     until_empty=until_empty,
                     watch=display,
@@ -191,6 +204,13 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _end_after(process: int) -> None:
+    """Ends this driver when the service that started it is gone, however that ended."""
+    while os.getppid() == process:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _count(workers: int) -> str:

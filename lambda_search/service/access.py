@@ -1,0 +1,191 @@
+"""The gate: who is asked for what, before any route, page or dashboard hears of it.
+
+A request must call the service by a name of its own. Reading is open to this machine; everything
+else needs the token, as a bearer's or as the cookie that signing in gives. What a cookie may write
+must come from the service's own pages: by where the browser says that it comes from, and by a
+number that only these pages know.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.responses import Response
+from starlette.types import ASGIApp
+from starlette.types import Receive
+from starlette.types import Scope
+from starlette.types import Send
+
+from lambda_search.service.hosts import host_of
+from lambda_search.service.hosts import is_loopback
+from lambda_search.service.hosts import is_own
+from lambda_search.service.problems import Problem
+from lambda_search.service.problems import answer
+from lambda_search.service.sessions import COOKIE
+from lambda_search.service.sessions import Sessions
+from lambda_search.service.settings import Settings
+from lambda_search.service.visitors import Visitor
+from lambda_search.service.visitors import visitor_of
+
+__all__ = ["READING", "Gate", "check_form"]
+
+READING = ("GET", "HEAD", "OPTIONS")
+_OPEN = ("/healthz", "/login")
+"""Anybody may ask for these; nothing of the store is in them."""
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
+class Gate:
+    """Lets through what is allowed, and says on the way who it is (`visitors`).
+
+    Arguments:
+        app: what lies behind.
+        settings: the service's.
+        sessions: who may write.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, sessions: Sessions) -> None:
+        self._app = app
+        self._settings = settings
+        self._sessions = sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        headers, method = Headers(scope=scope), scope["method"]
+        visitor = self._visitor(headers)
+        scope.setdefault("state", {})["visitor"] = visitor
+        refusal = self._refusal(scope["path"], method, headers, visitor)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        await self._refused(Request(scope, receive), refusal)(scope, receive, send)
+
+    def _visitor(self, headers: Headers) -> Visitor:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            known = self._sessions.knows(token.strip())
+            return Visitor(known or self._reads_freely(headers), known)
+        csrf = self._sessions.csrf_of(_cookie(headers))
+        known = csrf != ""
+        return Visitor(known or self._reads_freely(headers), known, csrf)
+
+    def _reads_freely(self, headers: Headers) -> bool:
+        """Whether no token is needed to read; what came through a proxy is from elsewhere."""
+        if self._settings.public_read:
+            return True
+        proxied = any(name in headers for name in _PROXIED)
+        own = is_loopback(host_of(headers.get("host", "")))
+        return self._settings.is_local and own and not proxied
+
+    def _refusal(
+        self, path: str, method: str, headers: Headers, visitor: Visitor
+    ) -> Problem | None:
+        """Why a request is not let through; None if it is."""
+        origin = headers.get("origin")
+        named = headers.get("host", "")
+        if not self._is_own(named) or (
+            origin is not None and not self._is_own(origin.partition("://")[2])
+        ):
+            return _foreign("This service is not called so.", "Ask it by its own address.")
+        if method in READING:
+            if visitor.may_read or path in _OPEN:
+                return None
+            return _unknown("Reading here needs the token.")
+        if not _same_origin(headers):
+            return _foreign("It comes from a page elsewhere.", "Use the service's own pages.")
+        if path in _OPEN:
+            return None
+        if not self._sessions.exist:
+            return _foreign(
+                "Nothing can be written here: the service was started without a token.",
+                "Start it with LAMBDA_SEARCH_TOKEN set.",
+            )
+        if not visitor.may_write:
+            return _unknown("Writing needs the token.")
+        if visitor.csrf and not self._is_ours(path, headers, visitor):
+            return _foreign(
+                "A request of a signed-in browser must say the number of its page.",
+                "Send it as the header X-CSRF-Token, or use the token.",
+            )
+        return None
+
+    def _is_own(self, name: str) -> bool:
+        return is_own(name, self._settings.host, self._settings.names)
+
+    @staticmethod
+    def _is_ours(path: str, headers: Headers, visitor: Visitor) -> bool:
+        """Whether the page's number is there; a form's own field is checked with the form."""
+        told = headers.get("x-csrf-token")
+        if told is not None:
+            return _equal(told, visitor.csrf)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        return kind in _FORMS and not path.startswith("/v1/")
+
+    @staticmethod
+    def _refused(request: Request, problem: Problem) -> Response:
+        for_people = "text/html" in request.headers.get("accept", "")
+        if problem.status == 401 and request.method == "GET" and for_people:
+            return RedirectResponse(f"/login?next={request.url.path}", 303)
+        headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+        return answer(request, problem, headers)
+
+
+async def check_form(request: Request) -> None:
+    """Refuses a form of a signed-in browser that does not carry its page's number.
+
+    A dependency of all pages; a page that takes forms gives them a hidden field `csrf`, filled
+    with `visitor.csrf`.
+
+    Raises:
+        HTTPException: 403 if it does not.
+    """
+    csrf = visitor_of(request).csrf
+    if request.method in READING or not csrf or "x-csrf-token" in request.headers:
+        return
+    if request.url.path in _OPEN:
+        return
+    form = await request.form()
+    if not _equal(str(form.get("csrf", "")), csrf):
+        raise HTTPException(403, "The form does not carry the number of its page; load it anew.")
+
+
+def _cookie(headers: Headers) -> str:
+    for part in headers.get("cookie", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return ""
+
+
+def _same_origin(headers: Headers) -> bool:
+    """Whether the browser says that its page is the service's; programs say nothing of that."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin is not None:
+        return origin.partition("://")[2].lower() == headers.get("host", "").lower()
+    return site in (None, "same-origin", "none")
+
+
+def _equal(told: str, known: str) -> bool:
+    return hmac.compare_digest(told.encode("utf-8", "replace"), known.encode())
+
+
+def _foreign(detail: str, hint: str) -> Problem:
+    return Problem(403, "forbidden", "That is not allowed", detail, hint)
+
+
+def _unknown(detail: str) -> Problem:
+    return Problem(
+        401,
+        "token",
+        "The token is needed",
+        detail,
+        "Send Authorization: Bearer with the service's LAMBDA_SEARCH_TOKEN, or sign in.",
+    )

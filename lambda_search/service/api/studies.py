@@ -1,0 +1,152 @@
+"""Studies: listed, posted, stopped, and queued again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi import Query
+from pydantic import BaseModel
+from pydantic import ConfigDict
+from pydantic import Field
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lambda_search import studies as door
+from lambda_search.errors import UsageError
+from lambda_search.errors import printable
+from lambda_search.records import Study
+from lambda_search.service.api.shapes import STUDIES
+from lambda_search.service.api.shapes import STUDY
+from lambda_search.service.context import Context
+from lambda_search.service.context import Here
+from lambda_search.service.linking import json_answer
+from lambda_search.service.linking import link_header
+from lambda_search.service.problems import answers
+from lambda_search.service.words import Name
+from lambda_search.service.words import Page
+from lambda_search.service.words import Skip
+from lambda_search.service.words import Word
+from lambda_search.spec import registered
+from lambda_search.standings import facts
+from lambda_search.standings import history
+
+__all__ = ["Posted", "post_studies", "router"]
+
+router = APIRouter(tags=["studies"])
+State = Literal["queued", "running", "done", "failed", "stopped"]
+
+
+class Posted(BaseModel):
+    """A study file, with the config and prompt files that it names, by the names it has there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    study: str = Field(max_length=1 << 18, description="The study file, YAML.")
+    files: dict[str, str] = Field(default={}, max_length=100, description="UTF-8 texts.")
+
+
+def post_studies(service: Context, text: str, files: dict[str, str]) -> list[Study]:
+    """Queues what was posted, in the bounds of the service.
+
+    Raises:
+        UsageError: for anything that is wrong with it.
+    """
+    try:
+        carried = {name: content.encode() for name, content in files.items()}
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError("It is not valid Unicode.", "Send UTF-8.") from error
+    return door.post(text, carried, service.store, service.bounds)
+
+
+@router.get("/studies", responses={200: STUDIES, 304: {}, **answers()})
+def studies(
+    request: Request,
+    service: Here,
+    state: Annotated[list[State] | None, Query()] = None,
+    q: Word = None,
+    limit: Page = 50,
+    offset: Skip = 0,
+) -> Response:
+    """Studies, the latest first; with `q` in their names."""
+    store = service.store
+    found, total = store.studies_page(limit, skip=offset, states=state or (), named=q)
+    more = {"offset": offset + limit} if offset + limit < total else None
+    less = {"offset": max(0, offset - limit)} if offset else None
+    told = {
+        "studies": [facts(store, study) for study in found],
+        "total": total,
+        "nobody_drives": door.nobody_drives(store),
+    }
+    return json_answer(request, told, headers=link_header(request, next=more, prev=less))
+
+
+@router.get("/allowed", responses={200: {}, **answers()})
+def allowed(request: Request, service: Here) -> Response:
+    """What a posted study may name, besides files in the service's roots."""
+    return json_answer(request, {**registered(), "hub": sorted(service.bounds.hub)})
+
+
+@router.post(
+    "/studies",
+    status_code=201,
+    responses={201: STUDIES, **answers(408, 409)},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": Posted.model_json_schema()},
+                "application/yaml": {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+async def post(request: Request, service: Here) -> Response:
+    """Queues the studies of a file; a driver runs them. It may name no more than `/v1/allowed`."""
+    body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        try:
+            told = Posted.model_validate_json(body)
+        except ValidationError as error:
+            one = error.errors(include_url=False, include_context=False)[0]
+            place = ".".join(map(str, one["loc"]))
+            raise HTTPException(422, printable(f"{place}: {one['msg']}", 300)) from error
+    else:
+        try:
+            told = Posted(study=body.decode())
+        except (UnicodeDecodeError, ValidationError) as error:
+            raise HTTPException(422, "The study file is not UTF-8, or too large.") from error
+
+    def queued() -> Response:
+        found = post_studies(service, told.study, told.files)
+        listed = {"studies": [facts(service.store, study) for study in found]}
+        headers = {"Location": f"/v1/studies/{found[0].name}"} if len(found) == 1 else {}
+        return json_answer(request, listed, 201, headers)
+
+    return await run_in_threadpool(queued)
+
+
+@router.get("/studies/{name}", responses={200: STUDY, 304: {}, **answers(404)})
+def study(request: Request, service: Here, name: Name) -> Response:
+    """A study: how it stands, its file, who drove it, and what happened."""
+    found = service.store.study(name)
+    told = facts(service.store, found) | history(service.store, found)
+    return json_answer(request, told | {"spec": found.spec, "door": found.door})
+
+
+@router.delete("/studies/{name}", responses={200: STUDY, **answers(404, 409)})
+def stop(request: Request, service: Here, name: Name) -> Response:
+    """Stops a study, or takes it out of the queue; nothing that was computed is lost."""
+    return json_answer(request, facts(service.store, door.stop(name, service.store)))
+
+
+@router.post("/studies/{name}/resume", responses={200: STUDY, **answers(404, 409)})
+def resume(request: Request, service: Here, name: Name) -> Response:
+    """Queues a study again that failed or was stopped; it goes on where it was."""
+    return json_answer(request, facts(service.store, door.resume(name, service.store)))

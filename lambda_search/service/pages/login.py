@@ -1,0 +1,73 @@
+"""Signing in: the token is asked for once, and a signed cookie stands for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from fastapi import Form
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.responses import Response
+
+from lambda_search.service.context import Here
+from lambda_search.service.sessions import COOKIE
+from lambda_search.service.sessions import SECONDS
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+
+@router.get("/login")
+def ask(request: Request, service: Here, next: str = "/") -> Response:
+    """The form."""
+    return service.page(request, "login.html", next=_inside(next), told="")
+
+
+@router.post("/login")
+def sign_in(
+    request: Request,
+    service: Here,
+    token: Annotated[str, Form(max_length=1000)],
+    next: Annotated[str, Form(max_length=2000)] = "/",
+) -> Response:
+    """Gives the cookie to who knows the token."""
+    host = "" if request.client is None else request.client.host
+    wait = service.attempts.seconds_to_wait(host)
+    if wait:
+        told = f"Too many attempts; wait {wait} seconds."
+        page = service.page(request, "login.html", 429, next=_inside(next), told=told)
+        page.headers["Retry-After"] = str(wait)
+        return page
+    if not service.sessions.knows(token.strip()):
+        service.attempts.failed(host)
+        told = "That is not the token of this service."
+        return service.page(request, "login.html", 401, next=_inside(next), told=told)
+    answer = RedirectResponse(_inside(next), 303)
+    answer.set_cookie(
+        COOKIE,
+        service.sessions.issue(),
+        max_age=SECONDS,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+@router.post("/logout")
+def sign_out() -> Response:
+    """Takes the cookie back."""
+    answer = RedirectResponse("/", 303)
+    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return answer
+
+
+def _inside(next: str) -> str:
+    """A place on this service; whatever leads elsewhere becomes the first page."""
+    parts = urlsplit(next)
+    outside = parts.scheme or parts.netloc or not next.startswith("/")
+    return "/" if outside or next.startswith(("//", "/\\")) or not next.isprintable() else next

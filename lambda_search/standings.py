@@ -1,0 +1,77 @@
+"""How a study stands, as plain values: what `status --json` prints and a service answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from lambda_search.records import Event
+from lambda_search.records import Study
+from lambda_search.records import leading
+from lambda_search.spec import stored_spec
+from lambda_search.store.store import Store
+
+__all__ = ["event_facts", "facts", "history"]
+
+
+def facts(store: Store, study: Study) -> dict[str, Any]:
+    """How a study stands: its state, trials, best schedule so far, and row."""
+    trials = [trial for trial in store.trials(study.id) if not trial.is_open]
+    best, rows, spec = leading(trials), store.rows(study.id), stored_spec(study.spec)
+    running = store.is_driven(study)
+    abandoned = study.state == "running" and not running
+    progress = study.progress if running else None
+    return {
+        "study": study.name,
+        "state": "queued" if abandoned else study.state,
+        "phase": None if progress is None else progress.phase,
+        "message": "Its driver is gone; the next one goes on." if abandoned else study.message,
+        "driver": study.driver if running else None,
+        "trials": len(trials),
+        "budget": None if spec is None else spec.search.trials,
+        "images": None if progress is None else progress.images,
+        "images_expected": None if progress is None else progress.images_expected,
+        "images_per_second": None if progress is None else progress.images_per_second,
+        "workers": None if progress is None else progress.workers,
+        "seconds_left": None if progress is None else progress.seconds_left,
+        "best": None
+        if best is None
+        else {
+            "b": best.schedule.b,
+            "k": best.schedule.k,
+            "schedule": str(best.schedule),
+            "gain": best.gain,
+            "n": best.n,
+        },
+        "row": None
+        if not rows
+        else {
+            "id": rows[-1].id,
+            "b": rows[-1].schedule.b,
+            "k": rows[-1].schedule.k,
+            "schedule": str(rows[-1].schedule),
+            "status": rows[-1].status,
+        },
+        "created": study.created.isoformat(),
+        "updated": study.updated.isoformat(),
+    }
+
+
+def history(store: Store, study: Study) -> dict[str, Any]:
+    """Who drove a study, and what happened."""
+    return {
+        "attempts": [
+            asdict(one)
+            | {
+                "began": one.began.isoformat(),
+                "ended": None if one.ended is None else one.ended.isoformat(),
+            }
+            for one in study.attempts
+        ],
+        "events": [event_facts(event) for event in store.events(study.name)],
+    }
+
+
+def event_facts(event: Event) -> dict[str, Any]:
+    """What happened."""
+    return asdict(event) | {"at": event.at.isoformat()}

@@ -1,0 +1,69 @@
+"""Connections that hold the service up are closed."""
+
+import socket
+import threading
+import time
+
+import pytest
+import uvicorn
+
+from lambda_search.service import connections
+
+
+@pytest.fixture
+def port(monkeypatch):
+    """A server that waits shortly for the heads of requests."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.6)
+    monkeypatch.setattr(connections, "LOOK_SECONDS", 0.2)
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/slow":
+            await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    config = uvicorn.Config(
+        app, port=0, http=connections.Connection, lifespan="off", log_level="error"
+    )
+    server = uvicorn.Server(config)
+    listening = config.bind_socket()
+    sockets = {"sockets": [listening]}
+    thread = threading.Thread(target=server.run, kwargs=sockets, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    thread.join(20)
+    listening.close()
+
+
+def test_who_sends_no_head_is_not_waited_for(port):
+    silent = socket.create_connection(("127.0.0.1", port))
+    trickling = socket.create_connection(("127.0.0.1", port))
+    trickling.sendall(b"GET / HTTP/1.1\r\n")
+    began, closed = time.monotonic(), False
+    while not closed and time.monotonic() - began < 20:
+        try:
+            trickling.sendall(b"X: y\r\n")
+            time.sleep(0.1)
+        except OSError:
+            closed = True
+    assert closed
+    silent.settimeout(20)
+    assert silent.recv(1) == b""
+
+
+def test_who_asks_now_and_then_is_answered_and_a_long_answer_is_waited_for(port):
+    with socket.create_connection(("127.0.0.1", port)) as one:
+        for _ in range(3):
+            one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"0\r\n\r\n") and b"here" not in answer:
+                answer += one.recv(1000)
+            time.sleep(0.4)
+    with socket.create_connection(("127.0.0.1", port)) as one:
+        one.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+        time.sleep(1.5)
+        one.sendall(b"x")
+        assert one.recv(1000).startswith(b"HTTP/1.1 200")
