@@ -122,7 +122,10 @@ def printed(row, start, batch, seed):
     return to_uint8(names["images"])
 
 
-@pytest.mark.parametrize("case", SAMPLERS)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(one, marks=[pytest.mark.slow] * (one == "adm, bf16")) for one in SAMPLERS],
+)
 def test_a_measured_rows_lines_give_its_very_images(case, models):
     framework = case.partition(",")[0]
     plan = plan_of(framework, models[framework], SAMPLERS[case])

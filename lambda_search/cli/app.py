@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lambda_search.cli.commands import apply
 from lambda_search.cli.commands import dashboard
 from lambda_search.cli.commands import db
 from lambda_search.cli.commands import demo
@@ -54,6 +55,7 @@ for command in (
     queue.remove,
     lookup.best,
     lookup.rows,
+    apply.apply,
     queue.retract,
     evaluate.evaluate,
     report.report,

@@ -20,6 +20,7 @@ EXAMPLES = {
     "remove": "remove my-study --yes",
     "best": "best adm-cifar10 --steps 20",
     "rows": "rows 881eef3622cd",
+    "apply": "apply fashion-mnist --steps 10 --out pictures/",
     "retract": "retract 881eef3622cd --reason 'a misprint'",
     "evaluate": "evaluate my-study.yaml --b 1.02",
     "report": "report my-study",

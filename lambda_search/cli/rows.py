@@ -15,6 +15,7 @@ from rich.text import Text
 from lambda_search.records import Interval
 from lambda_search.records import Match
 from lambda_search.records import Row
+from lambda_search.records import pipeline_line
 from lambda_search.records import using_lines
 
 __all__ = [
@@ -49,8 +50,7 @@ def row_panel(found: Row) -> RenderableType:
     return Group(
         Panel(facts, title=Text(title), title_align="left", expand=False),
         # not in the panel: lines of Python are there to be copied
-        Text("use it:", "dim"),
-        *(Text(line, "cyan", no_wrap=True) for line in using_lines(found)),
+        *_use(found),
     )
 
 
@@ -66,9 +66,19 @@ def match_panel(found: Match) -> RenderableType:
         match_line(found),
         Text.assemble("λ(i) = ", (f"{found.schedule}", "bold"), f" at {found.steps} steps"),
         rows_table([low, high]),
-        Text("use it:", "dim"),
-        *(Text(line, "cyan", no_wrap=True) for line in using_lines(as_used)),
+        *_use(as_used),
     )
+
+
+def _use(found: Row) -> Iterator[Text]:
+    """The lines that use a row."""
+    yield Text("use it:", "dim")
+    for line in using_lines(found):
+        yield Text(line, "cyan", no_wrap=True)
+    own = pipeline_line(found)
+    if own is not None:
+        yield Text("or in a pipeline of these weights whose scheduler takes these steps:", "dim")
+        yield Text(own, "cyan", no_wrap=True)
 
 
 def match_line(found: Match) -> Text:

@@ -124,7 +124,8 @@ class OwnRow(Scaling):
 
     def _size(self, row: Row) -> tuple[int, int] | None:
         """(h, w) of the states that the row was measured on."""
-        network = getattr(self._pipeline, "unet", None)
+        parts = (getattr(self._pipeline, part, None) for part in ("unet", "transformer"))
+        network = next((part for part in parts if part is not None), None)
         own = None if network is None else network.config.sample_size
         if own is None:
             return None

@@ -46,6 +46,7 @@ from lambda_search.records.studies import TrialState
 from lambda_search.records.studies import leading
 from lambda_search.records.usage import loading_line
 from lambda_search.records.usage import lookup_words
+from lambda_search.records.usage import pipeline_line
 from lambda_search.records.usage import sampling_line
 from lambda_search.records.usage import using_lines
 
@@ -89,6 +90,7 @@ __all__ = [
     "match_from_json",
     "match_json",
     "network_evaluations",
+    "pipeline_line",
     "row_from_json",
     "row_json",
     "sampling_line",

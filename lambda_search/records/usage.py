@@ -5,12 +5,20 @@ from __future__ import annotations
 from lambda_search.records.rows import Row
 from lambda_search.setting import Setting
 
-__all__ = ["loading_line", "lookup_words", "sampling_line", "using_lines"]
+__all__ = ["loading_line", "lookup_words", "pipeline_line", "sampling_line", "using_lines"]
 
 
 def using_lines(row: Row) -> list[str]:
     """A whole Python program that samples with the row."""
     return ["import lambda_search as ls", loading_line(row), sampling_line(row)]
+
+
+def pipeline_line(row: Row) -> str | None:
+    """The line for a pipeline of diffusers with the row's weights; None for other frameworks."""
+    if row.setting.framework != "diffusers":
+        return None
+    schedule = row.schedule
+    return f"ls.scale_epsilon(pipeline, ls.LambdaSchedule({schedule.b!r}, {schedule.k!r}))"
 
 
 def lookup_words(setting: Setting) -> list[str]:

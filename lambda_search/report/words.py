@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lambda_search.records import Interval
 from lambda_search.records import Row
 from lambda_search.records import lookup_words
+from lambda_search.records import pipeline_line
 from lambda_search.records import using_lines
 from lambda_search.report.effort import Effort
 from lambda_search.report.findings import Findings
@@ -88,6 +89,9 @@ def _proposed(row: Row) -> Iterator[Line]:
             "bias-corrected)",
         )
     yield Line("in Python", code=tuple(using_lines(row)))
+    own = pipeline_line(row)
+    if own is not None:
+        yield Line("in a pipeline", code=(own,))
     words = ["lambda-search", *lookup_words(row.setting)]
     yield Line("in the shell", code=(shlex.join(words),))
 

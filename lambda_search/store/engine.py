@@ -9,10 +9,16 @@ from contextlib import contextmanager
 from typing import Any
 from typing import TypeVar
 
+from sqlalchemy import Column
 from sqlalchemy import Connection
 from sqlalchemy import Engine
+from sqlalchemy import MetaData
+from sqlalchemy import PrimaryKeyConstraint
+from sqlalchemy import String
+from sqlalchemy import Table
 from sqlalchemy import create_engine
 from sqlalchemy import event
+from sqlalchemy import insert
 from sqlalchemy import inspect
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -87,7 +93,8 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", lambda raw, _: configure(raw, for_reading))
         event.listen(engine, "begin", _begin_sqlite)
     with explain(engine):
-        version = _version(engine)
+        with engine.connect() as connection:
+            version = _version(connection)
         if version is not None and version > HEAD:
             raise UsageError(
                 f"The store {address} was made by a newer lambda_search (schema {version}).",
@@ -123,17 +130,39 @@ def still_there(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Runs the migrations that are missing, one process at a time."""
+    """Makes the tables, or runs the migrations that are missing, one process at a time."""
+    with writing(engine).connect() as connection, _tables_may_move(connection):
+        with connection.begin():
+            one_at_a_time(connection)
+            if _version(connection) is None:
+                _make(connection)
+            else:
+                _migrate(connection)
+
+
+def _make(connection: Connection) -> None:
+    """Today's tables in a database without ours: what all migrations would make of it."""
+    from lambda_search.store.tables import Base  # they are not needed to open a store
+
+    Base.metadata.create_all(connection, checkfirst=False)
+    version = Table(
+        VERSION_TABLE,
+        MetaData(),
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+    )
+    version.create(connection)
+    connection.execute(insert(version).values(version_num=HEAD))
+
+
+def _migrate(connection: Connection) -> None:
     from alembic import command  # Alembic is slow to import and rarely needed
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "lambda_search.store:migrations")
-    with writing(engine).connect() as connection, _tables_may_move(connection):
-        with connection.begin():
-            one_at_a_time(connection)
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 @contextmanager
@@ -230,11 +259,10 @@ def _may_pass(engine: Engine, error: BaseException | None) -> bool:
     return (error.connection_invalidated or isinstance(error, OperationalError)) and not refused
 
 
-def _version(engine: Engine) -> str | None:
-    with engine.connect() as connection:
-        if not inspect(connection).has_table(VERSION_TABLE):
-            return None
-        return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -28,6 +28,7 @@ STOPPED = ("resume",)
 NOT_RUN = {
     "demo": "minutes",
     "drive": "goes on until it is stopped",
+    "apply": "a row that a study has found",
     "evaluate": "samples images",
     "dashboard": "serves pages until it is stopped",
     "models convert": "a checkpoint of EDM",

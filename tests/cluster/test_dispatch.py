@@ -251,12 +251,13 @@ class CappedHistories(Histories):
     most = 2
 
 
+@pytest.mark.parametrize("count", [80, pytest.param(1500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("histories", [Histories, CappedHistories])
-def test_whatever_happens_each_task_ends_once(histories):
+def test_whatever_happens_each_task_ends_once(histories, count):
     run_state_machine_as_test(
         histories,
         settings=settings(
-            max_examples=300,
+            max_examples=count,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -34,6 +34,7 @@ def until(condition, seconds=90):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_the_last_worker_of_a_kind_goes_and_another_kind_comes(flags):
     with pool_of(1, losses=1, patience=20.0) as pool:
         assert pool.kinds() == {"A100": 1}
@@ -70,6 +71,7 @@ def test_kept_answers_do_not_fill_the_object_store(flags):
         assert all(array.flags.owndata for array in kept)  # a view would hold its place there
 
 
+@pytest.mark.slow
 def test_starts_that_fail_are_few_and_the_others_go_on(flags):
     with pool_of(2) as pool:
         until(lambda: pool.kinds() == {"A100": 2})
@@ -92,6 +94,7 @@ def test_workers_that_cannot_start_are_said_with_their_reason(flags):
         RayPool(workers=2)
 
 
+@pytest.mark.slow
 def test_other_libraries_are_refused_by_name(flags):
     (flags / "torch").write_text("1.13")
     with pytest.raises(LambdaSearchError, match=r"host-7 has torch 1\.13 \(here 2\.9\.1\)"):

@@ -71,6 +71,7 @@ def test_tasks_come_back_and_errors_keep_their_words(pool):
         pool.submit(Crash()).result(60)
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_workers_fails_and_the_others_do_not(pool):
     futures = [pool.submit(Square(i)) for i in range(6)]
     with pytest.raises(LambdaSearchError, match="has lost its worker 3 times"):
@@ -124,6 +125,7 @@ def test_any_number_of_workers_gives_the_same_digits(workers, cluster, study_tex
     assert record(parallel) == record(serial)
 
 
+@pytest.mark.slow
 def test_two_studies_share_one_pool(pool, study_text, tmp_path):
     text = study_text.replace("steps: 4", "steps: [3, 4]")
     rows = run_studies(plans_of(parse_specs(text)), Store(), pool)

@@ -22,22 +22,32 @@ from tests.exchange.rows import setting
 from tests.store.test_store import row
 
 
-@pytest.fixture
-def path(tmp_path):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
     """A file of rows of every kind."""
-    store = Store(f"{tmp_path}/filled.db")
+    folder = tmp_path_factory.mktemp("exported")
+    store = Store(f"{folder}/filled.db")
     store.add(every_kind())
-    path = tmp_path / "rows.json"
+    path = folder / "rows.json"
     export_rows(path, store)
+    return path.read_text()
+
+
+@pytest.fixture
+def path(exported, tmp_path):
+    """That file, to be changed."""
+    path = tmp_path / "rows.json"
+    path.write_text(exported)
     return path
 
 
 def refused(path, words):
-    before = Store().counts()
+    store = Store()
+    before = store.counts()
     with pytest.raises(UsageError) as caught:
         import_rows(path)
     assert words in caught.value.cause and caught.value.hint
-    assert Store().counts() == before, "nothing was written"
+    assert store.counts() == before, "nothing was written"
 
 
 FILES = {

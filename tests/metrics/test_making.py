@@ -97,7 +97,10 @@ def interrupt(path, cache, log, after):
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "npz"])
-@pytest.mark.parametrize(("after", "blocks"), [(5, 0), (9, 1), (20, 2), (32, 3)])
+@pytest.mark.parametrize(
+    ("after", "blocks"),
+    [(5, 0), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((9, 1), (32, 3))), (20, 2)],
+)
 def test_a_stopped_run_goes_on_to_the_same_bits(
     kind, after, blocks, real, whole, tmp_path, always_saved
 ):

@@ -6,6 +6,8 @@ import string
 import torch
 from diffusers import AutoencoderKL
 from diffusers import DDIMScheduler
+from diffusers import DiTPipeline
+from diffusers import DiTTransformer2DModel
 from diffusers import StableDiffusionPipeline
 from diffusers import StableDiffusionXLPipeline
 from diffusers import UNet2DConditionModel
@@ -116,5 +118,25 @@ def stable_diffusion_xl(folder, scheduler=None, **options):
             add_watermarker=False,
             **options,
         )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def dit(folder, scheduler=None):
+    """A DiTPipeline's folder: 16 × 16 pixels, latents 8 × 8, 1000 classes, weights that tell."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformer = DiTTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=8,
+            in_channels=4,
+            out_channels=8,
+            num_layers=2,
+            sample_size=8,
+            activation_fn="gelu-approximate",
+        )
+        for parameter in transformer.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)  # a new one's modulation is 0
+        pipeline = DiTPipeline(transformer, autoencoder(), scheduler or DDIMScheduler())
     pipeline.save_pretrained(folder)
     return folder

@@ -67,7 +67,9 @@ def test_every_trial_has_a_picture_of_its_first_images(study_text):
     assert len(set(pool.done)) == len(pool.done), "nothing is sampled for them"
 
 
-@pytest.mark.parametrize("after", [1, 9, 20, 35])
+@pytest.mark.parametrize(
+    "after", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (9, 20)), 35]
+)
 def test_interrupted_anywhere_it_goes_on_to_the_same_record(
     after, study_text, whole, home, monkeypatch
 ):

@@ -1,7 +1,8 @@
 """diffusers pipelines: a folder, a hub name, or a single file. Nothing in one is ever executed.
 
 Without prompts: pipelines that sample pixels (DDPM, DDIM) or latents (LDM) from noise alone, or
-from labels. With prompts: Stable Diffusion and Stable Diffusion XL, in `text_to_image`.
+from labels; DiT's in `from_labels`. With prompts: Stable Diffusion and Stable Diffusion XL, in
+`text_to_image`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lambda_search.models.diffusers.files import check_size
 from lambda_search.models.diffusers.files import plain
 from lambda_search.models.diffusers.files import read_index
 from lambda_search.models.diffusers.files import read_part
+from lambda_search.models.diffusers.from_labels import load_from_labels
 from lambda_search.models.diffusers.hub_folder import HubFolder
 from lambda_search.models.diffusers.model import DiffusersModel
 from lambda_search.models.diffusers.networks import read_network
@@ -78,8 +80,10 @@ def load(checkpoint: str, config: Config, device: torch.device) -> Model:
     for part, kind in parts.items():
         if part != "scheduler" or noise.scheduler is None:
             check_part(folder, part, kind)
-    if text is None:
-        model: Model = _load_from_noise(folder, parts, noise, device)
+    if "transformer" in parts:
+        model: Model = load_from_labels(folder, parts, noise, device)
+    elif text is None:
+        model = _load_from_noise(folder, parts, noise, device)
     else:
         _check_transformers()
         from lambda_search.models.diffusers.text_pipelines import load_text_to_image

@@ -15,6 +15,11 @@ __all__ = ["library_of", "networks_of", "parts_of", "tokenizers_of"]
 _Parts = Mapping[str, tuple[str, ...]]
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 _FROM_NOISE: _Parts = {"unet": ("UNet2DModel",), "scheduler": SCHEDULERS}
+_FROM_LABELS: _Parts = {
+    "transformer": ("DiTTransformer2DModel", "Transformer2DModel"),
+    "scheduler": SCHEDULERS,
+    "vae": ("AutoencoderKL",),
+}
 _DECODERS: _Parts = {"vqvae": ("VQModel",), "vae": ("AutoencoderKL",)}
 _FROM_TEXT: _Parts = {
     "unet": ("UNet2DConditionModel",),
@@ -31,6 +36,15 @@ _TEXT_PIPELINES: Mapping[str, _Parts] = {
     "StableDiffusionPipeline": _FROM_TEXT,
     "StableDiffusionXLPipeline": {**_FROM_TEXT, **_SECOND},
 }
+_FLOW = (
+    "it predicts a flow's velocity, from prompts that T5 reads, which this package does not load; "
+    "and λ has no meaning at σ = 1, where a flow begins"
+)
+_NOT_SEARCHED = {
+    ("PixArt",): "its prompts are read by T5, which this package does not load",
+    ("StableDiffusion3", "Flux"): _FLOW,
+}
+"""Pipelines by how their names begin, and why not."""
 _LIBRARIES = ("diffusers", "transformers")
 
 
@@ -48,7 +62,11 @@ def parts_of(index: Mapping[str, Any], folder: Path) -> dict[str, str]:
     if kind is not None and not isinstance(kind, str):
         raise _own_code(folder, "_class_name", kind)
     known: _Parts = _FROM_NOISE
-    if unet in _FROM_TEXT["unet"]:
+    if kind == "DiTPipeline":
+        known = _FROM_LABELS
+    elif unet is None and (transformer := _class_of(index, "transformer", folder)) is not None:
+        raise _of_transformer(folder, kind, transformer)
+    elif unet in _FROM_TEXT["unet"]:
         if kind is None or kind not in _TEXT_PIPELINES:
             raise UsageError(
                 f"{folder} cannot be sampled: it is a {kind}.",
@@ -109,6 +127,19 @@ def _own_code(folder: Path, name: str, told: object) -> UsageError:
         f"{folder} cannot be sampled: its {name} is code of its own ({shown or 'unnamed'}), and "
         "none is ever run.",
         f"Use a folder whose parts are classes of {' and '.join(_LIBRARIES)}.",
+    )
+
+
+def _of_transformer(folder: Path, kind: str | None, network: str) -> UsageError:
+    """Why a pipeline with a transformer is not searched, DiT's apart."""
+    why = next(
+        (why for names, why in _NOT_SEARCHED.items() if kind and kind.startswith(names)),
+        f"its network is a {network}",
+    )
+    return UsageError(
+        f"{folder} cannot be searched: it is a {kind or 'pipeline'}; {why}.",
+        "ls.scale_epsilon(pipe, schedule) applies a λ of your own to it; searched are those of "
+        f"pixels and latents, DiTPipeline, {' and '.join(_TEXT_PIPELINES)}.",
     )
 
 

@@ -207,7 +207,8 @@ def walk(
         beside: dict[str, Any] = {"generator": list(noise)} if "generator" in words else {}
         if options.eta is not None:
             beside["eta"] = options.eta
-        learned = isinstance(scheduler, _LEARNED)
+        variance = str(scheduler.config.get("variance_type"))
+        learned = isinstance(scheduler, _LEARNED) and variance.startswith("learned")
         x: Tensor = start * scheduler.init_noise_sigma
         seen = _Seen(scheduler, observe) if observe is not unobserved else None
         for timestep in scheduler.timesteps:
