@@ -22,6 +22,7 @@ from lambda_search.cli.commands import models
 from lambda_search.cli.commands import queue
 from lambda_search.cli.commands import reference
 from lambda_search.cli.commands import report
+from lambda_search.cli.commands import serve
 from lambda_search.cli.commands import status
 from lambda_search.cli.examples import example
 from lambda_search.downloads import go_offline
@@ -60,6 +61,7 @@ for command in (
     evaluate.evaluate,
     report.report,
     export.export,
+    serve.serve,
     dashboard.dashboard,
     doctor.doctor,
 ):

@@ -25,6 +25,7 @@ EXAMPLES = {
     "evaluate": "evaluate my-study.yaml --b 1.02",
     "report": "report my-study",
     "export": "export --to rows.json",
+    "serve": "serve --drive --roots weights/",
     "dashboard": "dashboard",
     "doctor": "doctor --quick",
     "db import": "db import rows.json",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -104,6 +107,7 @@ def drive(
     ] = None,
     roots: Roots = None,
     hub: Hub = None,
+    beside: Annotated[int | None, typer.Option(hidden=True)] = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
@@ -123,6 +127,8 @@ def drive(
 
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
             stack.enter_context(_terminable())
+            if beside is not None:
+                threading.Thread(target=_end_after, args=(beside,), daemon=True).start()
             until = "until none waits" if until_empty else "until Ctrl-C"
             err.print(f"driving studies of {opened.address} on {_count(pool.size)}, {until}")
             with Display(ends=True) as display:
@@ -198,6 +204,13 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _end_after(process: int) -> None:
+    """Ends this driver when the service that started it is gone, however that ended."""
+    while os.getppid() == process:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _count(workers: int) -> str:
