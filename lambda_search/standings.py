@@ -52,6 +52,7 @@ def facts(store: Store, study: Study) -> dict[str, Any]:
             "schedule": str(rows[-1].schedule),
             "status": rows[-1].status,
         },
+        "created": study.created.isoformat(),
         "updated": study.updated.isoformat(),
     }
 

@@ -1,11 +1,18 @@
-"""Opening a store for commands that only look."""
+"""Opening a store for commands that only look, or asking a service instead."""
 
 from __future__ import annotations
 
 from lambda_search.cli.console import err
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.store.store import Store
 
-__all__ = ["look"]
+__all__ = ["ask", "look"]
+
+
+def ask(url: str | None) -> Store | Service:
+    """The service at `url`, or the store."""
+    return service_at(url) or look(url)
 
 
 def look(url: str | None) -> Store:

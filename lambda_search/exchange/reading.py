@@ -33,12 +33,15 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import without_secrets
 from lambda_search.exchange.csv_form import csv_values
+from lambda_search.exchange.json_form import json_pieces
 from lambda_search.exchange.json_form import json_texts
 from lambda_search.records import Arrival
 from lambda_search.records import Row
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.store.store import Store
 
-__all__ = ["Imported", "import_rows", "import_stream", "read_rows"]
+__all__ = ["Imported", "import_rows", "import_stream", "read_file", "read_rows"]
 
 _MOST_BYTES = 1 << 28
 """Of a file; about 60,000 rows."""
@@ -63,7 +66,7 @@ class Imported:
     taken_back: int
 
 
-def import_rows(source: str | Path, store: Store | str | None = None) -> Imported:
+def import_rows(source: str | Path, store: Store | Service | str | None = None) -> Imported:
     """Reads a file of rows into a store, all of it or nothing; nothing in a row is changed.
 
     Rows keep their ids, status, origin and time, and say where they were imported from. What is
@@ -71,7 +74,8 @@ def import_rows(source: str | Path, store: Store | str | None = None) -> Importe
 
     Arguments:
         source: a file that `export_rows` wrote, JSON or CSV, or its http(s) address.
-        store: a store or its URL; the default store unless given.
+        store: a store or its URL, or the address of a service (http://…); the default store
+            unless given.
 
     Raises:
         UsageError: for a file that is broken, of another version, or has an impossible row.
@@ -79,6 +83,9 @@ def import_rows(source: str | Path, store: Store | str | None = None) -> Importe
         LambdaSearchError: if the store cannot be written.
     """
     rows = read_rows(source)
+    if (service := service_at(store)) is not None:
+        file = io.BytesIO("".join(json_pieces(rows)).encode())
+        return Imported(**service.import_rows(file))
     opened = store if isinstance(store, Store) else Store(store)
     try:
         return _added(rows, _shown(source), opened)
@@ -92,7 +99,7 @@ def import_stream(stream: IO[bytes], name: str, store: Store) -> Imported:
 
     Errors as of `import_rows`.
     """
-    return _added(_read(stream, name), name, store)
+    return _added(read_file(stream, name), name, store)
 
 
 def _added(rows: Sequence[Row], source: str, store: Store) -> Imported:
@@ -108,7 +115,7 @@ def read_rows(source: str | Path) -> list[Row]:
     if not _ADDRESS.match(address):
         try:
             with Path(source).expanduser().open("rb") as file:
-                return _read(file, _shown(source))
+                return read_file(file, _shown(source))
         except OSError as error:
             raise MissingFile(
                 f"{_shown(source)} cannot be read: {error.strerror}.", "Check its name."
@@ -125,10 +132,11 @@ def read_rows(source: str | Path) -> list[Row]:
     with tempfile.TemporaryFile() as stream:
         receive(Download("the rows", address, most=_MOST_BYTES), stream)
         stream.seek(0)
-        return _read(stream, _shown(source))
+        return read_file(stream, _shown(source))
 
 
-def _read(stream: IO[bytes], name: str) -> list[Row]:
+def read_file(stream: IO[bytes], name: str) -> list[Row]:
+    """The rows of an open file, which errors name so; errors as in `import_rows`."""
     rows: list[Row] = []
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     more = _bounded(text.read)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import tempfile
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -14,8 +16,11 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import NoScheduleFound
 from lambda_search.exchange.csv_form import csv_pieces
 from lambda_search.exchange.json_form import json_pieces
+from lambda_search.exchange.reading import read_file
 from lambda_search.files import written_whole
 from lambda_search.records import Row
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.store.opened import looking
 from lambda_search.store.store import Store
 
@@ -26,7 +31,7 @@ Form: TypeAlias = Literal["json", "csv"]
 
 def export_rows(
     to: str | Path,
-    store: Store | str | None = None,
+    store: Store | Service | str | None = None,
     models: Sequence[str] = (),
     form: Form = "json",
 ) -> int:
@@ -34,8 +39,8 @@ def export_rows(
 
     Arguments:
         to: the file; it is there whole, or stays as it was.
-        store: a store or its URL; the default store unless given. Where there is none yet, the
-            catalogue of published schedules is written.
+        store: a store or its URL, or the address of a service (http://…); the default store
+            unless given. Where there is none yet, the catalogue of published schedules is written.
         models: of these alone; all unless given.
         form: `json`, or `csv` for tables; either can be read again.
 
@@ -47,6 +52,14 @@ def export_rows(
         LambdaSearchError: if the file cannot be written.
     """
     path, count = Path(to).expanduser(), 0
+    if (service := service_at(store)) is not None:
+        with tempfile.TemporaryFile() as came:
+            for piece in service.export(models, form):
+                came.write(piece)
+            came.seek(0)
+            rows = read_file(came, service.address)  # what breaks off is not written
+        _write(path, _forms[form](rows))
+        return len(rows)
 
     def counted(rows: Iterable[Row]) -> Iterator[Row]:
         nonlocal count
@@ -55,20 +68,27 @@ def export_rows(
             yield row
 
     with looking(store) as opened:
-        rows = counted(_rows(opened, models))
-        try:
-            with written_whole(path) as stream:
-                for piece in _forms[form](rows):
-                    stream.write(piece.encode())
-        except OSError as error:
-            raise LambdaSearchError(
-                f"{path} cannot be written: {error.strerror}.", "Choose another place."
-            ) from error
+        _write(path, _forms[form](counted(_rows(opened, models))))
     return count
 
 
-def pieces(store: Store, models: Sequence[str] = (), form: Form = "json") -> Iterator[str]:
+def _write(path: Path, text: Iterable[str]) -> None:
+    try:
+        with written_whole(path) as stream:
+            for piece in text:
+                stream.write(piece.encode())
+    except OSError as error:
+        raise LambdaSearchError(
+            f"{path} cannot be written: {error.strerror}.", "Choose another place."
+        ) from error
+
+
+def pieces(
+    store: Store | Service, models: Sequence[str] = (), form: Form = "json"
+) -> Iterator[str]:
     """The text of such a file, for who writes it elsewhere; arguments and errors as there."""
+    if isinstance(store, Service):
+        return codecs.iterdecode(store.export(models, form), "utf-8")
     return _forms[form](_rows(store, models))
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import NoSuchModuleError
 
 from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
+from lambda_search.remote import COMMANDS
 
 __all__ = ["Address", "missing_file", "shown"]
 
@@ -53,6 +54,11 @@ class Address:
             raise UsageError("The store's address is not a valid URL.", _USE)
         told = shown(url)
         backend = url.drivername.split("+")[0]
+        if backend in ("http", "https"):
+            raise UsageError(
+                "That is the address of a service, and no database.",
+                f"A service can be asked with {COMMANDS}; the rest needs the store itself.",
+            )
         if backend not in ("sqlite", "postgresql"):
             raise _unusable(told, f"{backend} is neither SQLite nor PostgreSQL")
         if backend != "sqlite" and text.partition("?")[0].count("@") > 1:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from typing import TypeAlias
 
 from lambda_search.errors import UsageError
 from lambda_search.records import Match
 from lambda_search.records import Row
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.store.asked import asked_for
 from lambda_search.store.misses import listing
 from lambda_search.store.misses import no_row
@@ -26,6 +29,7 @@ from lambda_search.store.store import Store
 
 __all__ = ["best", "how_many", "listed", "matches", "nearest", "preferred", "row"]
 
+Where: TypeAlias = Store | Service | str | None
 _METRIC_FIELDS = ("metric", "extractor", "reference")
 _ASKED_BACK = {
     "site": "places where λ acts",
@@ -40,7 +44,7 @@ def best(
     model: str,
     steps: int | None = None,
     sampler: str | None = None,
-    store: Store | str | None = None,
+    store: Where = None,
     *,
     nfe: int | None = None,
     **setting: Any,
@@ -51,8 +55,8 @@ def best(
         model: the model's name in the store.
         steps: solver steps T′, as asked for or as the grid really has them.
         sampler: `ancestral`, `ddim` …; all unless given.
-        store: a `Store` or its URL; the default store unless given. Where there is none yet, the
-            catalogue of published schedules answers.
+        store: a `Store` or its URL, or the address of a service (http://…); the default store
+            unless given. Where there is none yet, the catalogue of published schedules answers.
         nfe: network evaluations for one image, instead of `steps`: T′, but 2T′ − 1 with `heun`.
         setting: further fields of `Setting` or `SamplerOptions` that must agree, such as
             `site="full"`. Weights, extractor and reference may be named by their first digits.
@@ -62,6 +66,8 @@ def best(
         UsageError: for a field that does not exist, or if rows agree that cannot be ranked.
     """
     wanted = _counted(steps, nfe, sampler, setting)
+    if (service := service_at(store)) is not None:
+        return service.best(model, wanted)
     with looking(store) as opened:
         found = opened.firsts(model, wanted)
         if not found:
@@ -73,7 +79,7 @@ def nearest(
     model: str,
     steps: int | None = None,
     sampler: str | None = None,
-    store: Store | str | None = None,
+    store: Where = None,
     *,
     nfe: int | None = None,
     **setting: Any,
@@ -88,6 +94,8 @@ def nearest(
         UsageError: as `best`.
     """
     wanted = _counted(steps, nfe, sampler, setting)
+    if (service := service_at(store)) is not None:
+        return service.nearest(model, wanted)
     with looking(store) as opened:
         found = opened.firsts(model, wanted)
         if found:
@@ -106,7 +114,7 @@ def matches(
     model: str,
     steps: int | None = None,
     sampler: str | None = None,
-    store: Store | str | None = None,
+    store: Where = None,
     *,
     nfe: int | None = None,
     **setting: Any,
@@ -119,19 +127,21 @@ def how_many(
     model: str,
     steps: int | None = None,
     sampler: str | None = None,
-    store: Store | str | None = None,
+    store: Where = None,
     *,
     nfe: int | None = None,
     **setting: Any,
 ) -> int:
     """How many rows `matches` gives, without reading them. Arguments as in `best`."""
     wanted = _counted(steps, nfe, sampler, setting)
+    if (service := service_at(store)) is not None:
+        return service.how_many(model, wanted)
     with looking(store) as opened:
         return opened.how_many(model, wanted)
 
 
 def listed(
-    model: str, sampler: str | None = None, store: Store | str | None = None, **setting: Any
+    model: str, sampler: str | None = None, store: Where = None, **setting: Any
 ) -> list[Row]:
     """All rows of `model` that stand, by step count and then in the order of `best`.
 
@@ -141,12 +151,14 @@ def listed(
     return sorted(found, key=lambda row: row.setting.steps)  # which keeps the order else
 
 
-def row(id: str, store: Store | str | None = None) -> Row:
+def row(id: str, store: Where = None) -> Row:
     """The row whose id begins with `id`, superseded and retracted ones too.
 
     Raises:
         UsageError: if there is none, or several.
     """
+    if (service := service_at(store)) is not None:
+        return service.row(id)
     with looking(store) as opened:
         return opened.row(id)
 
@@ -190,7 +202,9 @@ def _counted(
     return asked_for(steps, nfe, sampler, setting)
 
 
-def _competing(model: str, wanted: dict[str, Any], store: Store | str | None) -> list[Row]:
+def _competing(model: str, wanted: dict[str, Any], store: Where) -> list[Row]:
+    if (service := service_at(store)) is not None:
+        return service.matches(model, wanted)
     with looking(store) as opened:
         found = opened.competing(model, wanted)
         if not found:

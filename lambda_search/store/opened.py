@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lambda_search.paths import store_url
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.store.address import missing_file
 from lambda_search.store.store import Store
 
-__all__ = ["looking"]
+__all__ = ["asking", "looking"]
 
 _IN_MEMORY = "sqlite://"
 _known: dict[tuple[int, str], Store] = {}
@@ -46,6 +48,17 @@ def looking(store: Store | str | None) -> Iterator[Store]:
     finally:
         if opened.is_file:
             opened.close()
+
+
+@contextmanager
+def asking(store: Store | str | None) -> Iterator[Store | Service]:
+    """A store for who only reads, as `looking` has it, or the service at that address."""
+    service = service_at(store)
+    if service is not None:
+        yield service
+        return
+    with looking(store) as opened:
+        yield opened
 
 
 def _opened(url: str) -> Store:

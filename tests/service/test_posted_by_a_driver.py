@@ -24,8 +24,8 @@ confirm: {{top: 1, samples: 48}}
 
 
 @pytest.fixture
-def store(url):
-    opened = Store(url)
+def store(tmp_path):
+    opened = Store(f"sqlite:///{tmp_path}/s.db")
     yield opened
     opened.close()
 

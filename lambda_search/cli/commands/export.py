@@ -18,7 +18,7 @@ from lambda_search.cli.reading import look
 from lambda_search.errors import UsageError
 from lambda_search.exchange import export_rows
 from lambda_search.exchange import pieces
-from lambda_search.store.opened import looking
+from lambda_search.store.opened import asking
 from lambda_search.store.store import Store
 
 __all__ = ["export"]
@@ -98,7 +98,7 @@ def export(
         _copy(look(store), names or [], to, artifacts)
         return
     if to is None:
-        with looking(store) as opened:
+        with asking(store) as opened:
             for piece in pieces(opened, names or [], form):
                 sys.stdout.buffer.write(piece.encode())  # a file's text, whatever a terminal has
         return

@@ -23,10 +23,12 @@ from lambda_search.records import Match
 from lambda_search.records import Row
 from lambda_search.records import match_json
 from lambda_search.records import row_json
+from lambda_search.remote import Service
 from lambda_search.shell import command
 from lambda_search.store import lookup
 from lambda_search.store.misses import under_way
-from lambda_search.store.opened import looking
+from lambda_search.store.opened import asking
+from lambda_search.store.store import Store
 
 __all__ = ["best", "rows"]
 
@@ -91,12 +93,12 @@ def best(
         raise UsageError(f"{what} is that of a step count.", "Add --steps N.")
     if nearest and show_all:
         raise UsageError("--nearest gives one answer.", "Leave out one of --nearest and --all.")
-    with looking(store) as opened:
+    with asking(store) as opened:
         if opened.missing is not None:
             err.print(
                 Text(f"There is no store at {opened.missing} yet; this is what was published.")
             )
-        for one in under_way(opened, model):
+        for one in _going(opened, model):
             err.print(Text(f"under way: {one}"))
         if is_list:
             _show_list(lookup.listed(model, sampler, opened, **wanted), model, as_json)
@@ -120,7 +122,7 @@ def rows(
     as_json: AsJson = False,
 ) -> None:
     """Show rows by their ids, superseded and retracted ones too, and what became of them."""
-    with looking(store) as opened:
+    with asking(store) as opened:
         found = [opened.row(id) for id in ids]
         instead = [opened.instead_of(row.id) for row in found]
     if as_json:
@@ -134,6 +136,10 @@ def rows(
     for row, other in zip(found, instead, strict=True):
         out.print(row_panel(row))
         out.print(standing_line(row, other))
+
+
+def _going(store: Store | Service, model: str) -> list[str]:
+    return store.under_way(model) if isinstance(store, Service) else under_way(store, model)
 
 
 def _show(found: Match, constant: bool, labelled: bool, as_json: bool) -> None:

@@ -16,11 +16,14 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.reading import ask
 from lambda_search.cli.reading import look
 from lambda_search.cli.rows import row_panel
 from lambda_search.earlier import changed
 from lambda_search.errors import UsageError
 from lambda_search.records import Study
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.shell import command
 from lambda_search.spec import Written
 from lambda_search.spec import parse_specs
@@ -55,9 +58,12 @@ def submit(
 def submit_files(studies: list[Path], store: str | None, as_json: bool) -> None:
     """Queues study files and says what becomes of them."""
     written = door.written(*studies)
-    opened = Store(store)
-    show_changes(written, opened)
-    queued = door.submit_written(written, opened)
+    opened: Store | Service = service_at(store) or Store(store)
+    if isinstance(opened, Service):
+        queued = door.submit_from_afar(written, opened)
+    else:
+        show_changes(written, opened)
+        queued = door.submit_written(written, opened)
     if as_json:
         print_json([{"study": study.name, "state": study.state} for study in queued])
     else:
@@ -80,7 +86,7 @@ def show_changes(studies: list[Written], store: Store) -> None:
 
 def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Stop a study, or take it out of the queue; nothing that was computed is lost."""
-    stopped = door.stop(study, look(store))
+    stopped = door.stop(study, ask(store))
     words = (
         "stopped"
         if stopped.state == "stopped"
@@ -91,7 +97,7 @@ def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
 
 def resume(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Queue a study again that failed or was stopped; it goes on where it was."""
-    opened = look(store)
+    opened = ask(store)
     again = door.resume(study, opened)
     _tell(again, again.state, as_json)
     if door.nobody_drives(opened):
@@ -142,7 +148,7 @@ def remove(
 
 def wait(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Wait until a study ends, and show its row."""
-    opened = look(store)
+    opened = ask(store)
     if door.nobody_drives(opened):
         err.print(Text(door.nobody_drives_now()))
     with working(f"waiting for {study}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from typing import Annotated
+from typing import Any
 
 import typer
 from rich.console import Group
@@ -18,9 +19,10 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
-from lambda_search.cli.reading import look
+from lambda_search.cli.reading import ask
 from lambda_search.cli.running import RunningStudies
-from lambda_search.records import Study
+from lambda_search.records import Progress
+from lambda_search.remote import Service
 from lambda_search.shell import command
 from lambda_search.standings import facts
 from lambda_search.standings import history
@@ -41,14 +43,11 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the studies of the store; of one, also who drove it and what happened."""
-    opened = look(store)
+    opened = ask(store)
     if study is not None:
         opened.study(study)  # says at once if there is none
     if as_json:
-        if study is None:
-            print_json([facts(opened, one) for one in opened.studies()])
-        else:
-            print_json(facts(opened, opened.study(study)) | history(opened, opened.study(study)))
+        print_json(_all_facts(opened) if study is None else _study_facts(opened, study))
         return
     if not watch or not out.is_terminal:
         out.print(_picture(opened, study))
@@ -61,57 +60,75 @@ def status(
             live.update(_picture(opened, study))
 
 
-def _picture(store: Store, name: str | None) -> RenderableType:
-    if name is None:
-        return _studies(store, store.studies())
+def _all_facts(store: Store | Service) -> list[dict[str, Any]]:
+    if isinstance(store, Service):
+        return store.studies()
+    return [facts(store, one) for one in store.studies()]
+
+
+def _study_facts(store: Store | Service, name: str) -> dict[str, Any]:
+    if isinstance(store, Service):
+        return store.study_facts(name)
     study = store.study(name)
-    parts: list[RenderableType] = [_studies(store, [study])]
-    message = facts(store, study)["message"]
-    if message:
-        parts.append(Text(message))
-    for attempt in study.attempts:
-        ended = "" if attempt.ended is None else f" to {_time(attempt.ended)}"
-        words = (
-            f"{_time(attempt.began)}{ended}  {attempt.driver}  {attempt.outcome or 'drives it'}"
-        )
-        parts.append(Text(f"{words}  {attempt.reason.splitlines()[0] if attempt.reason else ''}"))
-    events = store.events(name)[-_EVENTS:]
+    return facts(store, study) | history(store, study)
+
+
+def _picture(store: Store | Service, name: str | None) -> RenderableType:
+    if name is None:
+        return _studies(store, None)
+    told = _study_facts(store, name)
+    parts: list[RenderableType] = [_studies(store, told)]
+    if told["message"]:
+        parts.append(Text(told["message"]))
+    for attempt in told["attempts"]:
+        ended = "" if attempt["ended"] is None else f" to {_time(attempt['ended'])}"
+        words = f"{_time(attempt['began'])}{ended}  {attempt['driver']}"
+        reason = attempt["reason"].splitlines()[0] if attempt["reason"] else ""
+        parts.append(Text(f"{words}  {attempt['outcome'] or 'drives it'}  {reason}"))
+    events = told["events"][-_EVENTS:]
     if events:
         parts.append(Text())
-    parts += [Text(f"{_time(event.at)}  {event.kind:<8}  {event.text}") for event in events]
+    parts += [
+        Text(f"{_time(event['at'])}  {event['kind']:<8}  {event['text']}") for event in events
+    ]
     return Group(*parts)
 
 
-def _studies(store: Store, studies: list[Study]) -> RenderableType:
-    """Those that run as a launch shows them, then the others."""
-    if not studies:
+def _studies(store: Store | Service, one: dict[str, Any] | None) -> RenderableType:
+    """Those that run as a launch shows them, then the others; `one` alone if it is given."""
+    told = _all_facts(store) if one is None else [one]
+    if not told:
         err.print(Text(f"No study yet. Run: {command('demo')}"))
-    running = {study.name: study.driver for study in studies if store.is_driven(study)}
-    progress = [one.progress for one in studies if one.name in running and one.progress]
-    shown = [one.study for one in progress]
-    others = [study for study in studies if study.name not in shown]
+    progress = [] if isinstance(store, Service) else _running(store, told)
+    shown = {found.study for found in progress}
+    others = [found for found in told if found["study"] not in shown]
     parts: list[RenderableType] = []
     if progress:
-        notes = {name: f"driven by {driver}" for name, driver in running.items()}
+        drivers = {found["study"]: found["driver"] for found in told}
+        notes = {name: f"driven by {drivers[name]}" for name in shown}
         parts.append(RunningStudies(progress, notes))
     if progress and others:
         parts.append(Text())
     if others or not progress:
-        parts.append(_table(store, others))
+        parts.append(_table(others))
     return Group(*parts)
 
 
-def _table(store: Store, studies: list[Study]) -> Table:
+def _running(store: Store, told: list[dict[str, Any]]) -> list[Progress]:
+    driven = [store.study(found["study"]) for found in told if found["driver"]]
+    return [study.progress for study in driven if study.progress is not None]
+
+
+def _table(told: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    told = [facts(store, study) for study in studies]
     driven = any(one["driver"] for one in told)
     headings = ("study", "state", "trials", "best λ (gain), or row", *(["driver"] * driven))
     for heading in headings:
         table.add_column(heading, no_wrap=heading in ("state", "trials"), overflow="fold")
-    for study, one in zip(studies, told, strict=True):
+    for one in told:
         best, row, state = one["best"], one["row"], one["state"]
         table.add_row(
-            Text(study.name, "bold"),
+            Text(one["study"], "bold"),
             Text(state, _STYLES.get(state, "")),
             f"{one['trials']}/{one['budget'] or '–'}",
             Text(
@@ -126,5 +143,5 @@ def _table(store: Store, studies: list[Study]) -> Table:
     return table
 
 
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+def _time(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
-from typing import Any
 from typing import Literal
 
 from fastapi import APIRouter
-from fastapi import Depends
 from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -16,63 +13,43 @@ from starlette.responses import Response
 
 from lambda_search.errors import NoScheduleFound
 from lambda_search.exchange import text_of
+from lambda_search.records import Row
 from lambda_search.records import match_json
 from lambda_search.records import row_json
 from lambda_search.service.answers import Answer
 from lambda_search.service.answers import etag_of
 from lambda_search.service.answers import matches_etag
+from lambda_search.service.api.asked import Best
+from lambda_search.service.api.asked import Matches
 from lambda_search.service.api.shapes import ROW
 from lambda_search.service.api.shapes import ROWS
+from lambda_search.service.api.shapes import UNDER_WAY
 from lambda_search.service.context import Here
 from lambda_search.service.linking import json_answer
 from lambda_search.service.linking import json_bytes
 from lambda_search.service.linking import link_header
 from lambda_search.service.problems import answers
+from lambda_search.service.words import SEEN
 from lambda_search.service.words import Page
-from lambda_search.service.words import Skip
 from lambda_search.service.words import Word
 from lambda_search.store import lookup
+from lambda_search.store import misses
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["lookup"])
 _LARGEST = 2**31 - 1
-Model = Annotated[str, Query(max_length=300, description="The model's name in the store.")]
+Model = Annotated[
+    str, Query(max_length=300, pattern=SEEN, description="The model's name in the store.")
+]
 Count = Annotated[int | None, Query(ge=1, le=_LARGEST)]
-
-
-def _asked(
-    sampler: Word = None,
-    extractor: Word = None,
-    reference: Word = None,
-    guidance: Annotated[float | None, Query(allow_inf_nan=False)] = None,
-    site: Literal["full", "x0_only"] | None = None,
-    weights: Word = None,
-) -> dict[str, Any]:
-    """What must agree besides, as `ls.best` has it."""
-    told = {
-        "sampler": sampler,
-        "extractor": extractor,
-        "reference": reference,
-        "guidance": guidance,
-        "site": site,
-        "weights": weights,
-    }
-    return {name: value for name, value in told.items() if value is not None}
-
-
-Asked = Annotated[dict[str, Any], Depends(_asked)]
 
 
 @router.get("/schedules/best", responses={200: ROW, 304: {}, **answers(404)})
 async def best(
     request: Request,
     service: Here,
-    model: Model,
-    asked: Asked,
-    steps: Count = None,
-    nfe: Count = None,
-    nearest: bool = False,
+    asked: Annotated[Best, Query()],
 ) -> Response:
     """The best known schedule of a model at `steps` solver steps, or `nfe` network evaluations.
 
@@ -81,10 +58,10 @@ async def best(
     version = await service.answers.version()
 
     def found() -> bytes:
-        counted = {"steps": steps, "nfe": nfe, "store": service.store, **asked}
-        if nearest:
-            return json_bytes(match_json(lookup.nearest(model, **counted)))
-        return json_bytes(row_json(lookup.best(model, **counted)))
+        counted = {**asked.told(), "store": service.store}
+        if asked.nearest:
+            return json_bytes(match_json(lookup.nearest(asked.model, **counted)))
+        return json_bytes(row_json(lookup.best(asked.model, **counted)))
 
     try:
         body = await run_in_threadpool(found)
@@ -104,24 +81,23 @@ async def best(
 def matches(
     request: Request,
     service: Here,
-    model: Model,
-    asked: Asked,
-    steps: Count = None,
-    nfe: Count = None,
-    limit: Page = 50,
-    offset: Skip = 0,
+    asked: Annotated[Matches, Query()],
 ) -> Response:
     """All rows that compete, the best first; without `steps` and `nfe` all that stand."""
-    find: Callable[..., Any] = lookup.listed
-    counted = dict(asked)
-    if steps is not None or nfe is not None:
-        find, counted = lookup.matches, {"steps": steps, "nfe": nfe, **asked}
-    found = find(model, store=service.store, **counted)
+    counted, limit, offset = asked.told(), asked.limit, asked.offset
+    find = lookup.matches if {"steps", "nfe"} & counted.keys() else lookup.listed
+    found: list[Row] = find(asked.model, store=service.store, **counted)
     page = found[offset : offset + limit]
     more = {"offset": offset + limit} if offset + limit < len(found) else None
     less = {"offset": max(0, offset - limit)} if offset else None
     told = {"rows": [row_json(row) for row in page], "total": len(found)}
     return json_answer(request, told, headers=link_header(request, next=more, prev=less))
+
+
+@router.get("/schedules/under-way", responses={200: UNDER_WAY, 304: {}, **answers()})
+def under_way(request: Request, service: Here, model: Model) -> Response:
+    """The studies of a model that wait or run, a phrase each."""
+    return json_answer(request, {"under_way": misses.under_way(service.store, model)})
 
 
 @router.get("/schedules", responses={200: ROWS, 304: {}, **answers()})

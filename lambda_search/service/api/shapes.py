@@ -6,7 +6,7 @@ from typing import Any
 
 from lambda_search.records.row_json import RowJson
 
-__all__ = ["MODELS", "ROW", "ROWS", "STUDIES", "STUDY", "content"]
+__all__ = ["MODELS", "ROW", "ROWS", "STUDIES", "STUDY", "UNDER_WAY", "content"]
 
 
 def content(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -66,4 +66,5 @@ ROW = content("A row, or with `nearest` a match.", {"anyOf": [_ROW, _MATCH]})
 ROWS = content("Rows.", _list("rows", _ROW))
 MODELS = content("Models.", _list("models", {"type": "object", "required": ["name", "rows"]}))
 STUDY = content("A study.", _STUDY)
+UNDER_WAY = content("Studies of a model.", _list("under_way", _TEXT))
 STUDIES = content("Studies.", _list("studies", _STUDY))

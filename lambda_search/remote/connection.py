@@ -1,0 +1,157 @@
+"""Requests to a service: its token, its pages, and its errors as those that a store raises."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import urlencode
+from urllib.parse import urlsplit
+
+from lambda_search.downloads import offline
+from lambda_search.errors import Conflict
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import MissingFile
+from lambda_search.errors import NoScheduleFound
+from lambda_search.errors import UnknownName
+from lambda_search.errors import UsageError
+from lambda_search.errors import printable
+from lambda_search.errors import without_secrets
+
+__all__ = ["Connection", "understood"]
+
+_TOKEN = "LAMBDA_SEARCH_TOKEN"
+_TIMEOUT_SECONDS = 60
+_PAGE = 200
+_LARGEST = 1 << 28
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ERRORS: Mapping[str, type[LambdaSearchError]] = {
+    "no-schedule": NoScheduleFound,
+    "unknown": UnknownName,
+    "conflict": Conflict,
+    "usage": UsageError,
+    "invalid": UsageError,
+    "token": UsageError,
+    "forbidden": UsageError,
+}
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Leads nowhere else: the token is for this address alone."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class Connection:
+    """Asks the service at an address.
+
+    Arguments:
+        address: http://HOST:PORT or https://….
+
+    Raises:
+        UsageError: for what is no such address; MissingFile if the network may not be asked.
+    """
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+            raise UsageError(
+                f"{without_secrets(address)} is no address of a service.",
+                f"Write http://HOST:PORT; its token goes into {_TOKEN}.",
+            )
+        self.address = address.rstrip("/")
+        here = parts.hostname in _LOOPBACK
+        if offline() and not here:
+            raise MissingFile(
+                f"The network may not be asked for {self.address}.", "Leave --offline out."
+            )
+        proxies = [urllib.request.ProxyHandler({})] if here else []
+        self._opener = urllib.request.build_opener(_NoRedirects(), *proxies)
+
+    def pages(self, path: str, name: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """All of a list that comes in pages."""
+        offset = 0
+        while True:
+            told = self.json(path, {**asked, "limit": _PAGE, "offset": offset})
+            yield from told[name]
+            offset += _PAGE
+            if offset >= told["total"] or not told[name]:
+                return
+
+    def json(
+        self,
+        path: str,
+        asked: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        method: str | None = None,
+    ) -> dict[str, Any]:
+        """The JSON object that is answered."""
+        words = {name: _word(value) for name, value in (asked or {}).items() if value is not None}
+        place = f"{path}?{urlencode(words)}" if words else path
+        method = method or ("GET" if body is None else "POST")
+        with self.answer(method, place, body) as answer, understood():
+            found = json.loads(answer.read(_LARGEST))
+            if not isinstance(found, dict):
+                raise ValueError("it is no object")
+            return found
+
+    @contextmanager
+    def answer(self, method: str, path: str, body: bytes | None = None) -> Iterator[HTTPResponse]:
+        """The answer itself, to be read."""
+        headers = {"Accept": "application/json", "User-Agent": "lambda-search"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        token = os.environ.get(_TOKEN, "").strip()
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        request = urllib.request.Request(
+            self.address + path, data=body, headers=headers, method=method
+        )
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
+                yield answer
+        except urllib.error.HTTPError as error:
+            raise _told(error, self.address) from error
+        except (OSError, HTTPException) as error:  # URLError is an OSError
+            reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+            raise LambdaSearchError(
+                f"The service {self.address} cannot be reached: {printable(reason, 200)}.",
+                "Check --store, and that it runs.",
+            ) from error
+
+
+def _told(error: urllib.error.HTTPError, address: str) -> LambdaSearchError:
+    """What a service says that is wrong, as the error that a store would raise."""
+    try:
+        told = json.loads(error.read(1 << 20))
+        kind = _ERRORS.get(str(told["code"]), LambdaSearchError)
+        return kind(str(told["detail"]), str(told["hint"]))
+    except (ValueError, KeyError, TypeError):
+        return LambdaSearchError(
+            f"{address} answered with status {error.code}, and not as a service of lambda_search.",
+            "Check --store.",
+        )
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Turns what an answer lacks into a message with a next step."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LambdaSearchError(
+            f"The service's answer is none of this release: {printable(str(error), 200)}.",
+            "Have both of one release.",
+        ) from error
+
+
+def _word(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value

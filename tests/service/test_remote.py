@@ -1,0 +1,184 @@
+"""The same words from afar: what a service answers is what its store answers."""
+
+import json
+import threading
+
+import pytest
+
+import lambda_search as ls
+from lambda_search import studies
+from lambda_search.errors import LambdaSearchError
+from lambda_search.remote import COMMANDS
+from lambda_search.store import lookup
+from lambda_search.store.queue import Queue
+from lambda_search.store.store import Store
+from tests.exchange.rows import every_kind
+from tests.report.studies import simulate
+from tests.service.conftest import TOKEN
+from tests.service.processes import Served
+
+SPEC = """
+name: my-study
+model: {framework: diffusers, checkpoint: "bundled:fashion-mnist", config: c.yaml}
+sampler: {name: ancestral, steps: [4, 5]}
+metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
+"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('served')}/s.db"
+
+
+@pytest.fixture(scope="module")
+def served(url):
+    store = Store(url)
+    store.add(every_kind())
+    with Served(url) as one:
+        yield one
+    store.close()
+
+
+@pytest.fixture
+def store(url):
+    opened = Store(url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def afar(served, monkeypatch):
+    """The service's address, with its token known."""
+    monkeypatch.setenv("LAMBDA_SEARCH_TOKEN", TOKEN)
+    return served.address
+
+
+def test_python_looks_up(store, afar):
+    for model, asked in (
+        ("adm-cifar10", {"steps": 20}),
+        ("edm-cifar10-uncond", {"nfe": 13, "sampler": "heun"}),
+        ("m", {"steps": 4, "sampler": "euler", "s_churn": 0.0, "guidance": None}),
+        ("m", {"steps": 4, "guidance": 1.5}),
+    ):
+        try:
+            expected = ls.best(model, store=store, **asked)
+        except LambdaSearchError as error:
+            with pytest.raises(type(error)) as told:
+                ls.best(model, store=afar, **asked)
+            assert told.value.cause == error.cause
+            continue
+        assert ls.best(model, store=afar, **asked) == expected
+        assert lookup.matches(model, store=afar, **asked) == lookup.matches(
+            model, store=store, **asked
+        )
+        assert lookup.how_many(model, store=afar, **asked) == lookup.how_many(
+            model, store=store, **asked
+        )
+    assert ls.nearest("adm-cifar10", 21, store=afar) == ls.nearest("adm-cifar10", 21, store=store)
+    assert lookup.listed("m", store=afar) == lookup.listed("m", store=store)
+    for one in store.all_rows():
+        assert ls.row(one.id[:20], store=afar) == one
+    with pytest.raises(ls.NoScheduleFound, match="adm-cifar10"):
+        ls.best("adm-cifar1", 20, store=afar)
+    with pytest.raises(ls.UsageError, match="no field"):
+        ls.best("m", 4, store=afar, nothing=1)
+
+
+def test_the_shell_says_the_same(cli, url, afar):
+    for words in (
+        ("best", "adm-cifar10", "--steps", "20"),
+        ("best", "adm-cifar10", "--steps", "20", "--constant"),
+        ("best", "adm-cifar10", "--steps", "21", "--nearest"),
+        ("best", "adm-cifar10", "--steps", "21"),
+        ("best", "adm-cifar10"),
+        ("best", "nobody", "--steps", "2"),
+        ("rows", "881eef3622cd"),
+        ("rows", "zz"),
+        ("status", "nobody"),
+        ("status",),
+        ("export", "adm-cifar10"),
+        ("export", "--format", "csv"),
+    ):
+        for more in ((), ("--json",)) if words[0] != "export" else ((),):
+            here = cli(*words, *more, "--store", url)
+            there = cli(*words, *more, "--store", afar)
+            assert there[:2] == here[:2], words
+            first = [line.replace(url, afar) for line in here[2].splitlines()[:1]]
+            assert there[2].splitlines()[:1] == first, words
+
+
+def test_rows_travel(cli, store, afar, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert cli("export", "--to", tmp_path / "there.json", "--store", afar)[0] == 0
+    ls.export_rows(tmp_path / "here.json", store)
+    assert (tmp_path / "there.json").read_bytes() == (tmp_path / "here.json").read_bytes()
+    code, out, _ = cli("db", "import", tmp_path / "here.json", "--store", afar, "--json")
+    assert code == 0 and json.loads(out)["new"] == 0 and json.loads(out)["doubles"] > 10
+    code, out, _ = cli(
+        "db", "import", f"{afar}/v1/rows?format=csv", "--store", tmp_path / "new.db", "--json"
+    )
+    assert code == 0 and json.loads(out)["new"] > 0
+
+
+def test_studies_are_queued_stopped_and_queued_again(cli, store, afar, tmp_path):
+    path = tmp_path / "my-study.yaml"
+    path.write_text(SPEC)
+    (tmp_path / "c.yaml").write_text("prompts: p.txt")
+    (tmp_path / "p.txt").write_text("a cat")
+    code, out, told = cli("submit", path, "--store", afar, "--json")
+    assert code == 0, told
+    assert [one["state"] for one in json.loads(out)] == ["queued", "queued"]
+    claim = Queue(store).claim(["my-study-4"])
+    assert claim.files == {"c.yaml": b"prompts: p.txt", "p.txt": b"a cat"}
+    assert claim.study.door == "service" and claim.study.base == ""
+    Queue(store).end(claim.lease, "queued", "stopped")
+    assert "my-study-4" in cli("status", "--store", afar)[1]
+    assert "waits for a driver" in cli("status", "my-study-4", "--store", afar)[1]
+    assert cli("stop", "my-study-4", "--store", afar)[1] == "my-study-4  stopped\n"
+    assert cli("stop", "my-study-4", "--store", afar)[0] == 2
+    assert cli("wait", "my-study-4", "--store", afar)[0] == 1
+    assert cli("resume", "my-study-4", "--store", afar)[1] == "my-study-4  queued\n"
+    assert [one.name for one in ls.submit(path, store=afar)] == ["my-study-4", "my-study-5"]
+
+
+def test_who_waits_gets_the_row(cli, store, afar):
+    waited = {}
+
+    def wait():
+        waited["row"] = studies.wait("valley", afar)
+
+    simulate(store, "valley")
+    thread = threading.Thread(target=wait)
+    thread.start()
+    thread.join(30)
+    assert waited["row"] == store.rows(store.study("valley").id)[-1]
+    assert cli("wait", "valley", "--store", afar)[0] == 0
+
+
+def test_without_the_token_it_is_said_what_is_lacking(cli, served, tmp_path):
+    (tmp_path / "s.yaml").write_text(SPEC)
+    code, _, told = cli("submit", tmp_path / "s.yaml", "--store", served.address)
+    assert code == 2 and "LAMBDA_SEARCH_TOKEN" in told
+
+
+def test_what_cannot_be_asked_says_what_can(cli, afar, tmp_path):
+    for words in (
+        ("retract", "x", "--reason", "y"),
+        ("rename", "a", "b"),
+        ("remove", "a", "--yes"),
+        ("report", "a"),
+        ("dashboard",),
+        ("export", "--format", "optuna", "--to", f"sqlite:///{tmp_path}/o.db"),
+        ("drive", "--until-empty"),
+        ("serve",),
+    ):
+        code, _, told = cli(*words, "--store", afar)
+        assert code == 2 and COMMANDS in " ".join(told.split()), words
+
+
+def test_what_is_no_service_is_told(cli, monkeypatch):
+    for address in ("http://127.0.0.1:1", "http://", "http://u:hush@127.0.0.1:1", "http://h?x=1"):
+        code, _, told = cli("best", "m", "--steps", "1", "--store", address)
+        assert code in (1, 2) and "error" in told and "hush" not in told
+    code, _, told = cli("--offline", "best", "m", "--steps", "1", "--store", "http://h.example")
+    assert code == 2 and "network" in told
