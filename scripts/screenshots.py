@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Pictures of the service's pages, from a store that is simulated for them, so that they stay true.
+"""Pictures of the service's pages, from a store that is simulated for them: they stay true.
 
     python scripts/screenshots.py FOLDER            # every page: wide, on a phone, dark
     python scripts/screenshots.py FOLDER --readme   # the two small ones that README shows
 
-They need Chromium. An empty store, a full one, a failed study, and one that nobody drives are shown.
+They need Chromium. They show an empty store, a full one, a failed study, one that nobody drives.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lambda_search.service.app import create_app
 from lambda_search.service.settings import Settings
+from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from tests.service.filled import MODEL
 from tests.service.filled import fill
@@ -46,7 +47,11 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(folder: Path, readme: Annotated[bool, typer.Option("--readme")] = False) -> None:
+def main(
+    folder: Path,
+    only: Annotated[list[str] | None, typer.Argument(help="Of these pages alone.")] = None,
+    readme: Annotated[bool, typer.Option("--readme")] = False,
+) -> None:
     """Take pictures of the service's pages."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["PATH"] += f"{os.pathsep}{Path(sys.executable).parent}"
@@ -55,7 +60,8 @@ def main(folder: Path, readme: Annotated[bool, typer.Option("--readme")] = False
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         full = Store(f"sqlite:///{place}/full.db")
-        found, _claim = fill(full, pictures())
+        found, claim = fill(full, pictures())
+        threading.Thread(target=_drive, args=(full, claim), daemon=True).start()
         row = found[20].id[:12]
         if readme:
             with served(f"sqlite:///{place}/full.db") as address:
@@ -90,15 +96,18 @@ def main(folder: Path, readme: Annotated[bool, typer.Option("--readme")] = False
         }
         with served(f"sqlite:///{place}/full.db") as address:
             for name, path in pages.items():
+                if only and name not in only:
+                    continue
                 for look, options in LOOKS.items():
                     _take(chromium, address + path, folder / f"{name}-{look}.png", options)
-            _take_form(chromium, address, folder / "refused-wide.png")
+            if not only or "refused" in only:
+                _take_form(chromium, address, folder / "refused-wide.png")
+        if only and not {"empty", "nobody"} & set(only):
+            return
         waiting = Store(f"sqlite:///{place}/waiting.db")
         with served(f"sqlite:///{place}/waiting.db") as address:
             for look, options in LOOKS.items():
                 _take(chromium, f"{address}/", folder / f"empty-{look}.png", options)
-            from lambda_search.store.queue import Queue
-
             Queue(waiting).submit("waits", spec("waits"))
             for look, options in LOOKS.items():
                 for name, path in {"nobody": "/studies", "nobody-study": "/studies/waits"}.items():
@@ -130,6 +139,12 @@ def pictures() -> tuple[bytes, bytes]:
         Image.fromarray((255 * sheet).astype(np.uint8)).save(content, "PNG")
         sheets.append(content.getvalue())
     return sheets[0], sheets[1]
+
+
+def _drive(store: Store, claim: Any) -> None:
+    """Keeps the study that runs its driver's, as a driver does."""
+    while Queue(store).keep_up([claim.lease]) == []:
+        time.sleep(5)
 
 
 @contextmanager

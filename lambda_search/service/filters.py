@@ -36,7 +36,7 @@ def seen(text: str) -> str:
 
 
 def _spelled(one: str) -> str:
-    return one if one.isprintable() or one == "\n" else ascii(one)[1:-1]
+    return one if one.isprintable() or one in "\n\u00a0" else ascii(one)[1:-1]
 
 
 def _when(at: datetime) -> str:

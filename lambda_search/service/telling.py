@@ -44,9 +44,9 @@ def walk_of(setting: Setting) -> str:
 
 
 def gain_of(row: Row) -> str:
-    """What λ gains, in a few words: FID and, where it was measured, its interval."""
+    """What λ gains, with its interval where it was measured."""
     if row.gain is None or row.gain_interval is None:
-        return f"{signed(row.baseline_fid - row.fid, '.4g')} (no interval)"
+        return signed(row.baseline_fid - row.fid, ".4g")
     low, high = (signed(end, ".3f") for end in (row.gain_interval.low, row.gain_interval.high))
     return f"{signed(row.gain, '.3f')} [{low}, {high}]"
 
@@ -60,8 +60,9 @@ def _measured(row: Row) -> Iterator[str]:
     told = row.provenance
     if row.gain is None or row.gain_interval is None:
         yield (
-            f"FID {row.fid:g} with this λ and {row.baseline_fid:g} with λ = 1, on {row.n:,} images, "
-            "as its authors published them: nobody measured it here, and no interval is given."
+            f"FID {row.fid:g} with this λ and {row.baseline_fid:g} with λ = 1, on {row.n:,} "
+            "images, as its authors published them: nobody measured it here, and no interval is "
+            "given."
         )
         return
     gain = row.gain_interval
@@ -72,13 +73,11 @@ def _measured(row: Row) -> Iterator[str]:
     )
     share = f"{signed(100 * row.relative_gain, '.1f')}\u00a0% of the FID at λ = 1"
     proves = "above zero" if gain.low > 0 else "not above zero, so it is not proven"
-    best = (
-        "The gain is" if gain.low > 0 or not row.schedule.is_identity else "The best found gains"
-    )
+    what = "The gain is" if gain.low > 0 else "The best found gains"
     yield (
-        f"{best} {signed(row.gain, '.3f')} ({share}); at {100 * gain.level:.4g}\u00a0% it lies between "
-        f"{signed(gain.low, '.3f')} and {signed(gain.high, '.3f')}: {proves}. It is paired and "
-        "corrected for the bias of FID."
+        f"{what} {signed(row.gain, '.3f')} ({share}); at {100 * gain.level:.4g}\u00a0% it lies "
+        f"between {signed(gain.low, '.3f')} and {signed(gain.high, '.3f')}: {proves}. It is "
+        "paired and corrected for the bias of FID."
     )
     if told.confirm_indices is not None:
         first, end = told.confirm_indices

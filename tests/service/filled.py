@@ -9,6 +9,7 @@ from lambda_search.events import Events
 from lambda_search.records import Origins
 from lambda_search.records import Progress
 from lambda_search.store.queue import Queue
+from tests.report.studies import STUDY
 from tests.report.studies import simulate
 
 MODEL = "photos-unet"
@@ -23,10 +24,20 @@ def fill(store, pictures=None):
     found = {}
     for steps in (10, 20, 50):
         *_, found[steps] = simulate(
-            store, f"photos-{steps}", steps, slope=slope(steps), model=MODEL, pictures=pictures
+            store,
+            f"photos-{steps}",
+            steps,
+            slope=slope(steps),
+            model=MODEL,
+            pictures=pictures,
+            seed=steps,
         )
     found["superseded"], found["retracted"] = _fallen(store, found[20], found[50])
-    claim = simulate(store, "photos-100", 100, slope=slope(100), until="search", model=MODEL)
+    told = {"name": "photos-100", "model": MODEL, "steps": 100, "trials": 40, "mean": [0.99, 1.06]}
+    text = STUDY.format(slope=list(slope(100)), **told)
+    claim = simulate(
+        store, "photos-100", 100, slope=slope(100), until="search", model=MODEL, text=text
+    )
     Queue(store).report({claim.lease: progress()})
     failed = simulate(store, "faces-20", 20, slope=slope(20), until="began", model="faces")
     told = "The checkpoint faces.safetensors has other shapes than its config says."

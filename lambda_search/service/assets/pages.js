@@ -17,11 +17,13 @@
     for (const button of root.querySelectorAll("button.copy")) {
       const source = document.getElementById(button.dataset.copy), label = button.firstChild, word = label.textContent;
       button.hidden = false;
+      if (button.closest("[data-take]")) button.closest("[data-take]").hidden = false;
       button.addEventListener("click", async () => {
         try {
           await copied(source.textContent, source);
           label.textContent = said.textContent = "Copied";
         } catch {
+          if (source.closest("details")) source.closest("details").open = true;
           source.focus();
           label.textContent = said.textContent = "Select it and copy";
         }

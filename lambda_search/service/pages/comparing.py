@@ -34,7 +34,7 @@ _MEANING = {
     "weights": "They are of different weights.",
     "definition": "Their weights are run with different configurations.",
     "framework": "Their weights are read by different frameworks.",
-    "site": "λ acts in different places, where it is 2 to 19 times as strong in one as in the other.",
+    "site": "λ acts in different places, and in one it is 2 to 19 times as strong.",
     "guidance": "Their guidance differs.",
     "sampler": "Their samplers differ.",
 }

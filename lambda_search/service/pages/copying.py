@@ -37,9 +37,7 @@ class Copy:
 def copies_of(row: Row, request: Request) -> list[Copy]:
     """The lines that use a row, wherever they are pasted."""
     line = pipeline_line(row)
-    none = (
-        "This model is no pipeline of diffusers; its own framework's line is the one for Python."
-    )
+    none = "This model is no pipeline of diffusers; take the lines for Python."
     return [
         Copy(
             "diffusers",
@@ -85,11 +83,9 @@ def _comfyui(row: Row, request: Request) -> list[Copy]:
     held = f" It cannot be set there: {complaint}." if complaint else ""
     return [
         Copy(
-            "ComfyUI, one number",
+            "ComfyUI number",
             f"{constant.value:.7g}",
             f"scaling_factor of the node Epsilon Scaling.{mean}{held}",
         ),
-        Copy(
-            "ComfyUI, λ(σ)", shell_line(*words), "Writes a node that follows the whole schedule."
-        ),
+        Copy("ComfyUI node", shell_line(*words), "Writes a node that follows all of λ(i)."),
     ]

@@ -1,4 +1,4 @@
-"""A model: λ and FID by step count, its best rows with evidence, and all that was ever measured."""
+"""A model: λ and FID by step count, its best rows with evidence, and all that was measured."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from lambda_search.records import StudyState
 from lambda_search.service.context import Here
 from lambda_search.service.pages.twins import Form
 from lambda_search.service.pages.twins import table_twin
+from lambda_search.shell import command
 from lambda_search.standings import facts
 from lambda_search.store.store import Store
 
@@ -63,7 +64,7 @@ def studies(
         states=_STATES,
         counts=store.states(),
         more=page * _LINES < found.total,
-        nobody=door.nobody_drives_now() if door.nobody_drives(store) else "",
+        nobody=command("drive") if door.nobody_drives(store) else "",
     )
 
 

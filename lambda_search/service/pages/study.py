@@ -1,4 +1,4 @@
-"""A study as it goes: how far it is, what leads and by how much, who drives it; stop and resume."""
+"""A study as it goes: how far it is, what leads and by how much, and who drives it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from lambda_search.service.pages.drawing import drawn
 from lambda_search.service.pages.names import ANYTHING
 from lambda_search.service.pages.twins import Form
 from lambda_search.service.pages.twins import table_twin
+from lambda_search.shell import command
 from lambda_search.standings import event_facts
 from lambda_search.standings import facts
 from lambda_search.store.store import Store
@@ -92,10 +93,9 @@ def study(request: Request, service: Here, name: str) -> Response:
         word=status,
         reason=reason,
         told=facts(store, found.study),
-        progress=found.study.progress if found.study.state == "running" else None,
-        driven=found.study.state == "running" and not found.is_abandoned,
+        progress=None if waits else found.study.progress,
         waits=waits,
-        nobody=door.nobody_drives_now() if waits and door.nobody_drives(store) else "",
+        nobody=command("drive") if waits and door.nobody_drives(store) else "",
         leader=_leader(found),
         summary=[one for one in summary_of(found, whole) if not one.code],
         copies=[] if found.row is None else copies_of(found.row, request),
@@ -124,7 +124,11 @@ def _leader(found: Findings) -> dict[str, Any] | None:
     if best is None or scored is None:
         return None
     interval = Interval.around(scored.gain, scored.gain_standard_error)
+    left, right = min(0.0, interval.low), max(0.0, interval.high)
+    share = 100 / ((right - left) or 1.0)
+    places = (0.0, interval.low, scored.gain, interval.high)
     return {
+        "places": [share * (place - left) for place in places],
         "trial": best.number,
         "schedule": best.schedule,
         "gain": scored.gain,
