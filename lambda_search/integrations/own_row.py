@@ -26,7 +26,7 @@ from lambda_search.records import Row
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.store.lookup import matches
 from lambda_search.store.lookup import preferred
-from lambda_search.store.opened import looking
+from lambda_search.store.opened import asking
 
 __all__ = ["OwnRow", "misfit"]
 
@@ -94,7 +94,7 @@ class OwnRow(Scaling):
         """
         guidance = self._guidance()
         asked = self._asked | {"weights": weights.digest, "guidance": guidance or 1}
-        with looking(self._store) as store:
+        with asking(self._store) as store:
             names = store.models_of(weights.digest)
             if not names:
                 return None, f"no row is for these weights ({weights.digest[:12]})"

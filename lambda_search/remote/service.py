@@ -70,6 +70,11 @@ class Service(Connection):
         """The studies of a model that wait or run, a phrase each."""
         return list(self.json("/v1/schedules/under-way", {"model": model})["under_way"])
 
+    def models_of(self, weights: str) -> list[str]:
+        """As `Store.models_of`."""
+        found = self.pages("/v1/models", "models", {"q": weights})
+        return [str(one["name"]) for one in found if weights in one["weights"]]
+
     def row(self, id: str) -> Row:
         """As `lookup.row`."""
         return _row(self.json(f"/v1/rows/{quote(id, safe='')}"))

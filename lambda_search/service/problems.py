@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -28,7 +30,9 @@ __all__ = ["MEDIA_TYPE", "Problem", "add_problems", "answer", "answers", "proble
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = 5
+_AWAY = "Nothing can be read or written now; nothing that was stored is lost."
 _SHOWN = 10
+_log = logging.getLogger("lambda_search.service")
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ def add_problems(app: FastAPI) -> None:
     def _ours(request: Request, error: LambdaSearchError) -> Response:
         problem = problem_of(error)
         if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            _log.warning("%s", error.cause)  # where the store is, is nobody else's business
             context_of(request).stores.forget()
+            problem = replace(problem, detail=_AWAY, hint=f"Ask again in {_RETRY_SECONDS} s.")
         return answer(request, problem)
 
     @app.exception_handler(HTTPException)

