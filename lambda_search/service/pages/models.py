@@ -128,5 +128,5 @@ def _figures(rows: Sequence[Row]) -> dict[str, go.Figure]:
         return {}
     if len(rows) == 1:
         return {"lambdas": figures.lambda_figure(rows[0].lambdas)}
-    named = {f"{row.setting.steps} steps, row {row.id[:6]}": row for row in rows}
+    named = {f"row {row.id[:6]}": row for row in rows}
     return {"lambdas": figures.lambdas_figure(named), "fids": figures.fid_figure(rows)}

@@ -34,6 +34,7 @@ from lambda_search.service.pages.twins import table_twin
 from lambda_search.shell import command
 from lambda_search.standings import event_facts
 from lambda_search.standings import facts
+from lambda_search.store.overview import Wanted
 from lambda_search.store.store import Store
 
 __all__ = ["router"]
@@ -92,6 +93,7 @@ def study(request: Request, service: Here, name: str) -> Response:
         found=found,
         word=status,
         reason=reason,
+        is_listed=bool(store.best_rows(found.model, Wanted(), 1)),
         told=facts(store, found.study),
         progress=None if waits else found.study.progress,
         waits=waits,
