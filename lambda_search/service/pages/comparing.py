@@ -104,8 +104,8 @@ def _differing(a: Row, b: Row) -> set[str]:
 
 
 def _fields(setting: Setting) -> dict[str, Any]:
-    told = setting.model_dump(mode="json", exclude_none=True)
-    options = told.pop("options")
+    told: dict[str, Any] = setting.model_dump(mode="json", exclude_none=True)
+    options: dict[str, Any] = told.pop("options")
     return told | options | {name: _bare(told[name]) for name in ("extractor", "reference")}
 
 
