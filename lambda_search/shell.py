@@ -13,12 +13,13 @@ import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["command", "use_store"]
+__all__ = ["command", "speak_to_others", "use_store"]
 
 _NAME = "lambda-search"
 _MODULE = "lambda_search"
 _WITHOUT_STORE = ("models", "reference")
 _store: list[str] = []
+_elsewhere: list[bool] = []
 
 
 def command(*words: object) -> str:
@@ -40,7 +41,18 @@ def use_store(url: str | None) -> None:
     _store[:] = [] if url is None else ["URL" if _has_secret(url) else url]
 
 
+def speak_to_others() -> None:
+    """From now on commands are for who reads them on another machine.
+
+    Neither where the program lies here nor the store that it was started with is in them.
+    """
+    _store.clear()
+    _elsewhere[:] = [True]
+
+
 def _program() -> str:
+    if _elsewhere:
+        return _NAME
     python, script = Path(sys.executable), Path(sys.executable).with_name(_NAME)
     started = Path(sys.argv[0])
     as_module = started.name == "__main__.py" and started.parent.name == _MODULE

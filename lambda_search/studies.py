@@ -18,6 +18,7 @@ from lambda_search.events import Events
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.remote import Service
+from lambda_search.remote import no_store
 from lambda_search.remote import service_at
 from lambda_search.shell import command
 from lambda_search.spec import parse_specs
@@ -223,11 +224,13 @@ def nobody_drives_now() -> str:
 
 
 @contextmanager
-def _opened(store: Store | str | None, make: bool = False) -> Iterator[Store]:
+def _opened(store: Where, make: bool = False) -> Iterator[Store]:
     """A store that was given, or one that is closed in the end; it is made only if asked for."""
     if isinstance(store, Store):
         yield store
         return
+    if isinstance(store, Service):
+        raise no_store()
     opened = Store(store) if make else Store.look(store)
     try:
         yield opened

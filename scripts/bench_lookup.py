@@ -111,7 +111,7 @@ def a_row(model: int, i: int) -> Row:
             seed=0,
             rungs=(2048, 4096, 8192),
             confirm_indices=(10**6, 10**6 + 50_000),
-            baseline=Figures(fid + 1, fid + 0.9),
+            baseline=Figures(fid=fid + 1, corrected=fid + 0.9),
             candidates=candidates,
             trial=0,
         ),

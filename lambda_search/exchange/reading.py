@@ -83,15 +83,17 @@ def import_rows(source: str | Path, store: Store | Service | str | None = None) 
         LambdaSearchError: if the store cannot be written.
     """
     rows = read_rows(source)
+    if isinstance(store, Store):
+        return _added(rows, _shown(source), store)
     if (service := service_at(store)) is not None:
         file = io.BytesIO("".join(json_pieces(rows)).encode())
         return Imported(**service.import_rows(file))
-    opened = store if isinstance(store, Store) else Store(store)
+    assert not isinstance(store, Service)
+    opened = Store(store)
     try:
         return _added(rows, _shown(source), opened)
     finally:
-        if opened is not store:
-            opened.close()
+        opened.close()
 
 
 def import_stream(stream: IO[bytes], name: str, store: Store) -> Imported:

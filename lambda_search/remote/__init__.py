@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lambda_search.remote.service import COMMANDS
 from lambda_search.remote.service import Service
+from lambda_search.remote.service import no_store
 from lambda_search.remote.service import service_at
 
-__all__ = ["COMMANDS", "Service", "service_at"]
+__all__ = ["COMMANDS", "Service", "no_store", "service_at"]

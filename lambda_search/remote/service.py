@@ -24,7 +24,7 @@ from lambda_search.records import row_from_json
 from lambda_search.remote.connection import Connection
 from lambda_search.remote.connection import understood
 
-__all__ = ["COMMANDS", "Service", "service_at"]
+__all__ = ["COMMANDS", "Service", "no_store", "service_at"]
 
 COMMANDS = "best, rows, submit, status, wait, stop, resume, export and db import"
 """What can be said to a service."""
@@ -152,6 +152,14 @@ def service_at(store: object) -> Service | None:
         return None
     url = store_url(store)
     return Service(url) if url.lower().startswith(("http://", "https://")) else None
+
+
+def no_store() -> UsageError:
+    """The error that a service's address stands where the store itself is needed."""
+    return UsageError(
+        "That is the address of a service, and no database.",
+        f"A service can be asked with {COMMANDS}; the rest needs the store itself.",
+    )
 
 
 def _row(told: Mapping[str, Any]) -> Row:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from typing import cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -69,7 +70,7 @@ class Dashboard(BaseRoute):
             await refused(scope, receive, send)
             return
         try:
-            app = self._app or await run_in_threadpool(self._made)
+            app = await run_in_threadpool(self._made) if self._app is None else self._app
         except ModuleNotFoundError as error:
             missing = Problem(
                 501,
@@ -89,5 +90,6 @@ class Dashboard(BaseRoute):
 
                 from lambda_search.store.optuna_view.dashboard import dashboard_app
 
-                self._app = WSGIMiddleware(dashboard_app(self._service.store), _WORKERS)
+                made: Any = dashboard_app(self._service.store)
+                self._app = cast(ASGIApp, WSGIMiddleware(made, _WORKERS))
             return self._app

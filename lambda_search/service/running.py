@@ -27,6 +27,7 @@ from lambda_search.paths import store_url
 from lambda_search.service.context import Context
 from lambda_search.service.settings import Settings
 from lambda_search.service.watch import log_to_stderr
+from lambda_search.shell import speak_to_others
 
 __all__ = ["Driver", "run"]
 
@@ -50,6 +51,7 @@ def run(app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
         UsageError: if the address cannot be used.
     """
     log_to_stderr(settings.log_json)
+    speak_to_others()
     config = uvicorn.Config(
         app,
         host=settings.host,

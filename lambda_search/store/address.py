@@ -14,7 +14,7 @@ from sqlalchemy.exc import NoSuchModuleError
 
 from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
-from lambda_search.remote import COMMANDS
+from lambda_search.remote import no_store
 
 __all__ = ["Address", "missing_file", "shown"]
 
@@ -55,10 +55,7 @@ class Address:
         told = shown(url)
         backend = url.drivername.split("+")[0]
         if backend in ("http", "https"):
-            raise UsageError(
-                "That is the address of a service, and no database.",
-                f"A service can be asked with {COMMANDS}; the rest needs the store itself.",
-            )
+            raise no_store()
         if backend not in ("sqlite", "postgresql"):
             raise _unusable(told, f"{backend} is neither SQLite nor PostgreSQL")
         if backend != "sqlite" and text.partition("?")[0].count("@") > 1:

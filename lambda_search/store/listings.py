@@ -34,7 +34,12 @@ class Listings(Transactions):
         """Another one whenever a row was added or taken back."""
         last = select(func.max(ScheduleRow.id)), select(func.max(RetractionRow.id))
         query = select(*(one.scalar_subquery() for one in last))
-        return self.read(lambda session: tuple(one or 0 for one in session.execute(query).one()))
+
+        def found(session: Session) -> tuple[int, int]:
+            row, retraction = session.execute(query).one()
+            return row or 0, retraction or 0
+
+        return self.read(found)
 
     def rows_page(
         self,

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from lambda_search.paths import store_url
 from lambda_search.remote import Service
+from lambda_search.remote import no_store
 from lambda_search.remote import service_at
 from lambda_search.store.address import missing_file
 from lambda_search.store.store import Store
@@ -26,15 +27,20 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def looking(store: Store | str | None) -> Iterator[Store]:
+def looking(store: Store | Service | str | None) -> Iterator[Store]:
     """A store, or the one at a URL, for who only reads.
 
     Where there is no file yet, none is made: it then lies in memory, with the published rows
     alone, and `missing` is the file.
+
+    Raises:
+        UsageError: if it is a service.
     """
     if isinstance(store, Store):
         yield store
         return
+    if isinstance(store, Service):
+        raise no_store()
     url = store_url(store)
     missing = missing_file(url)
     if missing is not None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import urllib.error
 
 import pytest
 
@@ -174,6 +175,17 @@ def test_what_cannot_be_asked_says_what_can(cli, afar, tmp_path):
     ):
         code, _, told = cli(*words, "--store", afar)
         assert code == 2 and COMMANDS in " ".join(told.split()), words
+
+
+def test_what_a_service_says_tells_nothing_of_its_machine(served, url):
+    for path in ("/v1/studies/nobody", "/v1/schedules/best?model=nobody&steps=1", "/v1/rows/zz"):
+        with pytest.raises(urllib.error.HTTPError) as told:
+            served.get(path)
+        said = told.value.read().decode()
+        assert url not in said and "--store" not in said and "/bin/" not in said
+    with pytest.raises(urllib.error.HTTPError) as told:
+        served.get("/v1/schedules/best?model=nobody&steps=1")
+    assert "lambda-search launch" in told.value.read().decode()
 
 
 def test_what_is_no_service_is_told(cli, monkeypatch):

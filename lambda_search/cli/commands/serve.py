@@ -119,7 +119,9 @@ def _options(
 ) -> list[str]:
     """The driver's own."""
     told = {"--workers": workers, "--ray-address": ray_address, "--gpus": gpus}
-    found = [word for name, value in told.items() if value is not None for word in (name, value)]
+    found: list[object] = []
+    for name, value in told.items():
+        found += [] if value is None else [name, value]
     found += [word for root in roots or () for word in ("--roots", root)]
-    found += [word for name in hub or () for word in ("--hub", name)]
+    found += [word for one in hub or () for word in ("--hub", one)]
     return [str(word) for word in found]
