@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,8 @@ class Wanted:
 class Overview(Transactions):
     """Reads models with their best rows, a bounded number at a time."""
 
+    _words: tuple[Any, tuple[list[str], list[str]]] | None = None
+
     def models_found(self, wanted: Wanted, most: int, skip: int = 0) -> list[str]:
         """Models with a row that stands and is wanted, by name: at most so many of them."""
         first = _first(wanted)
@@ -75,10 +78,7 @@ class Overview(Transactions):
         query = query.order_by(ContestRow.steps, ContestRow.id).limit(most).offset(skip)
 
         def found(session: Session) -> list[Row]:
-            ids = list(session.scalars(query))
-            rows = session.scalars(select(ScheduleRow).where(ScheduleRow.id.in_(ids)))
-            known = {one.id: row_of(one) for one in rows}
-            return [known[id] for id in ids]
+            return [row_of(one) for one in _loaded(session, list(session.scalars(query)))]
 
         return self.read(found)
 
@@ -101,17 +101,18 @@ class Overview(Transactions):
         Returns:
             The rows, and what `after` the next page has; None if this is the last.
         """
-        query = select(ScheduleRow).where(
-            ScheduleRow.contest_id.in_(select(ContestRow.id).where(ContestRow.model == model))
-        )
+        # their ids alone are sorted; whole rows are large
+        contests = select(ContestRow.id).where(ContestRow.model == model)
+        query = select(ScheduleRow.id).where(ScheduleRow.contest_id.in_(contests))
         if after is not None:
             query = query.where(ScheduleRow.id < after)
         query = query.order_by(ScheduleRow.id.desc()).limit(most + 1)
 
         def found(session: Session) -> tuple[list[tuple[Row, bool]], int | None]:
-            rows = session.scalars(query).all()
-            more = rows[most - 1].id if len(rows) > most else None
-            return [(row_of(one), one.stands) for one in rows[:most]], more
+            ids = list(session.scalars(query))
+            more = ids[most - 1] if len(ids) > most else None
+            rows = _loaded(session, ids[:most])
+            return [(row_of(one), one.stands) for one in rows], more
 
         return self.read(found)
 
@@ -140,14 +141,18 @@ class Overview(Transactions):
 
     def words_known(self) -> tuple[list[str], list[str]]:
         """The frameworks and the samplers of which there are rows."""
+        last = select(func.max(ContestRow.id), func.max(ModelRow.id))
         queries = [
             select(column).distinct().order_by(column)
             for column in (ModelRow.framework, ContestRow.sampler)
         ]
 
         def found(session: Session) -> tuple[list[str], list[str]]:
-            frameworks, samplers = (list(session.scalars(one)) for one in queries)
-            return frameworks, samplers
+            now = tuple(session.execute(last).one())
+            if self._words is None or self._words[0] != now:  # no index has them: they are kept
+                frameworks, samplers = (list(session.scalars(one)) for one in queries)
+                self._words = now, (frameworks, samplers)
+            return self._words[1]
 
         return self.read(found)
 
@@ -162,6 +167,13 @@ class Overview(Transactions):
 
 
 _AT_ONCE = 100
+
+
+def _loaded(session: Session, ids: Sequence[int]) -> list[ScheduleRow]:
+    """Rows by their ids in the table, in the order of these."""
+    rows = session.scalars(select(ScheduleRow).where(ScheduleRow.id.in_(ids)))
+    known = {one.id: one for one in rows}
+    return [known[id] for id in ids]
 
 
 def _contest(wanted: Wanted, model: Any = ModelRow.name) -> Iterator[ColumnElement[bool]]:

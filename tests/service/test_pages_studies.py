@@ -114,7 +114,8 @@ def test_a_study_on_its_way(look, store, until):
         assert [line[0].strip() for line in table[1:]] == [str(one.number) for one in trials]
         gains = [line[6].partition("±")[0].strip() for line in table[1:]]
         assert gains == [f"{one.gain:.3f}".replace("-", "−") for one in trials]
-        assert "paired 95 % interval" in page.text
+        level = 97.5 if until == "row" else 95
+        assert f"paired {level:g} % interval" in page.text
     events = lines(look.client.get("/studies/s/events.csv").text)
     assert [one["text"] for one in events] == [one.text for one in store.events("s")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.responses import Response
 
+from lambda_search.errors import UnknownName
 from lambda_search.records import Row
 from lambda_search.report import figures
 from lambda_search.schedule import LambdaSchedule
@@ -23,6 +25,7 @@ from lambda_search.service.telling import evidence_of
 from lambda_search.service.telling import facts_of
 from lambda_search.service.telling import origin_of
 from lambda_search.service.words import Name
+from lambda_search.store.store import Store
 
 __all__ = ["router"]
 
@@ -71,6 +74,7 @@ def row(request: Request, service: Here, id: Name) -> Response:
         "row.html",
         row=found,
         instead=service.store.instead_of(found.id),
+        has_study=_has(service.store, told.study),
         evidence=evidence_of(found),
         origin=origin_of(found),
         copies_=copies_of(found, request),
@@ -80,6 +84,13 @@ def row(request: Request, service: Here, id: Name) -> Response:
         images=service.store.images(told.preview) if told.preview else [],
         **drawn({"lambdas": figures.lambda_figure(found.lambdas)}),
     )
+
+
+def _has(store: Store, study: str) -> bool:
+    """Whether a row's study is here too."""
+    with suppress(UnknownName):
+        return bool(study) and store.study(study).name == study
+    return False
 
 
 def _steps(row: Row) -> list[Mapping[str, Any]]:

@@ -125,7 +125,9 @@ def _leader(found: Findings) -> dict[str, Any] | None:
     scored = None if best is None else _last(found, best.number)
     if best is None or scored is None:
         return None
-    interval = Interval.around(scored.gain, scored.gain_standard_error)
+    interval, row = Interval.around(scored.gain, scored.gain_standard_error), found.row
+    if row is not None and row.gain_interval is not None and row.gain == scored.gain:
+        interval = row.gain_interval  # at a level that holds for all candidates
     left, right = min(0.0, interval.low), max(0.0, interval.high)
     share = 100 / ((right - left) or 1.0)
     places = (0.0, interval.low, scored.gain, interval.high)
@@ -136,6 +138,7 @@ def _leader(found: Findings) -> dict[str, Any] | None:
         "gain": scored.gain,
         "low": interval.low,
         "high": interval.high,
+        "level": f"{100 * interval.level:.4g} %",
         "n": scored.n,
         "phase": scored.phase,
     }
