@@ -201,7 +201,7 @@ def test_all_can_be_read_without_scripts(open_page, filled, name):
 
 
 def test_everything_is_reached_by_keyboard(open_page, filled):
-    address, ids = filled
+    address, _ = filled
     page = open_page(f"{address}/models/{MODEL}")
     reached = set()
     for _ in range(60):

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+from base64 import b64encode
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +17,8 @@ from lambda_search.spec import parse_specs
 from lambda_search.standings import facts
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
+from tests.report.studies import png
+from tests.report.studies import searched
 from tests.report.studies import simulate
 from tests.service.conftest import TOKEN
 from tests.service.filled import fill
@@ -124,7 +128,27 @@ def test_images_stand_side_by_side(look, store):
     simulate(store, "s")
     several = look("/studies/s").with_("img")[1:]  # after the sign of the site
     assert len(several) == 2 and all(one["alt"] for one in several)
-    assert [one["alt"] for one in several][0] == "Samples with λ = 1"
+    assert several[0]["alt"] == "Samples with λ = 1"
+
+
+def test_what_leads_is_pictured_while_it_runs(look, store):
+    claim = simulate(store, "s", until="began")
+    ended, evaluations = searched()
+    store.propose(claim.lease, ended)
+    pictured = [replace(one, picture=png(one.trial)) for one in evaluations]
+    store.close_rung(claim.lease, pictured, ended)
+    best = max(ended[1:], key=lambda one: (one.n, one.gain))
+    page = look("/studies/s")
+    shown = [told["src"] for told in page.with_("img")[1:]]
+    assert shown == [
+        f"data:image/png;base64,{b64encode(png(number)).decode()}" for number in (0, best.number)
+    ]
+    [scored] = [one for one in evaluations if (one.trial, one.n) == (best.number, 300)]
+    half = 1.959964 * scored.gain_standard_error
+    ends = f"[{scored.gain - half:.3f}, {scored.gain + half:.3f}]".replace("-", "−")
+    assert (
+        f"trial {best.number}: λ(i) = {best.schedule} gain {scored.gain:.3f} {ends}" in page.text
+    )
 
 
 def test_failed_and_retracted_studies_say_why(look, store):

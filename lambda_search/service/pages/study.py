@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-import plotly.graph_objects as go
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
@@ -107,16 +106,12 @@ def study(request: Request, service: Here, name: str) -> Response:
         happened=list(found.events)[-_SHOWN_EVENTS:],
         last=found.events[-1].number if found.events else 0,
         live=found.study.state in ("queued", "running"),
-        **drawn(_figures(found)),
+        **drawn(study_figures(found)),
     )
 
 
 def _back(name: str) -> Response:
     return RedirectResponse(f"/studies/{quote(name, safe='')}", 303)
-
-
-def _figures(found: Findings) -> dict[str, go.Figure]:
-    return study_figures(found)
 
 
 def _leader(found: Findings) -> dict[str, Any] | None:
