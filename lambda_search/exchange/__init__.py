@@ -14,6 +14,7 @@ from lambda_search.exchange.reading import import_stream
 from lambda_search.exchange.reading import read_rows
 from lambda_search.exchange.writing import export_rows
 from lambda_search.exchange.writing import pieces
+from lambda_search.exchange.writing import pieces_of
 from lambda_search.exchange.writing import text_of
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "import_rows",
     "import_stream",
     "pieces",
+    "pieces_of",
     "read_rows",
     "text_of",
 ]

@@ -18,7 +18,7 @@ from lambda_search.exchange.json_form import escaped
 from lambda_search.records import Row
 from lambda_search.setting import Setting
 
-__all__ = ["csv_pieces", "csv_values"]
+__all__ = ["cell", "csv_pieces", "csv_values"]
 
 _FORMULA = "=+-@"
 _NUMBERS = (
@@ -73,7 +73,7 @@ def _cells(row: Row) -> dict[str, Any]:
     setting = told["setting"]
     known = any(step["timestep"] is not None for step in told["table"])
     back = told["retraction"] or {"reason": None, "at": None}
-    fields = {name: _cell(setting[name]) for name in Setting.model_fields if name != "options"}
+    fields = {name: cell(setting[name]) for name in Setting.model_fields if name != "options"}
     return {
         "version": VERSION,
         "id": told["id"],
@@ -87,19 +87,19 @@ def _cells(row: Row) -> dict[str, Any]:
         if known
         else None,
         "status": told["status"],
-        "verdict": _cell(told["verdict"]),
+        "verdict": cell(told["verdict"]),
         "n": told["n"],
         **_ends("fid", told["fid"], told["fid_interval"]),
         **_ends("baseline", told["baseline_fid"], told["baseline_interval"]),
         **_ends("gain", told["gain"], told["gain_interval"]),
         "gain_level": told["gain_level"],
-        "study": _cell(row.provenance.study),
-        "origin_by": _cell(row.origin.by),
-        "origin_tool": _cell(row.origin.tool),
+        "study": cell(row.provenance.study),
+        "origin_by": cell(row.origin.by),
+        "origin_tool": cell(row.origin.tool),
         "created": told["created"],
         "retracted": back["at"],
-        "reason": _cell(back["reason"]),
-        **{name: _cell(told["model"][name]) for name in _ORIGINS},
+        "reason": cell(back["reason"]),
+        **{name: cell(told["model"][name]) for name in _ORIGINS},
         "provenance": _json(told["provenance"]),
     }
 
@@ -163,7 +163,8 @@ def _json(value: Any) -> str:
     return escaped(json.dumps(value, ensure_ascii=False))
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value as a cell has it: nothing that a spreadsheet would run, nothing that is not seen."""
     if isinstance(value, dict | list):
         return _json(value)
     if not isinstance(value, str) or (

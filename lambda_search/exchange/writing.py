@@ -24,7 +24,7 @@ from lambda_search.remote import service_at
 from lambda_search.store.opened import looking
 from lambda_search.store.store import Store
 
-__all__ = ["Form", "export_rows", "pieces", "text_of"]
+__all__ = ["Form", "export_rows", "pieces", "pieces_of", "text_of"]
 
 Form: TypeAlias = Literal["json", "csv"]
 
@@ -92,9 +92,14 @@ def pieces(
     return _forms[form](_rows(store, models))
 
 
-def text_of(rows: Iterable[Row], form: Form = "json") -> str:
+def pieces_of(rows: Iterable[Row], form: Form = "json") -> Iterator[str]:
     """The text of a file with these rows alone."""
-    return "".join(_forms[form](rows))
+    return _forms[form](rows)
+
+
+def text_of(rows: Iterable[Row], form: Form = "json") -> str:
+    """The same at once."""
+    return "".join(pieces_of(rows, form))
 
 
 def _rows(store: Store, models: Sequence[str]) -> Iterable[Row]:

@@ -14,6 +14,7 @@ from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
 from lambda_search.records.matches import Match
 from lambda_search.records.matches import MatchKind
+from lambda_search.records.models import ModelFacts
 from lambda_search.records.models import ModelSummary
 from lambda_search.records.progress import Progress
 from lambda_search.records.progress import Stage
@@ -66,6 +67,7 @@ __all__ = [
     "Interval",
     "Match",
     "MatchKind",
+    "ModelFacts",
     "ModelSummary",
     "NoiseLevel",
     "Origin",

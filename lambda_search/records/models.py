@@ -8,7 +8,7 @@ from typing import Any
 
 from lambda_search.records.row_parts import RowStatus
 
-__all__ = ["ModelSummary"]
+__all__ = ["ModelFacts", "ModelSummary"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,23 @@ class ModelSummary:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model whatever rows it has; of each weights under its name.
+
+    Arguments:
+        name: in the lookup table.
+        frameworks: how the weights are read.
+        weights: SHA-256 of its weights, where it is known.
+        hub, file: where they came from.
+        dataset: what it was trained on.
+    """
+
+    name: str
+    frameworks: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    hub: tuple[str, ...] = ()
+    file: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()

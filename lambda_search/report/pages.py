@@ -34,7 +34,7 @@ from lambda_search.report.words import summary_of
 from lambda_search.report.words import verdict_of
 from lambda_search.schedule import LambdaSchedule
 
-__all__ = ["PLOTLY_FILE", "several_page", "study_page"]
+__all__ = ["PLOTLY_FILE", "several_page", "study_figures", "study_page", "trial_table"]
 
 PLOTLY_FILE = "plotly.min.js"
 """What lies beside the pages that do not hold it."""
@@ -59,14 +59,14 @@ def study_page(findings: Findings, single: bool = False) -> str:
     status, reason = verdict_of(findings)
     return _page(
         "study.html",
-        _study_figures(findings),
+        study_figures(findings),
         single,
         found=findings,
         status=status,
         reason=reason,
         summary=summary_of(findings, whole),
         surface=findings.surface,
-        trials=_trial_table(findings),
+        trials=trial_table(findings),
         candidates=_candidates(findings.row),
         spent=[*spent, whole] if spent else [],
         provenance=[] if findings.row is None else provenance_of(findings.row),
@@ -148,7 +148,7 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _study_figures(findings: Findings) -> dict[str, go.Figure]:
+def study_figures(findings: Findings) -> dict[str, go.Figure]:
     """Those that there is something to show in, in the page's order."""
     found: dict[str, go.Figure] = {}
     winner = None if findings.winner is None else findings.winner.number
@@ -180,7 +180,7 @@ def _candidates(row: Row | None) -> list[tuple[Candidate, LambdaSchedule]]:
     return [(one, LambdaSchedule(one.b, one.k)) for one in told]
 
 
-def _trial_table(findings: Findings) -> list[tuple[Trial, float | None, str]]:
+def trial_table(findings: Findings) -> list[tuple[Trial, float | None, str]]:
     """Each trial, the standard error of its gain, and how it ended."""
     errors = {
         (one.trial, one.n): one.gain_standard_error

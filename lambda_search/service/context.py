@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from lambda_search.service.answers import Answers
+from lambda_search.service.filters import FILTERS
+from lambda_search.service.filters import dumps
 from lambda_search.service.metrics import Metrics
 from lambda_search.service.sessions import Attempts
 from lambda_search.service.sessions import Sessions
@@ -72,13 +74,16 @@ class Context:
     @cached_property
     def templates(self) -> Environment:
         """The templates of the pages; what is filled in is escaped."""
-        return Environment(
+        made = Environment(
             loader=PackageLoader("lambda_search.service"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        made.policies["json.dumps_function"] = dumps
+        made.filters |= FILTERS
+        return made
 
     def page(
         self, request: Request, template: str, status: int = 200, **values: Any

@@ -28,6 +28,7 @@ from lambda_search.store.engine import is_file
 from lambda_search.store.engine import still_there
 from lambda_search.store.listings import Listings
 from lambda_search.store.lookup_records import LookupRecords
+from lambda_search.store.overview import Overview
 from lambda_search.store.row_records import RowRecords
 from lambda_search.store.study_records import StudyRecords
 from lambda_search.store.tables import ContestRow
@@ -42,7 +43,7 @@ PATIENCE_SECONDS = 120.0
 """For how long a driver waits for a store that is away."""
 
 
-class Store(StudyRecords, RowRecords, LookupRecords, Listings):
+class Store(StudyRecords, RowRecords, LookupRecords, Listings, Overview):
     """The store at `url`; arguments and errors as in `Transactions`.
 
     Opening it brings its tables up to date and adds what it lacks of the catalogue; what can only

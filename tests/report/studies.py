@@ -5,6 +5,7 @@ import struct
 import zlib
 from datetime import UTC
 from datetime import datetime
+from hashlib import sha256
 from math import exp
 from math import sqrt
 
@@ -27,7 +28,7 @@ from lambda_search.store.queue import Queue
 
 STUDY = """
 name: {name}
-model: {{framework: diffusers, checkpoint: "path/to/pipeline", name: valley}}
+model: {{framework: diffusers, checkpoint: "path/to/pipeline", name: {model}}}
 sampler: {{name: ancestral, steps: {steps}}}
 search: {{mean: {mean}, slope: {slope}, trials: {trials}}}
 metric: {{name: fid, extractor: bundled, reference: "images:photos", rungs: [150, 300]}}
@@ -60,10 +61,12 @@ def simulate(
     seed=0,
     text=None,
     words="gain confirmed on 2,000 images that the search has not seen",
+    model="valley",
+    pictures=None,
 ):
     """A study up to `until`: `queued`, `began`, `search`, or `row`; what was written."""
     spec_text = text or STUDY.format(
-        name=name, steps=steps, mean=list(mean), slope=list(slope), trials=trials
+        name=name, steps=steps, mean=list(mean), slope=list(slope), trials=trials, model=model
     )
     [spec] = parse_specs(spec_text)
     queue, noise, events = Queue(store), random.Random(seed), Events(name, [store.say])
@@ -73,7 +76,7 @@ def simulate(
         return None
     claim = queue.claim([name])
     events.say("began", "taken by process 1 on host")
-    setting = _setting(steps)
+    setting = _setting(steps, model)
     identity = Identity(0, "cpu", "philox", 1, {"torch": "2"})
     study = queue.bind(claim.lease, setting, steps, identity)
     if until == "began":
@@ -90,7 +93,8 @@ def simulate(
     events.say("confirm", f"confirming trial {best.number} and λ = 1 on 2,000 images")
     proven = [_scored(one, 2000, steps, noise, "confirm") for one in (ended[0], best)]
     row = _row(best, proven, setting, name, words, identity)
-    images = [Image("λ = 1", png(90)), Image(f"λ = {best.schedule}", png(200))]
+    plain, scaled = pictures or (png(90), png(200))
+    images = [Image("λ = 1", plain), Image(f"λ = {best.schedule}", scaled)]
     row = store.publish(claim.lease, row, proven, images)
     events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
     events.say("done", row.verdict)
@@ -127,12 +131,12 @@ def png(grey, width=64, height=32):
     )
 
 
-def _setting(steps):
+def _setting(steps, model):
     return Setting(
         sampler="ancestral",
         steps=steps,
-        model="valley",
-        weights="ab" * 32,
+        model=model,
+        weights=sha256(model.encode()).hexdigest(),
         framework="diffusers",
         definition="cd" * 32,
         extractor="bundled@12345678",

@@ -118,7 +118,8 @@ def test_plotly_lies_once_beside_the_pages_or_in_the_one_file(store, tmp_path):
 
 
 def test_what_comes_from_elsewhere_is_only_text(store, tmp_path):
-    text = STUDY.format(name="evil", steps=10, mean=[0.99, 1.06], slope=[-0.009, 0.005], trials=16)
+    told = {"name": "evil", "model": "valley", "steps": 10, "trials": 16}
+    text = STUDY.format(mean=[0.99, 1.06], slope=[-0.009, 0.005], **told)
     simulate(store, "evil", text=f"# {HOSTILE.strip()}\n{text}", words=HOSTILE)
     store.say(Event("evil", "warning", HOSTILE, datetime.now(UTC)))
     path = write_report(store, ["evil"], tmp_path)[0]

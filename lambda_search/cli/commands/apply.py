@@ -19,13 +19,13 @@ from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
-from lambda_search.cli.rows import row_json
 from lambda_search.cli.rows import rows_table
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.files import written_whole
 from lambda_search.records import Row
+from lambda_search.records import row_json
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.shell import command
 from lambda_search.store import lookup

@@ -7,48 +7,55 @@
     return text === "" || text === "–" ? null : Number.isNaN(number) ? text : number;
   };
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
-  for (const table of document.querySelectorAll("table.sortable")) {
-    const headings = [...table.tHead.rows[0].cells];
-    headings.forEach((heading, column) => {
-      const button = document.createElement("button");
-      button.textContent = heading.textContent;
-      heading.replaceChildren(button);
-      button.addEventListener("click", () => {
-        const falling = heading.getAttribute("aria-sort") === "ascending";
-        headings.forEach((other) => other.removeAttribute("aria-sort"));
-        heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
-        const rows = [...table.tBodies[0].rows];
-        rows.sort((a, b) => {
-          const x = value(a, column), y = value(b, column);
-          if (x === null || y === null) return (x === null) - (y === null); // what is open comes last
-          return falling ? compare(y, x) : compare(x, y);
+  const sortable = (root) => {
+    for (const table of root.querySelectorAll("table.sortable")) {
+      const headings = [...table.tHead.rows[0].cells];
+      headings.forEach((heading, column) => {
+        const button = document.createElement("button");
+        button.textContent = heading.textContent;
+        heading.replaceChildren(button);
+        button.addEventListener("click", () => {
+          const falling = heading.getAttribute("aria-sort") === "ascending";
+          headings.forEach((other) => other.removeAttribute("aria-sort"));
+          heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
+          const rows = [...table.tBodies[0].rows];
+          rows.sort((a, b) => {
+            const x = value(a, column), y = value(b, column);
+            if (x === null || y === null) return (x === null) - (y === null); // what is open comes last
+            return falling ? compare(y, x) : compare(x, y);
+          });
+          table.tBodies[0].append(...rows);
         });
-        table.tBodies[0].append(...rows);
       });
-    });
-  }
+    }
+  };
+  sortable(document);
 
   // Figures: in the page's theme, on paper in the light one.
-  const places = [...document.querySelectorAll("[data-figure]")];
-  if (!places.length) return;
-  if (!window.Plotly) {
-    for (const place of places) {
-      place.style.minHeight = "";
-      place.textContent = "The figures need plotly.min.js, which was written beside this page.";
-    }
-    return;
-  }
-  const figures = JSON.parse(document.getElementById("figures").textContent);
-  const themes = JSON.parse(document.getElementById("themes").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const theme = () => themes[dark.matches ? "dark" : "light"];
-  for (const place of places) {
-    const { data, layout } = figures[place.dataset.figure];
-    place.replaceChildren();
-    window.Plotly.newPlot(place, data, { ...layout, template: theme() }, { responsive: true, displayModeBar: false, scrollZoom: false });
-  }
-  const dress = (change) => places.forEach((place) => window.Plotly.relayout(place, change));
-  dark.addEventListener("change", () => dress({ template: theme() }));
-  window.addEventListener("beforeprint", () => dress({ template: themes.light, width: 680 }));
-  window.addEventListener("afterprint", () => dress({ template: theme(), width: null, autosize: true }));
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const places = () => [...document.querySelectorAll("[data-figure]")];
+  const theme = () => read("themes")[dark.matches ? "dark" : "light"];
+  const draw = () => {
+    if (!places().length) return;
+    if (!window.Plotly) {
+      for (const place of places()) {
+        place.style.minHeight = "";
+        place.textContent = "The figures need plotly.min.js, which was written beside this page.";
+      }
+      return;
+    }
+    const figures = read("figures");
+    for (const place of places()) {
+      const { data, layout } = figures[place.dataset.figure];
+      if (!place.classList.contains("js-plotly-plot")) place.replaceChildren();
+      window.Plotly.react(place, data, { ...layout, template: theme() }, { responsive: true, displayModeBar: false, scrollZoom: false });
+    }
+  };
+  draw();
+  const dress = (change) => places().forEach((place) => window.Plotly && window.Plotly.relayout(place, change()));
+  dark.addEventListener("change", () => dress(() => ({ template: theme() })));
+  window.addEventListener("beforeprint", () => dress(() => ({ template: read("themes").light, width: 680 })));
+  window.addEventListener("afterprint", () => dress(() => ({ template: theme(), width: null, autosize: true })));
+  window.report = { sortable, draw };
 })();

@@ -1,0 +1,25 @@
+"""Names in addresses: a model or a study may be called anything, with slashes and line ends."""
+
+from __future__ import annotations
+
+from starlette.convertors import Convertor
+from starlette.convertors import register_url_convertor
+
+__all__ = ["ANYTHING"]
+
+ANYTHING = "anything"
+
+
+class _Anything(Convertor[str]):
+    """The rest of an address, as it was before it was quoted."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor(ANYTHING, _Anything())
