@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import warnings
-from bisect import bisect_left
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -25,10 +24,7 @@ import torch
 from torch import Tensor
 
 from lambda_search.diffusion.grid import Grid
-from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Observer
-from lambda_search.diffusion.samplers import Prediction
-from lambda_search.diffusion.samplers import Step
 from lambda_search.diffusion.samplers import unobserved
 from lambda_search.diffusion.scaled.classes import reading_of
 from lambda_search.diffusion.scaled.readings import OnSigmas
@@ -39,6 +35,7 @@ from lambda_search.errors import EpsilonScalingWarning
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.models.diffusers.files import plain
+from lambda_search.models.diffusers.observed import Observed
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 
@@ -235,7 +232,7 @@ def walk(
             beside["eta"] = options.eta
         learned = _is_learned(scheduler)
         x: Tensor = start * scheduler.init_noise_sigma
-        seen = _Seen(scheduler, observe) if observe is not unobserved else None
+        seen = Observed(scheduler, observe) if observe is not unobserved else None
         for timestep in scheduler.timesteps:
             given = scheduler.scale_model_input(x, timestep)
             with watch():
@@ -264,27 +261,6 @@ def generators(draw: Tensor) -> list[torch.Generator]:
     rows = draw.float().cpu().contiguous().numpy()
     seeds = (int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:4], "big") for row in rows)
     return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-class _Seen:
-    """Tells an observer of a call in the words of our own samplers."""
-
-    def __init__(self, scheduler: Any, observe: Observer) -> None:
-        self._scheduler, self._observe = scheduler, observe
-        self._reading = reading_of(type(scheduler))
-        self._levels = self._reading.levels(scheduler)
-
-    def __call__(self, x: Tensor, timestep: Tensor, out: Tensor) -> None:
-        name = self._reading.told(self._scheduler, {"timestep": timestep}, "timestep")
-        call = self._reading.call(self._scheduler, name)
-        index = min(
-            bisect_left(self._levels, self._reading.level(self._scheduler, name)),
-            len(self._levels) - 1,
-        )
-        x0 = call.skip * x + call.out * out[:, : x.shape[1]]
-        epsilon = (x - call.alpha * x0) / call.sigma
-        level = Level(index, call.alpha, call.sigma, float(timestep))
-        self._observe(Step(level, x, Prediction(epsilon)))
 
 
 def _set(scheduler: Any, steps: int, device: torch.device) -> Any:
