@@ -71,14 +71,14 @@ def match_panel(found: Match) -> RenderableType:
 
 
 def _use(found: Row) -> Iterator[Text]:
-    """The lines that use a row."""
-    yield Text("use it:", "dim")
-    for line in using_lines(found):
-        yield Text(line, "cyan", no_wrap=True)
+    """The lines that use a row; a whole program at the end, to be copied."""
     own = pipeline_line(found)
     if own is not None:
-        yield Text("or in a pipeline of these weights whose scheduler takes these steps:", "dim")
+        yield Text("in a pipeline of these weights whose scheduler takes these steps:", "dim")
         yield Text(own, "cyan", no_wrap=True)
+    yield Text("use it:" if own is None else "or without one:", "dim")
+    for line in using_lines(found):
+        yield Text(line, "cyan", no_wrap=True)
 
 
 def match_line(found: Match) -> Text:
