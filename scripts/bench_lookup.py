@@ -75,7 +75,18 @@ def a_row(model: int, i: int) -> Row:
     )
     schedule, fid = LambdaSchedule(1.01 + i * 1e-7, 0.0), 3 + (i * 7919 % 10_007) / 1e3
     candidates = tuple(
-        Candidate(trial, schedule.b, 0.0, fid, fid - 0.1, 1.0, 1.0, 0.05, 0.99, fid - 0.2)
+        Candidate(
+            trial=trial,
+            b=schedule.b,
+            k=0.0,
+            fid=fid,
+            corrected=fid - 0.1,
+            gain=1.0,
+            raw_gain=1.0,
+            gain_standard_error=0.05,
+            correlation=0.99,
+            fid_at_infinity=fid - 0.2,
+        )
         for trial in range(3)
     )
     return Row(
@@ -100,7 +111,7 @@ def a_row(model: int, i: int) -> Row:
             seed=0,
             rungs=(2048, 4096, 8192),
             confirm_indices=(10**6, 10**6 + 50_000),
-            baseline=Figures(fid + 1, fid + 0.9),
+            baseline=Figures(fid=fid + 1, corrected=fid + 0.9),
             candidates=candidates,
             trial=0,
         ),
