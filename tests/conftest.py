@@ -1,6 +1,7 @@
 """What all tests share: a data folder of their own, no network, and a tiny model."""
 
 import os
+import shutil
 import sys
 import tempfile
 import uuid
@@ -128,6 +129,22 @@ def study_file(tmp_path, study_text) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(study_text)
     return path
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all that look at pages: Playwright starts once in a process."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium here")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

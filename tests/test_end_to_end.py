@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -78,23 +77,10 @@ def test_a_cluster_that_is_not_there_is_one_message(arguments, words, study_file
     assert words in " ".join(err.split()) and "Traceback" not in err
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def page(browser):
+def page(chromium):
     """A page that collects what goes wrong in it, and what it asks of other hosts."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened = chromium.new_page(viewport={"width": 1280, "height": 900})
     opened.problems = []
     opened.on("pageerror", lambda error: opened.problems.append(str(error)))
     opened.on(

@@ -14,8 +14,11 @@ def using_lines(row: Row) -> list[str]:
 
 
 def pipeline_line(row: Row) -> str | None:
-    """The line for a pipeline of diffusers with the row's weights; None for other frameworks."""
-    if row.setting.framework != "diffusers":
+    """The line for a pipeline of diffusers with the row's weights.
+
+    None for other frameworks, and where λ acts at x0 alone, which no pipeline does.
+    """
+    if row.setting.framework != "diffusers" or row.setting.site != "full":
         return None
     schedule = row.schedule
     return f"ls.scale_epsilon(pipeline, ls.LambdaSchedule({schedule.b!r}, {schedule.k!r}))"

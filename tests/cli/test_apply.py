@@ -33,8 +33,8 @@ def store():
     opened.close()
 
 
-def measured(store, model, folder, name="tiny", sampler="ddim", b=1.3, k=-0.01, **options):
-    sampling = model.resolve(sampling_of(sampler, STEPS, options=options))
+def measured(store, model, folder, name="tiny", sampler="ddim", b=1.3, k=-0.01, site="full"):
+    sampling = model.resolve(sampling_of(sampler, STEPS, site=site))
     setting = Setting(
         **sampling.model_dump(),
         model=name,
@@ -157,6 +157,28 @@ def test_a_published_row_asks_for_its_file(cli):
 def test_a_row_of_another_question_says_where_it_belongs(cli, found):
     code, _, err = cli("apply", "tiny", "--steps", 9, "--row", found.id[:12])
     assert code == 2 and f"apply tiny --steps {STEPS} --row {found.id[:12]}" in err
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_sampled(cli, found, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "there" / "tiny-ddim-4.png").mkdir(parents=True)
+    for folder in ("file", "file/below", "there"):
+        code, _, err = cli("apply", "tiny", "--steps", STEPS, "--out", tmp_path / folder)
+        assert code == 1 and "cannot be written" in err and "--out" in err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_row_by_its_id_is_not_asked_for_otherwise_too(cli, found):
+    words = ("--row", found.id[:12], "--sampler", "euler")
+    code, _, err = cli("apply", "tiny", "--steps", STEPS, *words)
+    assert code == 2 and "--sampler" in err
+
+
+@pytest.mark.parametrize(("site", "has"), [("full", True), ("x0_only", False)])
+def test_a_pipelines_line_is_for_what_a_pipeline_does(cli, store, model, tiny_pipeline, site, has):
+    measured(store, model, tiny_pipeline, f"at-{site}".replace("_", "-"), site=site)
+    out = cli("best", f"at-{site}".replace("_", "-"), "--steps", STEPS)[1]
+    assert ("scale_epsilon" in out) is has
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 40, 24), (4, 600, 500)])

@@ -1,7 +1,6 @@
 """`dashboard` in a browser: what people see, and what becomes of a try to write."""
 
 import io
-import shutil
 import signal
 import socket
 
@@ -55,20 +54,13 @@ def address(store, home):
 
 
 @pytest.fixture
-def page():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.set_default_timeout(60_000)
-        opened.problems = []
-        opened.on("pageerror", lambda error: opened.problems.append(str(error)))
-        yield opened
-        browser.close()
+def page(chromium):
+    opened = chromium.new_page(viewport={"width": 1280, "height": 900})
+    opened.set_default_timeout(60_000)
+    opened.problems = []
+    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+    yield opened
+    opened.close()
 
 
 def test_the_dashboard_shows_studies_as_its_users_expect(page, address, store):

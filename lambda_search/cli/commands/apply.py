@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +24,7 @@ from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.rows import rows_table
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
-from lambda_search.errors import first_line
+from lambda_search.files import saving
 from lambda_search.files import written_whole
 from lambda_search.records import Row
 from lambda_search.records import row_json
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from lambda_search.records import Evidence
 
 __all__ = ["apply"]
+
+_ELSEWHERE = "Name another folder with --out."
 
 
 def apply(
@@ -85,7 +89,7 @@ def apply(
             f"{command('best', model)} lists what is known.",
         )
     place = to / f"{model}-{found.setting.solver}-{found.setting.steps}.png".replace("/", "-")
-    _make(to)
+    _check_place(place)
     with working("reading the model"):
         loaded = _loaded(found, checkpoint, config, device)
         cautions = _check_metric(loaded, found, reference, extractor)
@@ -118,6 +122,11 @@ def _row(
     store: str | None,
 ) -> Row:
     """The row that is meant."""
+    if id is not None and (sampler is not None or guidance is not None):
+        raise UsageError(
+            "--row names one row, whatever its sampler and guidance.",
+            "Leave --sampler and --guidance out, or --row.",
+        )
     wanted: dict[str, Any] = {} if guidance is None else {"guidance": guidance}
     with looking(store) as opened:
         if id is None:
@@ -132,13 +141,12 @@ def _row(
     return found
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"No folder {folder} can be made: {first_line(error)}.", "Name another with --out."
-        ) from error
+def _check_place(place: Path) -> None:
+    """Makes the folder; raises LambdaSearchError if nothing can be put there."""
+    with saving(place, _ELSEWHERE):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir() or not os.access(place.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "nothing can be put there")
 
 
 def _loaded(row: Row, checkpoint: str | None, config: str | None, device: str | None) -> Model:
@@ -257,5 +265,5 @@ def _draw(
     if evidence is not None:
         for lines, fid in zip(titles, (evidence.baseline_fid, evidence.fid), strict=True):
             lines.append(f"FID {fid:.4g} on {evidence.n:,} images")
-    with written_whole(place) as stream:
+    with saving(place, _ELSEWHERE), written_whole(place) as stream:
         stream.write(side_by_side(*pair, titles))

@@ -104,8 +104,17 @@ def match(setting: Setting, levels: Sequence[NoiseLevel]) -> Match:
         cfg=1.0 if setting.guidance is None else setting.guidance,
         table=table,
         known=bool(levels),
-        remark=_LAST_STEP if (setting.framework, setting.sampler) == ("diffusers", "ddim") else "",
+        remark=_remark(setting),
     )
+
+
+def _remark(setting: Setting) -> str:
+    """In what the steps may differ all the same, or do."""
+    if (setting.framework, setting.solver) == ("diffusers", "ddim"):
+        return _LAST_STEP
+    told = setting.options.config or {}
+    stops = setting.solver == "DDIMScheduler" and told.get("set_alpha_to_one") is False
+    return _LAST_STEP if stops else ""
 
 
 def _walks(table: NoiseTable, levels: Sequence[NoiseLevel]) -> list[_Walk]:

@@ -183,6 +183,14 @@ def test_a_scheduler_of_diffusers_has_its_sampler(told, sampler, why):
     assert why in found.sampler.why
 
 
+@pytest.mark.parametrize("to_one", [True, False])
+def test_ddims_last_step_is_remarked_where_it_stops_before_none(to_one):
+    config = {"clip_sample": False} | ({} if to_one else {"set_alpha_to_one": False})
+    told = scheduled("DDIMScheduler", 0.0, **config)
+    found = match(told, levels(EulerDiscreteScheduler(**STABLE), 4))
+    assert ("set_alpha_to_one" in found.remark) is not to_one
+
+
 def estimate(x, sigma):
     """A smooth estimate of x0 of variance-exploding states."""
     return torch.tanh(x / (1 + sigma**2) + 0.1)
