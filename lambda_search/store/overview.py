@@ -141,7 +141,10 @@ class Overview(Transactions):
 
     def words_known(self) -> tuple[list[str], list[str]]:
         """The frameworks and the samplers of which there are rows."""
-        last = select(func.max(ContestRow.id), func.max(ModelRow.id))
+        last = select(
+            select(func.max(ContestRow.id)).scalar_subquery(),
+            select(func.max(ModelRow.id)).scalar_subquery(),
+        )
         queries = [
             select(column).distinct().order_by(column)
             for column in (ModelRow.framework, ContestRow.sampler)

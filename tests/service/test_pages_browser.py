@@ -10,7 +10,6 @@ from lambda_search.events import Events
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from tests.exchange.rows import setting
-from tests.report.conftest import chromium  # noqa: F401  the fixture
 from tests.report.studies import simulate
 from tests.service.browsing import follow
 from tests.service.browsing import reachable
@@ -57,7 +56,7 @@ def filled(tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(chromium):  # noqa: F811
+def open_page(chromium):
     pages = []
 
     def opened(address, **options):

@@ -1,6 +1,7 @@
 """The same words from afar: what a service answers is what its store answers."""
 
 import json
+import shlex
 import threading
 import urllib.error
 
@@ -17,6 +18,7 @@ from tests.exchange.rows import every_kind
 from tests.report.studies import simulate
 from tests.service.conftest import TOKEN
 from tests.service.processes import Served
+from tests.test_shell import printed_in_readme
 
 SPEC = """
 name: my-study
@@ -52,6 +54,17 @@ def afar(served, monkeypatch):
     """The service's address, with its token known."""
     monkeypatch.setenv("LAMBDA_SEARCH_TOKEN", TOKEN)
     return served.address
+
+
+@pytest.mark.parametrize("line", [line for line in printed_in_readme() if "--store http" in line])
+def test_the_readmes_lines_for_a_service_do_as_they_say(line, afar, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-study.yaml").write_text(SPEC.replace("my-study", "as-printed"))
+    (tmp_path / "c.yaml").write_text("steps: 5")
+    _, *words = shlex.split(line.replace("http://127.0.0.1:8000", afar), comments=True)
+    code, out, err = cli(*words)
+    assert code == 0, err
+    assert "λ(i)" in out if "best" in words else "as-printed" in out + err
 
 
 def test_python_looks_up(store, afar):
