@@ -17,6 +17,7 @@ from lambda_search.service.access import Gate
 from lambda_search.service.answers import Quickly
 from lambda_search.service.context import Context
 from lambda_search.service.dashboard import Dashboard
+from lambda_search.service.heads import Heads
 from lambda_search.service.limits import Limits
 from lambda_search.service.problems import add_problems
 from lambda_search.service.sessions import Sessions
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(Watch, context.metrics),
             Middleware(Gate, settings, context.sessions),
             Middleware(Limits),
+            Middleware(Heads),
             Middleware(Quickly, context.answers, context.metrics),
         ],
     )
