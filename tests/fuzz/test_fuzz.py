@@ -13,7 +13,7 @@ import pytest
 
 from tests.fuzz.formats import FORMATS
 
-COUNT = "300"
+COUNT = "150"
 
 
 HALVES = (
@@ -52,4 +52,4 @@ def test_files_of_every_format_stay_within_the_budget(tmp_path):
         # a program is only looked at: what is damaged inside is met when it is run
         least = 0 if summary["format"] == "torchscript" else summary["tried"] / 3
         assert summary["refused"] > least, "hardly anything of it was damaged"
-    assert sum(summary["tried"] for summary in found) > 2000
+    assert sum(summary["tried"] for summary in found) > 1000
