@@ -1,8 +1,10 @@
 """The published schedules: in every store, beside measured rows, open about what they lack."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -16,6 +18,7 @@ from lambda_search.paths import store_url
 from lambda_search.records import Interval
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.store.lookup import best
+from lambda_search.store.lookup import listed
 from lambda_search.store.lookup import matches
 from lambda_search.store.store import Store
 from tests.store.test_store import begin
@@ -260,3 +263,26 @@ def test_looking_up_published_rows_is_light(home):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert not home.exists(), "looking up makes no files"
+
+
+def test_the_readmes_table_is_what_lookups_answer(tmp_path):
+    """Each λ in it is the best row of its setting, and none is left out."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    store = Store(f"{tmp_path}/s.db")
+    told = {}
+    for model, sampler, cell in re.findall(r"^\| `(\w\S*)` \| (\w+) \| (\d+: .*) \|$", text, re.M):
+        for one in cell.split(" · "):
+            steps, b, k, before, after = re.fullmatch(
+                r"(\d+): ([\d.]+)(?: \+ ([\d.]+)·i)? \(([\d.]+) → ([\d.]+)\)", one
+            ).groups()
+            told[model, sampler, int(steps)] = (float(b), float(k or 0), before, after)
+    known = {(model, "ancestral") for model in ADM} | {*EDM}
+    assert {*told} == {
+        (model, sampler, row.setting.steps)
+        for model, sampler in known
+        for row in listed(model, store=store, sampler=sampler)
+    }
+    for (model, sampler, steps), (b, k, before, after) in told.items():
+        found = best(model, steps, sampler, store)
+        assert (found.schedule.b, found.schedule.k) == (b, k)
+        assert (f"{found.baseline_fid:g}", f"{found.fid:g}") == (before, after)
