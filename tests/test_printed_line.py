@@ -137,6 +137,7 @@ def test_a_measured_rows_lines_give_its_very_images(case, models):
     assert not torch.equal(printed(other, start, batch, 7), images), "λ is in it"
 
 
+@pytest.mark.slow
 def test_a_published_rows_lines_sample_what_was_published(models):
     """With a golden checkpoint in the place of the authors' own."""
     row = ls.best("adm-cifar10", 20, store="sqlite://")

@@ -63,6 +63,7 @@ def page(chromium):
     opened.close()
 
 
+@pytest.mark.slow
 def test_the_dashboard_shows_studies_as_its_users_expect(page, address, store):
     page.goto(f"{address}/dashboard")
     page.wait_for_selector("text=1. s")
@@ -79,6 +80,7 @@ def test_the_dashboard_shows_studies_as_its_users_expect(page, address, store):
     assert page.problems == []
 
 
+@pytest.mark.slow
 def test_a_study_cannot_be_deleted_there(page, address, store):
     page.goto(f"{address}/dashboard")
     page.get_by_label("delete study").first.click()

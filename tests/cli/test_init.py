@@ -227,6 +227,7 @@ def test_a_file_is_written_over_when_that_is_asked_for(cli, here):
     assert yaml.safe_load((here / "own.yaml").read_text())["name"] == "own"
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_for_what_it_cannot_know(here):
     adm = folder_of("ADM/cifar_like/model.pt")
     answers = [("config (", "adm.json"), ("reference (", "nowhere"), ("reference (", "pictures")]

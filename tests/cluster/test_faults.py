@@ -52,6 +52,7 @@ def test_the_last_worker_of_a_kind_goes_and_another_kind_comes(flags):
         assert pool.submit(Square(4), kind="A100").result(60) == 16
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced(flags):
     with pool_of(2, shortest=2.0, loading=0.0, slack=4.0) as pool:
         until(lambda: pool.kinds() == {"A100": 2})

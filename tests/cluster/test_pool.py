@@ -80,6 +80,7 @@ def test_a_task_that_kills_workers_fails_and_the_others_do_not(pool):
     assert pool.submit(Square(9)).result(120) == 81
 
 
+@pytest.mark.slow
 def test_closing_cancels_what_waits(cluster):
     pool = RayPool(workers=1)
     futures = [pool.submit(Sleep(60)) for _ in range(4)]
@@ -105,7 +106,8 @@ def kill_one_worker():
     return False
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_digits(workers, cluster, study_text, tmp_path):
     plans = plans_of(parse_specs(study_text))
     serial = Store(f"{tmp_path}/serial.db")

@@ -96,6 +96,7 @@ ZEROS = [bytes(2**20)] * 400
 FEWER = [bytes(2**20)] * 64
 
 
+@pytest.mark.slow
 def test_arrays_that_claim_or_unfold_to_gigabytes(tmp_path):
     arrays = {
         "claim": [header((10**6, 2**10, 2**10, 3))],

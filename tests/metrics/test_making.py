@@ -289,6 +289,7 @@ of(images, Slow(log), Path(cache)).load(None)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_reference_and_the_next_one_goes_on(real, whole, tmp_path):
     cache, toy = tmp_path / "cache", Toy(tmp_path / "calls.txt")
     process = in_a_process(KILLED, real["folder"], cache, toy.log)

@@ -38,7 +38,7 @@ def test_everything_is_drawn_without_asking_anybody(pages, look):
     assert page.problems == both.problems == []
 
 
-@pytest.mark.parametrize("name", ["a", "a-10"])
+@pytest.mark.parametrize("name", [pytest.param("a", marks=pytest.mark.slow), "a-10"])
 def test_a_phone_needs_no_sideways_scroll(pages, look, name):
     page = look(pages / f"{name}.html", width=390)
     drawn(page, "lambdas")
@@ -62,6 +62,7 @@ def test_no_legend_covers_a_point(pages, look):
         assert min(page.evaluate(below)) >= 0
 
 
+@pytest.mark.slow
 def test_tables_are_sorted_by_a_click_and_stand_without_javascript(pages, look):
     page = look(pages / "a-10.html")
     table = page.locator("table.sortable").last

@@ -101,6 +101,7 @@ def test_a_finished_study_of_its_time_is_not_run_again(old):
     assert pool.done == [] and row == best("finished", 4, store=store)
 
 
+@pytest.mark.slow
 def test_an_unfinished_study_goes_on_to_the_row_of_an_undisturbed_one(old, tmp_path):
     store, new = Store(str(old)), Store(f"{tmp_path}/new.db")
     kept = store.trials(store.study("unfinished").id)

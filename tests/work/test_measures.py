@@ -320,9 +320,8 @@ def test_features_of_all_distances_are_pruned_when_the_study_is_done(both):
     assert list(features_folder().rglob("*.npy")) == []
 
 
-@pytest.mark.parametrize(
-    "after", [*(pytest.param(n, marks=pytest.mark.slow) for n in (9, 33)), 25]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [9, 25, 33])
 def test_interrupted_anywhere_it_goes_on_to_the_same_record(after, both, tmp_path):
     undisturbed = Watched()
     whole = record(launch(both, undisturbed, Store(f"{tmp_path}/whole.db")))
