@@ -50,7 +50,6 @@ __all__ = [
 
 Where: TypeAlias = Store | Service | str | None
 _POLL_SECONDS, _POLL_SECONDS_AFAR = 0.5, 2.0
-_MOST_RUNNING = 10_000
 _TAKEOVER_SECONDS = 10.0
 """For how long a study that lost its driver is given to another, who may be idle."""
 
@@ -210,9 +209,7 @@ def nobody_drives(store: Store | Service) -> bool:
     """Whether studies wait, and no living driver is at work on any study of the store."""
     if isinstance(store, Service):
         return store.nobody_drives()
-    running, _ = store.studies_page(_MOST_RUNNING, states=("running",))
-    waiting = bool(running) or "queued" in store.states()
-    return waiting and not any(store.is_driven(study) for study in running)
+    return not {"queued", "running"}.isdisjoint(store.states()) and not store.driven()
 
 
 def nobody_drives_now() -> str:

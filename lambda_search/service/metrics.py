@@ -79,9 +79,10 @@ class Metrics:
         try:
             states = store.states()
             running, _ = store.studies_page(_MOST_RUNNING, states=("running",))
-            driven = [study for study in running if store.is_driven(study)]
+            alive = store.driven()
         except LambdaSearchError:
             return False
+        driven = [study for study in running if study.id in alive]
         for state in _STATES:
             self._studies.labels(state).set(states.get(state, 0))
         speeds = [(_speed(study), _batch(study)) for study in driven]

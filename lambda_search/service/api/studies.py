@@ -34,6 +34,7 @@ from lambda_search.service.words import Word
 from lambda_search.spec import registered
 from lambda_search.standings import facts
 from lambda_search.standings import history
+from lambda_search.standings import several_facts
 
 __all__ = ["Posted", "post_studies", "router"]
 
@@ -79,7 +80,7 @@ def studies(
     more = {"offset": offset + limit} if offset + limit < total else None
     less = {"offset": max(0, offset - limit)} if offset else None
     told = {
-        "studies": [facts(store, study) for study in found],
+        "studies": list(several_facts(store, found)),
         "total": total,
         "nobody_drives": door.nobody_drives(store),
     }
@@ -125,7 +126,7 @@ async def post(request: Request, service: Here) -> Response:
 
     def queued() -> Response:
         found = post_studies(service, told.study, told.files)
-        listed = {"studies": [facts(service.store, study) for study in found]}
+        listed = {"studies": list(several_facts(service.store, found))}
         headers = {"Location": f"/v1/studies/{found[0].name}"} if len(found) == 1 else {}
         return json_answer(request, listed, 201, headers)
 
