@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse
 from lambda_search.service.answers import Answers
 from lambda_search.service.filters import FILTERS
 from lambda_search.service.filters import dumps
+from lambda_search.service.keeping import Kept
 from lambda_search.service.metrics import Metrics
 from lambda_search.service.sessions import Attempts
 from lambda_search.service.sessions import Sessions
@@ -65,6 +66,11 @@ class Context:
     def answers(self) -> Answers:
         """Lookups that were answered before."""
         return Answers(self.stores)
+
+    @cached_property
+    def drawn(self) -> Kept:
+        """Pages' figures and tables that were drawn before."""
+        return Kept()
 
     @cached_property
     def bounds(self) -> Bounds:

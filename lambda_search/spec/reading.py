@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -113,6 +114,7 @@ def parse_specs(text: str | bytes, source: str = "study") -> list[StudySpec]:
     return [_validate(one, source) for one in _expand(document, source)]
 
 
+@lru_cache(maxsize=512)
 def stored_spec(text: str) -> StudySpec | None:
     """The one study in a file that the store holds; None if this release cannot read it."""
     with suppress(UsageError):

@@ -22,6 +22,8 @@ from lambda_search.records.studies import leading_of
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
+from lambda_search.store.tables import EvaluationRow
+from lambda_search.store.tables import EventRow
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
@@ -78,6 +80,18 @@ class Tallies(Transactions):
             }
 
         return self.read(found)
+
+    def mark(self, study: Study) -> tuple[int, ...]:
+        """Another one whenever something was said, scored, proposed or ended in a study."""
+        own = [
+            select(func.max(table.id)).where(table.study_id == study.id)
+            for table in (EventRow, EvaluationRow, TrialRow)
+        ]
+        ended = select(func.count()).where(
+            TrialRow.study_id == study.id, TrialRow.state != "proposed"
+        )
+        query = select(*(one.scalar_subquery() for one in (*own, ended)))
+        return self.read(lambda session: tuple(one or 0 for one in session.execute(query).one()))
 
     def driven(self) -> set[int]:
         """The ids of the studies that a living driver is at work on."""
