@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from typing import get_args

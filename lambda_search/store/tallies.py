@@ -1,4 +1,4 @@
-"""How many studies stand, each in a line: for a whole page of them in a constant number of queries.
+"""How many studies stand, a line each: a whole page in a constant number of queries.
 
 The best trial of a study is that of `records.leading`: by gain on the most images that any of its
 ended trials was scored on.
