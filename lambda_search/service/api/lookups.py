@@ -24,6 +24,7 @@ from lambda_search.service.api.shapes import ROW
 from lambda_search.service.api.shapes import ROWS
 from lambda_search.service.api.shapes import UNDER_WAY
 from lambda_search.service.context import Here
+from lambda_search.service.linking import FORMS
 from lambda_search.service.linking import json_answer
 from lambda_search.service.linking import json_bytes
 from lambda_search.service.linking import link_header
@@ -121,9 +122,8 @@ def schedules(
         every=every,
     )
     headers = link_header(request, next=None if more is None else {"after": more})
-    kind = "text/csv; charset=utf-8" if format == "csv" else "application/json"
     body = text_of(rows, format).encode()
     tagged = {"ETag": etag_of(body), "Cache-Control": "no-cache"} | headers
     if matches_etag(tagged["ETag"], request.headers.get("if-none-match")):
         return Response(status_code=304, headers=tagged)
-    return Response(body, headers=tagged, media_type=kind)
+    return Response(body, headers=tagged, media_type=FORMS[format])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from typing import Annotated
 from typing import Literal
 
@@ -12,7 +11,6 @@ from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.responses import StreamingResponse
 
 from lambda_search.exchange import import_stream
 from lambda_search.exchange import pieces
@@ -21,6 +19,7 @@ from lambda_search.service.api.shapes import ROW
 from lambda_search.service.api.shapes import ROWS
 from lambda_search.service.api.shapes import content
 from lambda_search.service.context import Here
+from lambda_search.service.linking import begun
 from lambda_search.service.linking import json_answer
 from lambda_search.service.problems import answers
 from lambda_search.service.words import Name
@@ -47,17 +46,7 @@ def export(
     format: Literal["json", "csv"] = "json",
 ) -> Response:
     """All rows, or those of models, superseded and retracted ones too: `export`'s file."""
-    store = service.store
-    text = pieces(store, model or (), format)
-    first = next(text, "")  # what is wrong is said before the answer begins
-
-    def whole() -> Iterator[bytes]:
-        yield first.encode()
-        for piece in text:
-            yield piece.encode()
-
-    kind = "text/csv; charset=utf-8" if format == "csv" else "application/json"
-    return StreamingResponse(whole(), media_type=kind)
+    return begun(pieces(service.store, model or (), format), format)
 
 
 @router.post(
