@@ -40,6 +40,9 @@ _ERRORS: Mapping[str, type[LambdaSearchError]] = {
     "invalid": UsageError,
     "token": UsageError,
     "forbidden": UsageError,
+    "too-large": UsageError,
+    "not-found": UsageError,
+    "method-not-allowed": UsageError,
 }
 
 

@@ -25,6 +25,12 @@ def plotly() -> FileResponse:
 
 def mount() -> Mount:
     """What lies beside this module."""
-    return Mount(
+    return _Files(
         "/assets", StaticFiles(directory=Path(__file__).with_name("assets"), check_dir=False)
     )
+
+
+class _Files(Mount):
+    """Files, which can only be read."""
+
+    reads_only = True

@@ -20,6 +20,7 @@ from lambda_search.service.answers import etag_of
 from lambda_search.service.answers import matches_etag
 from lambda_search.service.api.asked import Best
 from lambda_search.service.api.asked import Matches
+from lambda_search.service.api.shapes import FILE
 from lambda_search.service.api.shapes import ROW
 from lambda_search.service.api.shapes import ROWS
 from lambda_search.service.api.shapes import UNDER_WAY
@@ -45,7 +46,7 @@ Model = Annotated[
 Count = Annotated[int | None, Query(ge=1, le=_LARGEST)]
 
 
-@router.get("/schedules/best", responses={200: ROW, 304: {}, **answers(404)})
+@router.get("/schedules/best", responses={200: ROW, 304: {}, **answers(400, 404)})
 async def best(
     request: Request,
     service: Here,
@@ -77,7 +78,7 @@ async def best(
     return Response(body, headers=headers, media_type="application/json")
 
 
-@router.get("/schedules/matches", responses={200: ROWS, 304: {}, **answers(404)})
+@router.get("/schedules/matches", responses={200: ROWS, 304: {}, **answers(400, 404)})
 def matches(
     request: Request,
     service: Here,
@@ -98,7 +99,7 @@ def under_way(request: Request, service: Here, model: Model) -> Response:
     return json_answer(request, {"under_way": misses.under_way(service.store, model)})
 
 
-@router.get("/schedules", responses={200: ROWS, 304: {}, **answers()})
+@router.get("/schedules", responses={200: FILE, 304: {}, **answers()})
 def schedules(
     request: Request,
     service: Here,

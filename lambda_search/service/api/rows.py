@@ -15,8 +15,8 @@ from starlette.responses import Response
 from lambda_search.exchange import import_stream
 from lambda_search.exchange import pieces
 from lambda_search.records import row_json
+from lambda_search.service.api.shapes import FILE
 from lambda_search.service.api.shapes import ROW
-from lambda_search.service.api.shapes import ROWS
 from lambda_search.service.api.shapes import content
 from lambda_search.service.context import Here
 from lambda_search.service.linking import begun
@@ -28,7 +28,7 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["rows"])
 _IN_MEMORY = 1 << 20
-_FILE = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = {"schema": {"type": "string", "format": "binary"}}
 _IMPORTED = content(
     "What became of them.",
     {
@@ -39,7 +39,7 @@ _IMPORTED = content(
 )
 
 
-@router.get("/rows", responses={200: ROWS, **answers(404)})
+@router.get("/rows", responses={200: FILE, **answers(404)})
 def export(
     service: Here,
     model: Annotated[list[str] | None, Query(max_length=100)] = None,
@@ -51,11 +51,11 @@ def export(
 
 @router.post(
     "/rows",
-    responses={200: _IMPORTED, **answers(408)},
+    responses={200: _IMPORTED, **answers(400, 408, 413)},
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": _FILE},
+            "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": _TEXT},
         }
     },
 )
@@ -73,7 +73,7 @@ async def import_(request: Request, service: Here) -> Response:
     )
 
 
-@router.get("/rows/{id}", responses={200: ROW, 304: {}, **answers(404)})
+@router.get("/rows/{id}", responses={200: ROW, 304: {}, **answers(400, 404)})
 def row(request: Request, service: Here, id: Name) -> Response:
     """A row by its id or the start of it, superseded and retracted ones too."""
     found = service.store.row(id)

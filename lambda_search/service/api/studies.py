@@ -20,6 +20,7 @@ from lambda_search import studies as door
 from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.records import Study
+from lambda_search.service.api.shapes import ALLOWED
 from lambda_search.service.api.shapes import STUDIES
 from lambda_search.service.api.shapes import STUDY
 from lambda_search.service.context import Context
@@ -87,7 +88,7 @@ def studies(
     return json_answer(request, told, headers=link_header(request, next=more, prev=less))
 
 
-@router.get("/allowed", responses={200: {}, **answers()})
+@router.get("/allowed", responses={200: ALLOWED, 304: {}, **answers(without=(422,))})
 def allowed(request: Request, service: Here) -> Response:
     """What a posted study may name, besides files in the service's roots."""
     return json_answer(request, {**registered(), "hub": sorted(service.bounds.hub)})
@@ -96,7 +97,7 @@ def allowed(request: Request, service: Here) -> Response:
 @router.post(
     "/studies",
     status_code=201,
-    responses={201: STUDIES, **answers(408, 409)},
+    responses={201: STUDIES, **answers(400, 408, 409, 413)},
     openapi_extra={
         "requestBody": {
             "required": True,
