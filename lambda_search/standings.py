@@ -71,8 +71,8 @@ def _facts(study: Study, tally: Tally) -> dict[str, Any]:
     }
 
 
-def history(store: Store, study: Study) -> dict[str, Any]:
-    """Who drove a study, and what happened."""
+def history(store: Store, study: Study, events: int | None = None) -> dict[str, Any]:
+    """Who drove a study, and what happened: the last `events`; all unless given."""
     return {
         "attempts": [
             asdict(one)
@@ -82,7 +82,7 @@ def history(store: Store, study: Study) -> dict[str, Any]:
             }
             for one in study.attempts
         ],
-        "events": [event_facts(event) for event in store.events(study.name)],
+        "events": [event_facts(event) for event in store.events(study.name, most=events)],
     }
 
 

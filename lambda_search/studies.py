@@ -7,6 +7,7 @@ records alone: a host without torch, Optuna, Ray or weights can submit a study.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from lambda_search.errors import UsageError
 from lambda_search.events import Events
 from lambda_search.records import Row
 from lambda_search.records import Study
+from lambda_search.remote import PatientService
 from lambda_search.remote import Service
 from lambda_search.remote import no_store
 from lambda_search.remote import service_at
@@ -115,16 +117,22 @@ def resume(name: str, store: Where = None) -> Study:
         return again
 
 
-def wait(name: str, store: Where = None) -> Row:
-    """Waits until a study ends; its row.
+def wait(name: str, store: Where = None, tell: Callable[[str], None] | None = None) -> Row:
+    """Waits until a study ends; its row. A service that is away for some minutes is waited for.
+
+    Arguments:
+        name: the study's.
+        store: a store or its URL, or the address of a service (http://…); the default store
+            unless given.
+        tell: is told, once, that the service is away.
 
     Raises:
         UsageError: if there is no such study.
         LambdaSearchError: if it fails, is stopped, or has lost its driver and nobody drives.
     """
     if (service := service_at(store)) is not None:
-        study = _ended(name, service, _POLL_SECONDS_AFAR)
-        return service.row(str(service.study_facts(study.name)["row"]["id"]))
+        patient = PatientService(service.address, tell or (lambda _: None))
+        return patient.row_of(_ended(name, patient, _POLL_SECONDS_AFAR).name)
     with _opened(store) as opened:
         return opened.rows(_ended(name, opened, _POLL_SECONDS).id)[-1]
 

@@ -25,7 +25,12 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.errors import without_secrets
 
-__all__ = ["Connection", "understood"]
+__all__ = ["Connection", "ServiceAway", "understood"]
+
+
+class ServiceAway(LambdaSearchError):
+    """A service, or its store, that cannot be reached now."""
+
 
 _TOKEN = "LAMBDA_SEARCH_TOKEN"
 _TIMEOUT_SECONDS = 60
@@ -43,6 +48,9 @@ _ERRORS: Mapping[str, type[LambdaSearchError]] = {
     "too-large": UsageError,
     "not-found": UsageError,
     "method-not-allowed": UsageError,
+    "store-away": ServiceAway,
+    "store": ServiceAway,
+    "busy": ServiceAway,
 }
 
 
@@ -125,7 +133,7 @@ class Connection:
             raise _told(error, self.address) from error
         except (OSError, HTTPException) as error:  # URLError is an OSError
             reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-            raise LambdaSearchError(
+            raise ServiceAway(
                 f"The service {self.address} cannot be reached: {printable(reason, 200)}.",
                 "Check --store, and that it runs.",
             ) from error

@@ -135,10 +135,15 @@ async def post(request: Request, service: Here) -> Response:
 
 
 @router.get("/studies/{name}", responses={200: STUDY, 304: {}, **answers(404)})
-def study(request: Request, service: Here, name: Name) -> Response:
-    """A study: how it stands, its file, who drove it, and what happened."""
+def study(
+    request: Request,
+    service: Here,
+    name: Name,
+    events: Annotated[int, Query(ge=0, le=10**6, description="How many of the last.")] = 100,
+) -> Response:
+    """A study: how it stands, its file, who drove it, and what happened last."""
     found = service.store.study(name)
-    told = facts(service.store, found) | history(service.store, found)
+    told = facts(service.store, found) | history(service.store, found, events)
     return json_answer(request, told | {"spec": found.spec, "door": found.door})
 
 
