@@ -23,6 +23,7 @@ from lambda_search.remote import Service
 from lambda_search.remote import no_store
 from lambda_search.remote import service_at
 from lambda_search.shell import command
+from lambda_search.spec import check_names
 from lambda_search.spec import parse_specs
 from lambda_search.store import upkeep
 from lambda_search.store.queue import Queue
@@ -193,6 +194,7 @@ def rename(name: str, new: str, store: Store | str | None = None) -> Study:
     with _opened(store) as opened:
         [spec] = parse_specs(opened.study(name).spec, f"the study '{name}'")
         renamed = spec.renamed(new)
+        check_names([renamed])
         study = upkeep.rename(opened, name, new, renamed.to_yaml())
         Events(new, [opened.say]).say("renamed", f"it was named {name} before")
         return study

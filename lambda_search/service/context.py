@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from lambda_search.service.answers import Answers
+from lambda_search.service.files import PLOTLY
 from lambda_search.service.filters import FILTERS
 from lambda_search.service.filters import dumps
 from lambda_search.service.keeping import Kept
@@ -89,6 +90,7 @@ class Context:
         )
         made.policies["json.dumps_function"] = dumps
         made.filters |= FILTERS
+        made.globals["plotly"] = PLOTLY
         return made
 
     def page(

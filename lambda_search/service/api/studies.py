@@ -37,10 +37,14 @@ from lambda_search.standings import facts
 from lambda_search.standings import history
 from lambda_search.standings import several_facts
 
-__all__ = ["Posted", "post_studies", "router"]
+__all__ = ["LARGEST_FILE", "LARGEST_STUDY", "Posted", "post_studies", "router"]
 
 router = APIRouter(tags=["studies"])
 State = Literal["queued", "running", "done", "failed", "stopped"]
+
+
+LARGEST_STUDY, LARGEST_FILE = 1 << 18, 1 << 20
+"""Characters of a study file, and of a file that it names; bytes in a form."""
 
 
 class Posted(BaseModel):
@@ -48,8 +52,10 @@ class Posted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    study: str = Field(max_length=1 << 18, description="The study file, YAML.")
-    files: dict[str, str] = Field(default={}, max_length=100, description="UTF-8 texts.")
+    study: str = Field(max_length=LARGEST_STUDY, description="The study file, YAML.")
+    files: dict[str, Annotated[str, Field(max_length=LARGEST_FILE)]] = Field(
+        default={}, max_length=100, description="UTF-8 texts."
+    )
 
 
 def post_studies(service: Context, text: str, files: dict[str, str]) -> list[Study]:
