@@ -102,7 +102,7 @@ def pages(store: Store) -> dict[str, str]:
     first, last = listed[0].id[:12], listed[-1].id[:12]
     return {
         "models": "/",
-        "models, the last page": f"/?page={len(names) // 20}",
+        "models, the last page": f"/?page={max(1, len(names) // 20)}",
         "models, by a name": f"/?q={names[-1]}",
         "models, by a SHA-256": f"/?q={listed[0].setting.weights}",
         "models, by steps and sampler": "/?steps=20&sampler=ddim",

@@ -13,6 +13,7 @@ from lambda_search.records import Event
 from lambda_search.records import Identity
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.store.queue import Claim
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 
@@ -27,16 +28,15 @@ metric: {{extractor: bundled, reference: "bundled:fashion-mnist"}}
 """
 
 
-def begun(store: Store, name: str):  # type: ignore[no-untyped-def]
+def begun(store: Store, name: str) -> Claim:
     """Queues a study and takes it; its claim."""
     queue = Queue(store)
     queue.submit(name, SPEC.format(name=name))
     claim = queue.claim([name])
     assert claim is not None
     setting = a_row(2, 0).setting
-    queue.bind(
-        claim.lease, setting, setting.steps, Identity(0, "cpu", "philox", 1, {"torch": "2"})
-    )
+    identity = Identity(0, "cpu", "philox", 1, {"torch": "2"})
+    queue.bind(claim.lease, setting, setting.steps, identity)
     return claim
 
 

@@ -49,7 +49,7 @@ def drive(url: str, seconds: float, a_second: float = 4.0) -> None:
 def soaked(
     process: psutil.Process, port: int, questions: list[str], minutes: float
 ) -> dict[str, float]:
-    """Asks pages, lookups and streams for so long; the service's memory at 5 minutes and at the end.
+    """Asks pages, lookups and streams for so long; the memory at 5 minutes and at the end.
 
     Of less than 10 minutes the first half counts as the first five.
     """

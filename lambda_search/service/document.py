@@ -9,7 +9,7 @@ from fastapi import FastAPI
 __all__ = ["add_security"]
 
 _TOKEN = {"type": "http", "scheme": "bearer", "description": "LAMBDA_SEARCH_TOKEN of the service."}
-_WRITING = [{"token": []}]
+_WRITING: list[dict[str, Any]] = [{"token": []}]
 _READING: list[dict[str, Any]] = [{}, *_WRITING]
 """Reading is open where the service says so."""
 

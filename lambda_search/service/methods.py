@@ -20,7 +20,12 @@ def allowed(app: Starlette, scope: Scope) -> str:
 
 
 def _takes(app: Starlette, scope: Scope, method: str) -> bool:
-    asked = {"type": "http", "method": method, "headers": [], "query_string": b""}
+    asked: dict[str, object] = {
+        "type": "http",
+        "method": method,
+        "headers": [],
+        "query_string": b"",
+    }
     root = scope.get("app_root_path", scope.get("root_path", ""))  # a mount changes the other
     asked |= {"path": scope["path"], "root_path": root, "app": app}
     for route in app.router.routes:

@@ -172,7 +172,7 @@ def _loaded(session: Session, ids: Sequence[int]) -> list[ScheduleRow]:
     return [known[id] for id in ids]
 
 
-def _models(wanted: Wanted) -> Select[tuple[str]]:
+def _models(wanted: Wanted) -> Select[str]:
     """The names of models with a row that stands and is wanted, each once."""
     first = _first(wanted)
     here = exists(select(first.is_not(None)).where(*_contest(wanted), first.is_not(None)))

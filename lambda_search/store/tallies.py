@@ -134,13 +134,11 @@ def _rows(session: Session, ids: Sequence[int]) -> dict[int, Found]:
         .where(ScheduleRow.study_id.in_(ids))
         .group_by(ScheduleRow.study_id)
     )
-    query = select(
-        *(ScheduleRow.study_id, ScheduleRow.content),
-        *(ScheduleRow.b, ScheduleRow.k, ScheduleRow.status),
-    ).where(ScheduleRow.id.in_(last))
+    schedule = ScheduleRow.b, ScheduleRow.k
+    query = select(ScheduleRow.study_id, ScheduleRow.content, *schedule, ScheduleRow.status)
     return {
         id: Found(content, LambdaSchedule(b, k), status)
-        for id, content, b, k, status in session.execute(query)
+        for id, content, b, k, status in session.execute(query.where(ScheduleRow.id.in_(last)))
         if id is not None
     }
 

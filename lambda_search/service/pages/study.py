@@ -56,9 +56,12 @@ _DRAWN = 300
 @router.get(f"/studies/{{name:{ANYTHING}}}/trials.{{form}}")
 def trials(service: Here, name: str, form: Form) -> Response:
     """The trials."""
+    store = service.store
+    own = store.study(name)
+    found = Findings(own, trials=store.trials(own.id), evaluations=store.evaluations(own.id))
     lines = [
         vars(trial) | {"b": trial.schedule.b, "k": trial.schedule.k, "gain_error": error}
-        for trial, error, _ in trial_table(read_findings(service.store, name))
+        for trial, error, _ in trial_table(found)
     ]
     return table_twin(lines, _TRIALS, form)
 
