@@ -36,3 +36,18 @@ def test_no_file_of_rows_begins_before_a_row_was_read(serve, url, path, form, mo
         else:  # it broke off later, or came whole: a row was read before it began
             assert answer.text.count("\n") >= 1
     assert statuses[:2] == [503, 503]
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/api/studies"])
+def test_the_dashboard_says_so_too(serve, tmp_path, path, monkeypatch):
+    client = serve(f"sqlite:///{tmp_path}/s.db")
+    assert client.get("/api/studies").status_code == 200  # its storage was made
+    served = client.get(path)
+
+    def away(self, query):
+        raise StoreAway("It is away at postgresql://secret-host/db.", "Wait.")
+
+    monkeypatch.setattr(Store, "read", away)
+    told = client.get(path)
+    assert told.status_code == (503 if path.startswith("/api") else served.status_code), told.text
+    assert "secret-host" not in told.text
