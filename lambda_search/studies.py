@@ -7,6 +7,7 @@ records alone: a host without torch, Optuna, Ray or weights can submit a study.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -17,10 +18,12 @@ from lambda_search.errors import UsageError
 from lambda_search.events import Events
 from lambda_search.records import Row
 from lambda_search.records import Study
+from lambda_search.remote import PatientService
 from lambda_search.remote import Service
 from lambda_search.remote import no_store
 from lambda_search.remote import service_at
 from lambda_search.shell import command
+from lambda_search.spec import check_names
 from lambda_search.spec import parse_specs
 from lambda_search.store import upkeep
 from lambda_search.store.queue import Queue
@@ -50,7 +53,6 @@ __all__ = [
 
 Where: TypeAlias = Store | Service | str | None
 _POLL_SECONDS, _POLL_SECONDS_AFAR = 0.5, 2.0
-_MOST_RUNNING = 10_000
 _TAKEOVER_SECONDS = 10.0
 """For how long a study that lost its driver is given to another, who may be idle."""
 
@@ -116,16 +118,22 @@ def resume(name: str, store: Where = None) -> Study:
         return again
 
 
-def wait(name: str, store: Where = None) -> Row:
-    """Waits until a study ends; its row.
+def wait(name: str, store: Where = None, tell: Callable[[str], None] | None = None) -> Row:
+    """Waits until a study ends; its row. A service that is away for some minutes is waited for.
+
+    Arguments:
+        name: the study's.
+        store: a store or its URL, or the address of a service (http://…); the default store
+            unless given.
+        tell: is told, once, that the service is away.
 
     Raises:
         UsageError: if there is no such study.
         LambdaSearchError: if it fails, is stopped, or has lost its driver and nobody drives.
     """
     if (service := service_at(store)) is not None:
-        study = _ended(name, service, _POLL_SECONDS_AFAR)
-        return service.row(str(service.study_facts(study.name)["row"]["id"]))
+        patient = PatientService(service.address, tell or (lambda _: None))
+        return patient.row_of(_ended(name, patient, _POLL_SECONDS_AFAR).name)
     with _opened(store) as opened:
         return opened.rows(_ended(name, opened, _POLL_SECONDS).id)[-1]
 
@@ -186,6 +194,7 @@ def rename(name: str, new: str, store: Store | str | None = None) -> Study:
     with _opened(store) as opened:
         [spec] = parse_specs(opened.study(name).spec, f"the study '{name}'")
         renamed = spec.renamed(new)
+        check_names([renamed])
         study = upkeep.rename(opened, name, new, renamed.to_yaml())
         Events(new, [opened.say]).say("renamed", f"it was named {name} before")
         return study
@@ -210,9 +219,7 @@ def nobody_drives(store: Store | Service) -> bool:
     """Whether studies wait, and no living driver is at work on any study of the store."""
     if isinstance(store, Service):
         return store.nobody_drives()
-    running, _ = store.studies_page(_MOST_RUNNING, states=("running",))
-    waiting = bool(running) or "queued" in store.states()
-    return waiting and not any(store.is_driven(study) for study in running)
+    return not {"queued", "running"}.isdisjoint(store.states()) and not store.driven()
 
 
 def nobody_drives_now() -> str:

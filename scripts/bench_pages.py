@@ -22,16 +22,21 @@ from bench_lookup import a_row
 from bench_lookup import fill
 from rich.console import Console
 from rich.table import Table
+from simulated import SPEC
+from simulated import searched
 from starlette.testclient import TestClient
 
 from lambda_search.records import Origins
 from lambda_search.records import Row
 from lambda_search.service.app import create_app
 from lambda_search.service.settings import Settings
+from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 
 REPEATS = 5
 AT_ONCE = 10_000
+STUDIES, QUEUED = (40, 3000), 60
+"""Trials of studies, and how many studies wait."""
 PROMISED = 500.0
 """Milliseconds for a page."""
 
@@ -47,6 +52,10 @@ def main(
             url = f"sqlite:///{folder}/{name.replace(' ', '-')}.db"
             store = Store(url)
             fills(store, rows)
+            for trials in STUDIES:
+                searched(store, f"searched-{trials}", trials)
+            for number in range(QUEUED):
+                Queue(store).submit(f"waits-{number}", SPEC.format(name=f"waits-{number}"))
             found[name] = timed(url, pages(store))
             store.close()
     table = Table(title=f"{rows:,} rows, ms a page (promised: {PROMISED:g})")
@@ -58,6 +67,8 @@ def main(
     Console().print(table)
     if to is not None:
         to.write_text(json.dumps(found, indent=2))
+    if any(one > PROMISED for took in found.values() for one in took.values()):
+        raise typer.Exit(1)
 
 
 def fill_many(store: Store, count: int) -> None:
@@ -91,7 +102,7 @@ def pages(store: Store) -> dict[str, str]:
     first, last = listed[0].id[:12], listed[-1].id[:12]
     return {
         "models": "/",
-        "models, the last page": f"/?page={len(names) // 20}",
+        "models, the last page": f"/?page={max(1, len(names) // 20)}",
         "models, by a name": f"/?q={names[-1]}",
         "models, by a SHA-256": f"/?q={listed[0].setting.weights}",
         "models, by steps and sampler": "/?steps=20&sampler=ddim",
@@ -102,7 +113,14 @@ def pages(store: Store) -> dict[str, str]:
         "the first model": f"/models/{names[0]}",
         "a row": f"/rows/{first}",
         "two rows": f"/compare?a={first}&b={last}",
+        "a comparison as a file": f"/compare.json?a={first}&b={last}",
         "studies": "/studies",
+        "studies, a later page": "/studies?page=2",
+        "studies as a file": "/studies.csv",
+        **{f"a study of {count:,} trials": f"/studies/searched-{count}" for count in STUDIES},
+        "its older trials": f"/studies/searched-{STUDIES[-1]}?page=9",
+        "its trials as a file": f"/studies/searched-{STUDIES[-1]}/trials.csv",
+        "its events as a file": f"/studies/searched-{STUDIES[-1]}/events.json",
     }
 
 

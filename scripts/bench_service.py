@@ -4,8 +4,10 @@
     python scripts/bench_service.py                   # a table; --json FILE for programs
 
 One service in a process of its own, on one core; another process asks, on another core. Then the
-same while a third writes trials and events. Last, how long a new row takes to be seen, and the
-memory of the service before and after.
+same while a third writes trials and events. Last, how long a better row takes to be seen
+where the question was answered before, and the memory of the service before and after.
+
+    python scripts/bench_service.py --minutes 30      # its memory, while studies run beside it
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from typing import Any
@@ -36,9 +38,12 @@ import typer
 from bench_lookup import a_row
 from rich.console import Console
 from rich.table import Table
+from soaking import drive
+from soaking import soaked
 
 from lambda_search.events import Events
 from lambda_search.records import Identity
+from lambda_search.records import Interval
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
@@ -46,6 +51,8 @@ from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 
 MODELS = 10
+LEAST_A_SECOND, MOST_P99_MS, LEAST_SHARE, MOST_SECONDS, MOST_GROWTH = 800, 50, 0.8, 1.0, 0.05
+"""Aims: lookups a second, their p99, the share of them with writes, a new row's wait, memory."""
 SPEC = """
 name: written
 model: {framework: diffusers, checkpoint: "bundled:fashion-mnist"}
@@ -59,14 +66,20 @@ def main(
     connections: Annotated[int, typer.Option(help="At a time.")] = 16,
     rows: Annotated[int, typer.Option(help="In the store.")] = 10_000,
     writes: Annotated[int, typer.Option(help="A second, in the second part.")] = 50,
+    minutes: Annotated[float, typer.Option(help="For this long instead, for its memory.")] = 0.0,
     store: Annotated[str | None, typer.Option(help="An empty database.")] = None,
     to: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
 ) -> None:
-    """Measures a service."""
+    """Measures a service; exits with 1 where an aim is missed."""
     with tempfile.TemporaryDirectory() as folder:
         url = store or f"sqlite:///{folder}/bench.db"
         questions = _fill(url, rows)
         found: dict[str, Any] = {"rows": rows, "connections": connections}
+        if minutes:
+            found |= _soaked(url, questions, minutes)
+            Console().print(found)
+            _finish(found, to, found["growth"] <= MOST_GROWTH and not found["errors"])
+            return
         with _served(url) as (port, process):
             asyncio.run(_load(port, questions, connections, 2.0))
             found["rss_before"] = process.memory_info().rss
@@ -78,11 +91,40 @@ def main(
             time.sleep(3)
             found["with_writes"] = _timed(process, port, questions, connections, seconds)
             writer.join()
-            found["new_row_seen_after_s"] = _until_seen(url, port)
+            found["new_row_seen_after_s"] = _until_seen(url, port, questions[0])
             found["rss_after"] = process.memory_info().rss
     _show(found)
+    _finish(found, to, _aims_met(found))
+
+
+def _finish(found: dict[str, Any], to: Path | None, met: bool) -> None:
     if to is not None:
         to.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    if not met:
+        Console().print("an aim is missed")
+        raise typer.Exit(1)
+
+
+def _aims_met(found: dict[str, Any]) -> bool:
+    alone, beside = found["alone"], found["with_writes"]
+    return (
+        alone["per_second"] >= LEAST_A_SECOND
+        and alone["p99_ms"] < MOST_P99_MS
+        and not alone["errors"] + beside["errors"]
+        and beside["per_second"] >= LEAST_SHARE * alone["per_second"]
+        and found["new_row_seen_after_s"] < MOST_SECONDS
+    )
+
+
+def _soaked(url: str, questions: list[str], minutes: float) -> dict[str, Any]:
+    """A service beside studies that run, watched and listened to."""
+    driver = multiprocessing.get_context("spawn").Process(target=drive, args=(url, 60 * minutes))
+    with _served(url) as (port, process):
+        driver.start()
+        time.sleep(3)
+        found = soaked(process, port, questions, minutes)
+        driver.join()
+    return found
 
 
 def _fill(url: str, count: int) -> list[str]:
@@ -188,20 +230,38 @@ def _write(url: str, per_second: int, seconds: float) -> None:
     store.close()
 
 
-def _until_seen(url: str, port: int) -> float:
-    """How long after it was written a new row is answered."""
-    new = a_row(MODELS + 1, 0)
-    address = f"http://127.0.0.1:{port}/v1/schedules/best?model={new.setting.model}&steps=1"
-    with suppress(urllib.error.HTTPError):
-        urllib.request.urlopen(address).read()
+def _until_seen(url: str, port: int, question: str) -> float:
+    """How long a question that was answered before has its old answer after a better row came."""
+    address = f"http://127.0.0.1:{port}{question}"
+
+    def answered() -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(urllib.request.urlopen(address).read())
+        return told
+
+    for _ in range(2):  # the second time from what is kept
+        before = answered()
     store = Store(url)
-    store.add([new])
+    old = store.row(before["id"])
+    fid, base = 0.1, old.baseline_fid
+    gain = base - fid
+    store.add(
+        [
+            replace(
+                old,
+                setting=old.setting.model_copy(update={"weights": "f" * 64}),
+                fid=fid,
+                fid_interval=Interval(0.05, 0.15),
+                gain=gain,
+                gain_interval=Interval(gain - 0.1, gain + 0.1, 0.983),
+            )
+        ]
+    )
     began = time.perf_counter()
-    while True:
-        with suppress(urllib.error.HTTPError):
-            urllib.request.urlopen(address).read()
+    while (took := time.perf_counter() - began) < 10 * MOST_SECONDS:
+        if answered()["id"] != before["id"]:
             return time.perf_counter() - began
         time.sleep(0.01)
+    return took
 
 
 def _show(found: dict[str, Any]) -> None:

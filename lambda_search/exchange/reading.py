@@ -7,6 +7,7 @@ contradict themselves are refused (`records/possible`).
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import tempfile
@@ -14,11 +15,13 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import astuple
 from dataclasses import dataclass
 from dataclasses import replace
 from datetime import UTC
 from datetime import datetime
 from itertools import chain
+from operator import add
 from pathlib import Path
 from typing import IO
 from typing import Any
@@ -28,6 +31,7 @@ from pydantic import ValidationError
 from lambda_search.downloads import Download
 from lambda_search.downloads import offline
 from lambda_search.downloads import receive
+from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
@@ -47,6 +51,8 @@ _MOST_BYTES = 1 << 28
 """Of a file; about 60,000 rows."""
 
 _PIECE = 1 << 20
+_SENT_BYTES = 8 << 20
+"""Of rows that are sent to a service at once: about 1,000."""
 _LONGEST_LINE = 1 << 24
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -69,6 +75,8 @@ class Imported:
 def import_rows(source: str | Path, store: Store | Service | str | None = None) -> Imported:
     """Reads a file of rows into a store, all of it or nothing; nothing in a row is changed.
 
+    A service gets a long file in pieces, each whole or not at all.
+
     Rows keep their ids, status, origin and time, and say where they were imported from. What is
     there already stays, but for rows that the file says are taken back.
 
@@ -86,14 +94,51 @@ def import_rows(source: str | Path, store: Store | Service | str | None = None) 
     if isinstance(store, Store):
         return _added(rows, _shown(source), store)
     if (service := service_at(store)) is not None:
-        file = io.BytesIO("".join(json_pieces(rows)).encode())
-        return Imported(**service.import_rows(file))
+        return _sent(rows, service)
     assert not isinstance(store, Service)
     opened = Store(store)
     try:
         return _added(rows, _shown(source), opened)
     finally:
         opened.close()
+
+
+def _sent(rows: Sequence[Row], service: Service) -> Imported:
+    """Sends rows to a service, piece by piece: it takes no file as large as some are.
+
+    Raises:
+        LambdaSearchError: for what is wrong with a piece; it says which rows are there then.
+    """
+    counts, done = Imported(0, 0, 0), 0
+    for piece in _batches(rows):
+        text = "".join(json_pieces(piece)).encode()
+        try:
+            told = Imported(**service.import_rows(io.BytesIO(text)))
+        except LambdaSearchError as error:
+            if not done:
+                raise
+            raise type(error)(
+                f"{error.cause} The first {done:,} of {len(rows):,} rows are there, the others "
+                "are not.",
+                f"{error.hint} Then send the file again: what is there is not doubled.",
+            ) from error
+        counts = Imported(*map(add, astuple(counts), astuple(told)))
+        done += len(piece)
+    return counts
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows in pieces of a bounded text, at least one piece."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        length = len(json.dumps(row.to_json()))
+        if batch and size + length > _SENT_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += length
+    yield batch
 
 
 def import_stream(stream: IO[bytes], name: str, store: Store) -> Imported:

@@ -93,9 +93,12 @@ def leading(trials: Iterable[Trial]) -> Leading | None:
         return None
     most = max(one.n or 0 for one in scored)
     best = max((one for one in scored if one.n == most), key=lambda one: (one.gain, -one.number))
-    if best.gain is None or best.gain <= 0:
-        return Leading(LambdaSchedule(), 0.0, most)
-    return Leading(best.schedule, best.gain, most)
+    return leading_of(best.schedule, best.gain or 0.0, most)
+
+
+def leading_of(best: LambdaSchedule, gain: float, n: int) -> Leading:
+    """What leads where `best` is the best trial on n images: λ = 1 where that gains nothing."""
+    return Leading(best, gain, n) if gain > 0 else Leading(LambdaSchedule(), 0.0, n)
 
 
 @dataclass(frozen=True)

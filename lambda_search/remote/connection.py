@@ -25,7 +25,12 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.errors import without_secrets
 
-__all__ = ["Connection", "understood"]
+__all__ = ["Connection", "ServiceAway", "understood"]
+
+
+class ServiceAway(LambdaSearchError):
+    """A service, or its store, that cannot be reached now."""
+
 
 _TOKEN = "LAMBDA_SEARCH_TOKEN"
 _TIMEOUT_SECONDS = 60
@@ -40,6 +45,12 @@ _ERRORS: Mapping[str, type[LambdaSearchError]] = {
     "invalid": UsageError,
     "token": UsageError,
     "forbidden": UsageError,
+    "too-large": UsageError,
+    "not-found": UsageError,
+    "method-not-allowed": UsageError,
+    "store-away": ServiceAway,
+    "store": ServiceAway,
+    "busy": ServiceAway,
 }
 
 
@@ -83,7 +94,7 @@ class Connection:
             told = self.json(path, {**asked, "limit": _PAGE, "offset": offset})
             yield from told[name]
             offset += _PAGE
-            if offset >= told["total"] or not told[name]:
+            if offset >= told["total"]:  # a page may be empty where rows were taken back
                 return
 
     def json(
@@ -122,7 +133,7 @@ class Connection:
             raise _told(error, self.address) from error
         except (OSError, HTTPException) as error:  # URLError is an OSError
             reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-            raise LambdaSearchError(
+            raise ServiceAway(
                 f"The service {self.address} cannot be reached: {printable(reason, 200)}.",
                 "Check --store, and that it runs.",
             ) from error

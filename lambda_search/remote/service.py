@@ -28,6 +28,8 @@ __all__ = ["COMMANDS", "Service", "no_store", "service_at"]
 
 COMMANDS = "best, rows, submit, status, wait, stop, resume, export and db import"
 """What can be said to a service."""
+_ALL = 10**6
+"""Events."""
 
 
 class Service(Connection):
@@ -92,11 +94,20 @@ class Service(Connection):
 
     def study_facts(self, name: str) -> dict[str, Any]:
         """How a study stands, its file, attempts and events."""
-        return dict(self.json(f"/v1/studies/{quote(name, safe='')}"))
+        return self._facts(name, _ALL)
+
+    def _facts(self, name: str, events: int) -> dict[str, Any]:
+        """The same with the last few events alone."""
+        return dict(self.json(f"/v1/studies/{quote(name, safe='')}", {"events": events}))
 
     def study(self, name: str) -> Study:
         """A study, as far as a service tells it."""
-        return _study(self.study_facts(name))
+        return _study(self._facts(name, 0))
+
+    def row_of(self, name: str) -> Row:
+        """The last row of a study that is done."""
+        with understood():
+            return self.row(str(self._facts(name, 0)["row"]["id"]))
 
     def submit(self, text: str, files: Mapping[str, bytes]) -> list[Study]:
         """Queues the studies of a file, with the files that it names."""

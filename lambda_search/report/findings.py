@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 
 from lambda_search.records import Evaluation
@@ -91,6 +92,20 @@ class Findings:
             self.scored,
             key=lambda one: (one.n or 0, one.gain or 0.0, -one.number),
             default=None,
+        )
+
+    def with_most(self, count: int) -> Findings:
+        """The same with so many trials at most: λ = 1, the winner, and those on most images."""
+        if len(self.trials) <= count:
+            return self
+        first = sorted(self.trials, key=lambda one: (-(one.n or 0), -one.number))
+        kept = {one.number for one in first[:count]} | {0}
+        if self.winner is not None:
+            kept.add(self.winner.number)
+        return replace(
+            self,
+            trials=[one for one in self.trials if one.number in kept],
+            evaluations=[one for one in self.evaluations if one.trial in kept],
         )
 
     @cached_property

@@ -148,11 +148,17 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def study_figures(findings: Findings) -> dict[str, go.Figure]:
-    """Those that there is something to show in, in the page's order."""
+def study_figures(findings: Findings, most: int | None = None) -> dict[str, go.Figure]:
+    """Those that there is something to show in, in the page's order.
+
+    Arguments:
+        findings: what there is to show.
+        most: how many trials are drawn one by one; all unless given.
+    """
     found: dict[str, go.Figure] = {}
     winner = None if findings.winner is None else findings.winner.number
-    trials, surface, ranges = findings.trials, findings.surface, findings.ranges
+    few = findings if most is None else findings.with_most(most)
+    trials, surface, ranges = few.trials, findings.surface, findings.ranges
     if findings.scored and ranges is not None:
         found["plane"] = figures.plane_figure(trials, winner, *ranges, surface)
         if surface is not None and len(surface.means) > 1 and len(surface.slopes) > 1:
@@ -160,10 +166,10 @@ def study_figures(findings: Findings) -> dict[str, go.Figure]:
     lambdas = _lambdas(findings.row, findings)
     if lambdas:
         found["lambdas"] = figures.lambda_figure(lambdas)
-    if any(one.trial for one in findings.evaluations):
-        found["rungs"] = figures.rung_figure(findings.evaluations, winner)
+    if any(one.trial for one in few.evaluations):
+        found["rungs"] = figures.rung_figure(few.evaluations, winner)
     if findings.scored:
-        found["cost"] = figures.cost_figure(trials)
+        found["cost"] = figures.cost_figure(findings.trials)
     return found
 
 

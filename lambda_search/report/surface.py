@@ -41,7 +41,7 @@ _COEFFICIENTS = {1: 2, 2: 5}
 _LEAST_ERROR = 1e-3
 """In y: two evaluations on the same noise are not better known than this."""
 
-_MOST = 400
+_MOST = 200
 """Evaluations that are fitted; of more, those on the most images."""
 
 _CELLS = 49

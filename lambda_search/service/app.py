@@ -17,6 +17,7 @@ from lambda_search.service.access import Gate
 from lambda_search.service.answers import Quickly
 from lambda_search.service.context import Context
 from lambda_search.service.dashboard import Dashboard
+from lambda_search.service.document import add_security
 from lambda_search.service.heads import Heads
 from lambda_search.service.limits import Limits
 from lambda_search.service.problems import add_problems
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = context
     add_problems(app)
+    add_security(app)
     for router in (api.router, health.router, files.router, pages.router):
         app.include_router(router)
     app.router.routes += [files.mount(), Dashboard(context)]

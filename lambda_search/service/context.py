@@ -20,8 +20,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from lambda_search.service.answers import Answers
+from lambda_search.service.files import PLOTLY
 from lambda_search.service.filters import FILTERS
 from lambda_search.service.filters import dumps
+from lambda_search.service.keeping import Kept
 from lambda_search.service.metrics import Metrics
 from lambda_search.service.sessions import Attempts
 from lambda_search.service.sessions import Sessions
@@ -67,6 +69,11 @@ class Context:
         return Answers(self.stores)
 
     @cached_property
+    def drawn(self) -> Kept:
+        """Pages' figures and tables that were drawn before."""
+        return Kept()
+
+    @cached_property
     def bounds(self) -> Bounds:
         """What posted studies may name."""
         return Bounds.of(self.settings.roots, self.settings.hub)
@@ -83,6 +90,7 @@ class Context:
         )
         made.policies["json.dumps_function"] = dumps
         made.filters |= FILTERS
+        made.globals["plotly"] = PLOTLY
         return made
 
     def page(

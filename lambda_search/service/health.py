@@ -24,14 +24,14 @@ _COUNTS = {
 }
 
 
-@router.get("/healthz", responses={200: _WELL, **answers()})
+@router.get("/healthz", responses={200: _WELL, 304: {}, **answers(without=(422,))})
 def health(request: Request, service: Here) -> Response:
     """Whether the service answers, and its store; 503 if that is away."""
     service.store.version()
     return json_answer(request, {"status": "ok", "store": "ok"})
 
 
-@router.get("/metrics", responses={200: _COUNTS, **answers()})
+@router.get("/metrics", responses={200: _COUNTS, **answers(without=(422, 503))})
 def metrics(service: Here) -> Response:
     """Queue, shards and images per second, lookups, errors."""
     store: Store | None = None

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import chain
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.responses import StreamingResponse
 
 from lambda_search.service.answers import etag_of
 from lambda_search.service.answers import matches_etag
 
-__all__ = ["json_answer", "json_bytes", "link_header"]
+__all__ = ["FORMS", "begun", "json_answer", "json_bytes", "link_header"]
+
+FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+"""Media types of tables and files of rows."""
+_FIRST = 2
+"""Pieces of a file until it has a row: its head, and that."""
 
 
 def json_bytes(told: Any) -> bytes:
@@ -31,6 +40,15 @@ def json_answer(
     if request.method in ("GET", "HEAD") and matches_etag(tagged["ETag"], asked):
         return Response(status_code=304, headers=tagged)
     return Response(body, status, tagged, "application/json")
+
+
+def begun(text: Iterator[str], form: str) -> Response:
+    """A file of rows, piece by piece; it begins when its first row was read.
+
+    So what is wrong is answered as it is elsewhere, and not by half a file.
+    """
+    first = "".join(islice(text, _FIRST))
+    return StreamingResponse(chain([first], text), media_type=FORMS[form])
 
 
 def link_header(request: Request, **pages: dict[str, Any] | None) -> dict[str, str]:

@@ -53,42 +53,39 @@ class Metrics:
             "lambda_search_streams", "Event streams that are open.", registry=registry
         )
         self._up = Gauge("lambda_search_store_up", "Whether the store answers.", registry=registry)
-        self._studies = Gauge(
-            "lambda_search_studies", "Studies by state.", ("state",), registry=registry
-        )
-        self._driven = Gauge(
-            "lambda_search_driven_studies",
-            "Studies that a driver is at work on.",
-            registry=registry,
-        )
-        self._images = Gauge(
-            "lambda_search_images_per_second", "Images that all drivers make.", registry=registry
-        )
-        self._shards = Gauge(
-            "lambda_search_shards_per_second", "Shards that all drivers make.", registry=registry
-        )
         for answer in ("kept", "found", "none"):
             self.lookups.labels(answer)
 
     def text(self, store: Store | None) -> bytes:
-        """All of them; what the store knows is asked now, unless it is away (None)."""
-        self._up.set(0 if store is None or not self._asked(store) else 1)
-        return generate_latest(self._registry)
+        """All of them; what the store knows is asked now, and left out while it is away (None)."""
+        told = b"" if store is None else _of_store(store)
+        self._up.set(1 if told else 0)
+        return generate_latest(self._registry) + told
 
-    def _asked(self, store: Store) -> bool:
-        try:
-            states = store.states()
-            running, _ = store.studies_page(_MOST_RUNNING, states=("running",))
-            driven = [study for study in running if store.is_driven(study)]
-        except LambdaSearchError:
-            return False
-        for state in _STATES:
-            self._studies.labels(state).set(states.get(state, 0))
-        speeds = [(_speed(study), _batch(study)) for study in driven]
-        self._driven.set(len(driven))
-        self._images.set(sum(speed for speed, _ in speeds))
-        self._shards.set(sum(speed / batch for speed, batch in speeds))
-        return True
+
+def _of_store(store: Store) -> bytes:
+    """What a store knows; nothing if it is away."""
+    try:
+        states, alive = store.states(), store.driven()
+        running, _ = store.studies_page(_MOST_RUNNING, states=("running",))
+    except LambdaSearchError:
+        return b""
+    registry = CollectorRegistry()
+
+    def gauge(name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"lambda_search_{name}", words, labels, registry=registry)
+
+    studies = gauge("studies", "Studies by state.", ("state",))
+    for state in _STATES:
+        studies.labels(state).set(states.get(state, 0))
+    driven = [study for study in running if study.id in alive]
+    speeds = [(_speed(study), _batch(study)) for study in driven]
+    gauge("driven_studies", "Studies that a driver is at work on.").set(len(driven))
+    images = gauge("images_per_second", "Images that all drivers make.")
+    images.set(sum(speed for speed, _ in speeds))
+    shards = gauge("shards_per_second", "Shards that all drivers make.")
+    shards.set(sum(speed / batch for speed, batch in speeds))
+    return generate_latest(registry)
 
 
 def _speed(study: Study) -> float:

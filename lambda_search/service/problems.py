@@ -24,9 +24,18 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.errors import without_secrets
 from lambda_search.service.context import context_of
+from lambda_search.service.methods import allowed
 from lambda_search.store.engine import StoreAway
 
-__all__ = ["MEDIA_TYPE", "Problem", "add_problems", "answer", "answers", "problem_of"]
+__all__ = [
+    "MEDIA_TYPE",
+    "Problem",
+    "add_problems",
+    "answer",
+    "answers",
+    "problem_by",
+    "problem_of",
+]
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = 5
@@ -68,6 +77,34 @@ _KINDS: tuple[tuple[type[LambdaSearchError], int, str, str], ...] = (
 )
 
 
+_STATUSES: dict[int, tuple[str, str, str]] = {
+    400: ("usage", "That cannot be done as it was asked", "Ask as /v1/openapi.json describes it."),
+    401: ("token", "The token is needed", "Send Authorization: Bearer with it, or sign in."),
+    403: ("forbidden", "That is not allowed", "Load the page again, and send its form anew."),
+    404: ("not-found", "There is no such address", "/ has the pages, /v1/openapi.json the rest."),
+    405: (
+        "method-not-allowed",
+        "That method is not taken",
+        "The header Allow names others.",
+    ),
+    408: ("too-slow", "Too slow", "Send it again, or less at once."),
+    413: ("too-large", "Too large", "Send less at once."),
+    422: ("invalid", "The request is not valid", "Ask as /v1/openapi.json describes it."),
+    429: ("too-many", "Too many attempts", "Wait, and try again."),
+    500: ("failed", "The service failed", "Tell its operator; its log tells why."),
+    503: ("busy", "The service is busy", f"Ask again in {_RETRY_SECONDS} s."),
+}
+"""Code, title and hint of what is told by its status alone."""
+
+
+def problem_by(status: int, detail: str) -> Problem:
+    """The problem of a status."""
+    phrase = HTTPStatus(status).phrase
+    by_itself = phrase.lower().replace(" ", "-"), phrase, _STATUSES[400][2]
+    code, title, hint = _STATUSES.get(status, by_itself)
+    return Problem(status, code, title, detail, hint)
+
+
 def problem_of(error: LambdaSearchError) -> Problem:
     """The problem that an error of ours is."""
     for kind, status, code, title in _KINDS:
@@ -89,8 +126,13 @@ def answer(request: Request, problem: Problem, headers: dict[str, str] | None = 
     return JSONResponse(problem.to_json(), problem.status, told, MEDIA_TYPE)
 
 
-def answers(*several: int) -> dict[int | str, dict[str, Any]]:
-    """What an operation may answer besides, for the OpenAPI document."""
+def answers(*several: int, without: tuple[int, ...] = ()) -> dict[int | str, dict[str, Any]]:
+    """What an operation may answer besides, for the OpenAPI document.
+
+    Arguments:
+        several: statuses besides those that nearly all have.
+        without: which of those it never has.
+    """
     schema = {
         "type": "object",
         "required": ["type", "status", "code", "title", "detail", "hint"],
@@ -104,7 +146,7 @@ def answers(*several: int) -> dict[int | str, dict[str, Any]]:
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
-        for status in sorted({400, 401, 403, 413, 422, 503, *several})
+        for status in sorted({401, 403, 405, 422, 503, *several} - {*without})
     }
 
 
@@ -123,11 +165,13 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _of_http(request: Request, error: HTTPException) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = allowed(app, request.scope)
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
         detail = error.detail if error.detail != phrase else f"{request.method} {request.url.path}"
-        problem = Problem(
-            error.status_code, phrase.lower().replace(" ", "-"), phrase, printable(detail, 300)
-        )
-        return answer(request, problem, dict(error.headers or {}))
+        return answer(request, problem_by(error.status_code, printable(detail, 300)), headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -136,4 +180,4 @@ def add_problems(app: FastAPI) -> None:
             for one in error.errors()[:_SHOWN]
         ]
         detail = printable(without_secrets("; ".join(told)), 1000)
-        return answer(request, Problem(422, "invalid", "The request is not valid", detail))
+        return answer(request, problem_by(422, detail))

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from typing import get_args
@@ -35,6 +36,8 @@ __all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs", 
 
 _MOST_STUDIES = 500
 _DEEPEST_FIELD = 8
+_TAKEN = ("new",)
+"""Addresses below /studies of a service."""
 _SHOWN = 10
 _LONGEST_SHOWN, _LONGEST_PLACE, _LONGEST_MESSAGE = 80, 60, 300
 
@@ -91,7 +94,13 @@ def _content(path: Path) -> bytes:
 
 
 def check_names(specs: Iterable[StudySpec]) -> None:
-    """Raises UsageError if two studies have one name."""
+    """Raises UsageError if two studies have one name, or one has that of the form for studies."""
+    specs = list(specs)
+    if any(spec.name in _TAKEN for spec in specs):
+        raise UsageError(
+            "No study can be named 'new': that is the form for studies in a service's pages.",
+            "Give it another name.",
+        )
     counts = Counter(spec.name for spec in specs)
     repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
@@ -113,6 +122,7 @@ def parse_specs(text: str | bytes, source: str = "study") -> list[StudySpec]:
     return [_validate(one, source) for one in _expand(document, source)]
 
 
+@lru_cache(maxsize=512)
 def stored_spec(text: str) -> StudySpec | None:
     """The one study in a file that the store holds; None if this release cannot read it."""
     with suppress(UsageError):

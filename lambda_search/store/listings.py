@@ -85,20 +85,6 @@ class Listings(Transactions):
 
         return self.read(found)
 
-    def model_names(self, words: str = "") -> list[str]:
-        """Models with `words` in the name, the hub's or the file's, or whose SHA-256 begins so."""
-        known = select(ContestRow.model).distinct().scalar_subquery()
-        query = select(ModelRow.name).where(ModelRow.name.in_(known)).distinct()
-        if words:
-            named = (ModelRow.name, ModelRow.hub, ModelRow.file)
-            query = query.where(
-                or_(
-                    *(column.icontains(words, autoescape=True) for column in named),
-                    ModelRow.weights.startswith(words.lower(), autoescape=True),
-                )
-            )
-        return self.read(lambda session: sorted(session.scalars(query)))
-
     def model_summaries(self, names: Sequence[str]) -> list[ModelSummary]:
         """What is known of these models, by name; those without a row that stands are left out."""
         standing = (

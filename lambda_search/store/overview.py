@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 from sqlalchemy import ScalarSelect
+from sqlalchemy import Select
 from sqlalchemy import exists
 from sqlalchemy import func
 from sqlalchemy import or_
@@ -53,21 +54,13 @@ class Overview(Transactions):
 
     def models_found(self, wanted: Wanted, most: int, skip: int = 0) -> list[str]:
         """Models with a row that stands and is wanted, by name: at most so many of them."""
-        first = _first(wanted)
-        here = exists(select(first.is_not(None)).where(*_contest(wanted), first.is_not(None)))
-        query = select(ModelRow.name).where(here).distinct()
-        if wanted.framework:
-            query = query.where(ModelRow.framework == wanted.framework)
-        if wanted.words:
-            named = (ModelRow.name, ModelRow.hub, ModelRow.file)
-            query = query.where(
-                or_(
-                    *(column.icontains(wanted.words, autoescape=True) for column in named),
-                    ModelRow.weights.startswith(wanted.words.lower(), autoescape=True),
-                )
-            )
-        query = query.order_by(ModelRow.name).limit(most).offset(skip)
+        query = _models(wanted).order_by(ModelRow.name).limit(most).offset(skip)
         return self.read(lambda session: list(session.scalars(query)))
+
+    def how_many_models(self, wanted: Wanted) -> int:
+        """How many models there are of those."""
+        query = select(func.count()).select_from(_models(wanted).subquery())
+        return self.read(lambda session: session.scalar(query) or 0)
 
     def best_rows(self, model: str, wanted: Wanted, most: int, skip: int = 0) -> list[Row]:
         """The best row of each contest of a model, by steps: at most so many of them."""
@@ -177,6 +170,24 @@ def _loaded(session: Session, ids: Sequence[int]) -> list[ScheduleRow]:
     rows = session.scalars(select(ScheduleRow).where(ScheduleRow.id.in_(ids)))
     known = {one.id: one for one in rows}
     return [known[id] for id in ids]
+
+
+def _models(wanted: Wanted) -> Select[str]:
+    """The names of models with a row that stands and is wanted, each once."""
+    first = _first(wanted)
+    here = exists(select(first.is_not(None)).where(*_contest(wanted), first.is_not(None)))
+    query = select(ModelRow.name).where(here).distinct()
+    if wanted.framework:
+        query = query.where(ModelRow.framework == wanted.framework)
+    if wanted.words:
+        named = (ModelRow.name, ModelRow.hub, ModelRow.file)
+        query = query.where(
+            or_(
+                *(column.icontains(wanted.words, autoescape=True) for column in named),
+                ModelRow.weights.startswith(wanted.words.lower(), autoescape=True),
+            )
+        )
+    return query
 
 
 def _contest(wanted: Wanted, model: Any = ModelRow.name) -> Iterator[ColumnElement[bool]]:

@@ -36,6 +36,7 @@ from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
+from lambda_search.store.tallies import Tallies
 
 __all__ = ["PATIENCE_SECONDS", "Store"]
 
@@ -43,7 +44,7 @@ PATIENCE_SECONDS = 120.0
 """For how long a driver waits for a store that is away."""
 
 
-class Store(StudyRecords, RowRecords, LookupRecords, Listings, Overview):
+class Store(StudyRecords, Tallies, RowRecords, LookupRecords, Listings, Overview):
     """The store at `url`; arguments and errors as in `Transactions`.
 
     Opening it brings its tables up to date and adds what it lacks of the catalogue; what can only

@@ -159,15 +159,20 @@ class StudyRecords(Transactions):
 
         self.write(change)
 
-    def events(self, name: str, after: int = 0) -> list[Event]:
-        """The events of the study `name` with numbers above `after`, oldest first."""
+    def events(self, name: str, after: int = 0, most: int | None = None) -> list[Event]:
+        """The events of the study `name` with numbers above `after`, oldest first.
+
+        Of many the last `most`; all unless given.
+        """
         query = (
             select(EventRow)
             .join(StudyRow, StudyRow.id == EventRow.study_id)
             .where(StudyRow.name == name, EventRow.id > after)
-            .order_by(EventRow.id)
+            .order_by(EventRow.id.desc())
+            .limit(most)
         )
-        return self.read(lambda session: [event_of(one, name) for one in session.scalars(query)])
+        found = self.read(lambda session: [event_of(one, name) for one in session.scalars(query)])
+        return found[::-1]
 
     def warnings(self) -> dict[int, list[str]]:
         """What studies were warned of in their last attempts, oldest first, by the study's id."""

@@ -12,13 +12,17 @@ import urllib.request
 from tests.service.conftest import TOKEN
 
 
+def _free():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Served:
     """`lambda-search serve`, ended at the end of a `with`."""
 
-    def __init__(self, store, *options, token=TOKEN):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+    def __init__(self, store, *options, token=TOKEN, port=0):
+        self.port = port or _free()
         self.address = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "lambda_search", "serve", "--port", str(self.port)]
         environment = {**os.environ, "LAMBDA_SEARCH_STORE": store}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -89,7 +90,7 @@ def test_what_is_wrong_is_a_problem(client):
 
 def test_other_methods_are_told_which_are_allowed(client, bearer):
     answer = client.put("/v1/schedules/best", headers=bearer)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert answer.headers["content-type"] == "application/problem+json"
 
 
@@ -128,6 +129,38 @@ def test_a_new_row_is_seen_and_a_retracted_one_not(client, store):
     store.retract(better.id, "wrong")
     client.app.state.context.answers.expire()
     assert client.get("/v1/schedules/best", **asked).json()["id"] == first.id
+
+
+def test_the_kept_answer_gives_way_to_a_better_row_within_a_second(client, store):
+    store.add([row(setting(model="new"), fid=4.0)])
+    better = replace(row(setting(model="new", weights="0" * 64), b=1.02, fid=3.0))
+    asked = {"params": {"model": "new", "steps": 4}}
+    counted = 'lambda_search_lookups_total{answer="kept"} '
+    kept = 0.0
+    while not kept:  # it is answered from what was kept
+        before = client.get("/v1/schedules/best", **asked).json()
+        kept = float(client.get("/metrics").text.partition(counted)[2].split()[0])
+    store.add([better])
+    until = time.monotonic() + 1
+    while (after := client.get("/v1/schedules/best", **asked).json()) == before:
+        assert time.monotonic() < until
+    assert after["id"] == better.id
+
+
+def test_pages_of_models_are_full_and_count_those_with_a_row_that_stands(client, store):
+    total = client.get("/v1/models").json()["total"]
+    for number in range(4):
+        gone = row(setting(model=f"aa-gone-{number}", weights=f"{number:064x}"))
+        store.add([gone])
+        store.retract(gone.id, "wrong")
+    for number in range(3):
+        store.add([row(setting(model=f"aa-new-{number}", weights=f"{number + 9:064x}"))])
+    first = client.get("/v1/models?limit=3&q=aa-").json()
+    assert [one["name"] for one in first["models"]] == [f"aa-new-{one}" for one in range(3)]
+    assert first["total"] == 3
+    whole = client.get("/v1/models?limit=500").json()
+    assert len(whole["models"]) == whole["total"] == total + 3
+    assert client.get("/v1/models?q=aa-gone").json() == {"models": [], "total": 0}
 
 
 def test_pages_give_each_row_once(client, store):

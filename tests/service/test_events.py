@@ -121,11 +121,16 @@ def test_a_server_that_is_away_is_told_and_waited_for(postgres):
     with Served(server.url) as served:
         best = "/v1/schedules/best?model=adm-cifar10&steps=20"
         before = served.get(best)
+        twins = [f"/models.{form}" for form in ("json", "csv")] + ["/studies.json", "/v1/rows"]
+        own = ["/studies/s", "/studies/s/trials.csv", "/studies/s/events.json"]
+        pages = ["/studies", "/models/adm-cifar10", *own, *twins]
+        for path in pages:
+            assert served.get(path)
         listener = Listener(f"{served.address}/v1/studies/s/events")
         listener.wait_for(lambda one: one.events)
         server.go_away(4)
         time.sleep(1)
-        for path in ("/healthz", best, "/v1/studies", "/"):
+        for path in ("/healthz", best, "/v1/studies", "/", *pages):
             with pytest.raises(urllib.error.HTTPError) as told:
                 served.get(path)
             assert told.value.code == 503 and told.value.headers["Retry-After"]

@@ -3,21 +3,31 @@
 import json
 import shlex
 import threading
+import time
 import urllib.error
+from contextlib import contextmanager
 
 import pytest
 
 import lambda_search as ls
 from lambda_search import studies
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
+from lambda_search.records import Event
 from lambda_search.remote import COMMANDS
+from lambda_search.remote import PatientService
+from lambda_search.remote.connection import Connection
+from lambda_search.remote.connection import ServiceAway
 from lambda_search.store import lookup
+from lambda_search.store.clock import now
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from tests.exchange.rows import every_kind
+from tests.exchange.rows import setting
 from tests.report.studies import simulate
 from tests.service.conftest import TOKEN
 from tests.service.processes import Served
+from tests.store.test_store import row
 from tests.test_shell import printed_in_readme
 
 SPEC = """
@@ -207,3 +217,87 @@ def test_what_is_no_service_is_told(cli, monkeypatch):
         assert code in (1, 2) and "error" in told and "hush" not in told
     code, _, told = cli("--offline", "best", "m", "--steps", "1", "--store", "http://h.example")
     assert code == 2 and "network" in told
+
+
+def test_long_files_of_rows_are_sent_in_pieces(store, afar, tmp_path, monkeypatch):
+    rows = [
+        row(setting(model=f"sent-{number // 10}", weights=f"{number:064x}"))
+        for number in range(40)
+    ]
+    origin = Store(f"sqlite:///{tmp_path}/o.db")
+    origin.add(rows)
+    ls.export_rows(tmp_path / "rows.json", origin, [f"sent-{one}" for one in range(4)])
+    origin.close()
+    sizes, asked = [], Connection.json
+
+    def watched(self, path, words=None, body=None, method=None):
+        if path == "/v1/rows":
+            sizes.append(len(body))
+            if len(sizes) == fails:
+                raise UsageError("It broke.", "Mend it.")
+        return asked(self, path, words, body, method)
+
+    monkeypatch.setattr("lambda_search.remote.service.Service.json", watched)
+    monkeypatch.setattr("lambda_search.exchange.reading._SENT_BYTES", 20_000)
+    fails = 2
+    with pytest.raises(UsageError, match="rows are there, the others are not") as told:
+        ls.import_rows(tmp_path / "rows.json", afar)
+    there = {one.id for one in store.all_rows()} & {one.id for one in rows}
+    assert f"first {len(there)} of 40" in told.value.cause and 0 < len(there) < 40
+    sizes.clear()
+    fails = None
+    found = ls.import_rows(tmp_path / "rows.json", afar)
+    assert (found.new, found.doubles) == (40 - len(there), len(there))
+    assert len(sizes) > 2 and max(sizes) < 21_000
+    assert {one.id for one in rows} <= {one.id for one in store.all_rows()}
+
+
+def test_who_waits_asks_little_and_goes_on_when_the_service_was_away(tmp_path, monkeypatch):
+    monkeypatch.setattr("lambda_search.remote.patience._PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(studies, "_POLL_SECONDS_AFAR", 0.1)
+    url, told, waited = f"sqlite:///{tmp_path}/s.db", [], []
+    store = Store(url)
+    claim = simulate(store, "valley", until="search")
+    store.say_all([Event("valley", "note", "x" * 900 + str(one), now()) for one in range(200)])
+    with Served(url) as served:
+        whole = served.get("/v1/studies/valley?events=1000")
+        assert len(json.loads(whole)["events"]) > 200
+        assert len(json.loads(served.get("/v1/studies/valley"))["events"]) == 100
+        sizes, read = [], PatientService.answer
+        port = served.port
+
+        @contextmanager
+        def measured(self, *asked):
+            with read(self, *asked) as answer:
+                sizes.append(int(answer.headers["content-length"]))
+                yield answer
+
+        monkeypatch.setattr(PatientService, "answer", measured)
+        thread = threading.Thread(
+            target=lambda: waited.append(studies.wait("valley", served.address, told.append)),
+            daemon=True,
+        )
+        thread.start()
+        _until(lambda: sizes)
+        assert served.end()[0] == 0
+        _until(lambda: told)
+    Queue(store).end(claim.lease, "queued", "stopped")
+    simulate(store, "valley")
+    with Served(url, port=port):
+        thread.join(30)
+    assert waited == [store.rows(store.study("valley").id)[-1]]
+    assert len(told) == 1 and "is asked again" in told[0]
+    assert max(sizes) < 10_000 < len(whole)
+    store.close()
+
+
+def test_a_service_that_never_answered_is_not_waited_for():
+    with pytest.raises(ServiceAway, match="cannot be reached"):
+        studies.wait("valley", "http://127.0.0.1:1")
+
+
+def _until(done):
+    until = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < until
+        time.sleep(0.05)

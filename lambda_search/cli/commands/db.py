@@ -36,7 +36,8 @@ def import_(
     """Read rows from a file or address into the store, all of them or none.
 
     They keep their ids, evidence and origin, and answer like rows that were measured here. One
-    that is broken, impossible, or of another version is named, and nothing is imported.
+    that is broken, impossible, or of another version is named, and nothing is imported. A service
+    gets a long file in pieces, each whole or not at all.
     """
     with working(f"importing {source}"):
         told = import_rows(source, store)

@@ -152,7 +152,7 @@ def wait(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     if door.nobody_drives(opened):
         err.print(Text(door.nobody_drives_now()))
     with working(f"waiting for {study}"):
-        row = door.wait(study, opened)
+        row = door.wait(study, opened, tell=lambda words: err.print(Text(words)))
     if as_json:
         print_json(row.to_json())
     else:

@@ -26,6 +26,7 @@ from lambda_search.remote import Service
 from lambda_search.shell import command
 from lambda_search.standings import facts
 from lambda_search.standings import history
+from lambda_search.standings import several_facts
 from lambda_search.store.store import Store
 from lambda_search.studies import nobody_drives
 from lambda_search.studies import nobody_drives_now
@@ -63,7 +64,7 @@ def status(
 def _all_facts(store: Store | Service) -> list[dict[str, Any]]:
     if isinstance(store, Service):
         return store.studies()
-    return [facts(store, one) for one in store.studies()]
+    return list(several_facts(store, store.studies()))
 
 
 def _study_facts(store: Store | Service, name: str) -> dict[str, Any]:

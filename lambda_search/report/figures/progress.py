@@ -27,26 +27,23 @@ def rung_figure(evaluations: Sequence[Evaluation], winner: int | None) -> go.Fig
     """Gain by number of images, with paired 95 % intervals; thin lines are the other trials."""
     figure = go.Figure()
     searched = [e for e in evaluations if e.phase == "search" and e.trial != 0]
-    others = sorted({e.trial for e in searched} - {winner})
-    for place, number in enumerate([*others, winner]):
-        mine = sorted((e for e in searched if e.trial == number), key=lambda e: e.n)
+    for chosen in (False, True):
+        mine = _apart([e for e in searched if (e.trial == winner) == chosen])
         if not mine:
             continue
-        chosen = number == winner
         figure.add_scatter(
-            x=[e.n for e in mine],
-            y=[e.gain for e in mine],
+            x=[e and e.n for e in mine],
+            y=[e and e.gain for e in mine],
             error_y={
-                "array": [_half_width(e) for e in mine],
+                "array": [e and _half_width(e) for e in mine],
                 "color": BEST if chosen else "rgba(132,146,166,.35)",
                 "thickness": 2 if chosen else 1,
                 "width": 4 if chosen else 0,
             },
             mode="lines+markers",
-            name=f"trial {number}" if chosen else "other trials",
-            legendgroup="winner" if chosen else "others",
-            showlegend=chosen or place == 0,
-            text=[f"trial {number}"] * len(mine),
+            name=f"trial {winner}" if chosen else "other trials",
+            showlegend=True,
+            text=[e and f"trial {e.trial}" for e in mine],
             hovertemplate="%{text}: gain %{y:.3f} on %{x:,} images<extra></extra>",
             line={"color": BEST if chosen else GREY, "width": 3 if chosen else 1},
             marker={"size": 9 if chosen else 5},
@@ -120,6 +117,16 @@ def _at_one(figure: go.Figure, gains: Sequence[float]) -> None:
     best, worst = max(gains, default=0.0), min(gains, default=0.0)
     if best > 0 and worst < -_DEPTH * best:
         figure.update_yaxes(autorangeoptions={"clipmin": -_DEPTH * best})
+
+
+def _apart(evaluations: Sequence[Evaluation]) -> list[Evaluation | None]:
+    """Trial by trial, by number of images, with a gap after each: one trace draws many lines."""
+    found: list[Evaluation | None] = []
+    for one in sorted(evaluations, key=lambda e: (e.trial, e.n)):
+        if found and found[-1] is not None and found[-1].trial != one.trial:
+            found.append(None)
+        found.append(one)
+    return found
 
 
 def _half_width(evaluation: Evaluation) -> float:

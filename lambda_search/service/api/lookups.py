@@ -20,10 +20,12 @@ from lambda_search.service.answers import etag_of
 from lambda_search.service.answers import matches_etag
 from lambda_search.service.api.asked import Best
 from lambda_search.service.api.asked import Matches
+from lambda_search.service.api.shapes import FILE
 from lambda_search.service.api.shapes import ROW
 from lambda_search.service.api.shapes import ROWS
 from lambda_search.service.api.shapes import UNDER_WAY
 from lambda_search.service.context import Here
+from lambda_search.service.linking import FORMS
 from lambda_search.service.linking import json_answer
 from lambda_search.service.linking import json_bytes
 from lambda_search.service.linking import link_header
@@ -44,7 +46,7 @@ Model = Annotated[
 Count = Annotated[int | None, Query(ge=1, le=_LARGEST)]
 
 
-@router.get("/schedules/best", responses={200: ROW, 304: {}, **answers(404)})
+@router.get("/schedules/best", responses={200: ROW, 304: {}, **answers(400, 404)})
 async def best(
     request: Request,
     service: Here,
@@ -76,7 +78,7 @@ async def best(
     return Response(body, headers=headers, media_type="application/json")
 
 
-@router.get("/schedules/matches", responses={200: ROWS, 304: {}, **answers(404)})
+@router.get("/schedules/matches", responses={200: ROWS, 304: {}, **answers(400, 404)})
 def matches(
     request: Request,
     service: Here,
@@ -97,7 +99,7 @@ def under_way(request: Request, service: Here, model: Model) -> Response:
     return json_answer(request, {"under_way": misses.under_way(service.store, model)})
 
 
-@router.get("/schedules", responses={200: ROWS, 304: {}, **answers()})
+@router.get("/schedules", responses={200: FILE, 304: {}, **answers()})
 def schedules(
     request: Request,
     service: Here,
@@ -121,9 +123,8 @@ def schedules(
         every=every,
     )
     headers = link_header(request, next=None if more is None else {"after": more})
-    kind = "text/csv; charset=utf-8" if format == "csv" else "application/json"
     body = text_of(rows, format).encode()
     tagged = {"ETag": etag_of(body), "Cache-Control": "no-cache"} | headers
     if matches_etag(tagged["ETag"], request.headers.get("if-none-match")):
         return Response(status_code=304, headers=tagged)
-    return Response(body, headers=tagged, media_type=kind)
+    return Response(body, headers=tagged, media_type=FORMS[format])

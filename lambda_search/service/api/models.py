@@ -14,6 +14,7 @@ from lambda_search.service.problems import answers
 from lambda_search.service.words import Page
 from lambda_search.service.words import Skip
 from lambda_search.service.words import Word
+from lambda_search.store.overview import Wanted
 
 __all__ = ["router"]
 
@@ -25,10 +26,10 @@ def models(
     request: Request, service: Here, q: Word = None, limit: Page = 50, offset: Skip = 0
 ) -> Response:
     """Models with rows, by name; with `q` in their name, hub's name or file, or SHA-256 so."""
-    names = service.store.model_names(q or "")
-    page = names[offset : offset + limit]
-    told = [one.to_json() for one in service.store.model_summaries(page)]
-    more = {"offset": offset + limit} if offset + limit < len(names) else None
+    store, wanted = service.store, Wanted(q or "")
+    names, total = store.models_found(wanted, limit, offset), store.how_many_models(wanted)
+    told = [one.to_json() for one in store.model_summaries(names)]
+    more = {"offset": offset + limit} if offset + limit < total else None
     less = {"offset": max(0, offset - limit)} if offset else None
     headers = link_header(request, next=more, prev=less)
-    return json_answer(request, {"models": told, "total": len(names)}, headers=headers)
+    return json_answer(request, {"models": told, "total": total}, headers=headers)

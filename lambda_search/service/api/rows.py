@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from typing import Annotated
 from typing import Literal
 
@@ -12,15 +11,15 @@ from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.responses import StreamingResponse
 
 from lambda_search.exchange import import_stream
 from lambda_search.exchange import pieces
 from lambda_search.records import row_json
+from lambda_search.service.api.shapes import FILE
 from lambda_search.service.api.shapes import ROW
-from lambda_search.service.api.shapes import ROWS
 from lambda_search.service.api.shapes import content
 from lambda_search.service.context import Here
+from lambda_search.service.linking import begun
 from lambda_search.service.linking import json_answer
 from lambda_search.service.problems import answers
 from lambda_search.service.words import Name
@@ -29,7 +28,7 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["rows"])
 _IN_MEMORY = 1 << 20
-_FILE = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = {"schema": {"type": "string", "format": "binary"}}
 _IMPORTED = content(
     "What became of them.",
     {
@@ -40,33 +39,23 @@ _IMPORTED = content(
 )
 
 
-@router.get("/rows", responses={200: ROWS, **answers(404)})
+@router.get("/rows", responses={200: FILE, **answers(404)})
 def export(
     service: Here,
     model: Annotated[list[str] | None, Query(max_length=100)] = None,
     format: Literal["json", "csv"] = "json",
 ) -> Response:
     """All rows, or those of models, superseded and retracted ones too: `export`'s file."""
-    store = service.store
-    text = pieces(store, model or (), format)
-    first = next(text, "")  # what is wrong is said before the answer begins
-
-    def whole() -> Iterator[bytes]:
-        yield first.encode()
-        for piece in text:
-            yield piece.encode()
-
-    kind = "text/csv; charset=utf-8" if format == "csv" else "application/json"
-    return StreamingResponse(whole(), media_type=kind)
+    return begun(pieces(service.store, model or (), format), format)
 
 
 @router.post(
     "/rows",
-    responses={200: _IMPORTED, **answers(408)},
+    responses={200: _IMPORTED, **answers(400, 408, 413)},
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": _FILE},
+            "content": {"application/json": {"schema": {"type": "object"}}, "text/csv": _TEXT},
         }
     },
 )
@@ -84,7 +73,7 @@ async def import_(request: Request, service: Here) -> Response:
     )
 
 
-@router.get("/rows/{id}", responses={200: ROW, 304: {}, **answers(404)})
+@router.get("/rows/{id}", responses={200: ROW, 304: {}, **answers(400, 404)})
 def row(request: Request, service: Here, id: Name) -> Response:
     """A row by its id or the start of it, superseded and retracted ones too."""
     found = service.store.row(id)

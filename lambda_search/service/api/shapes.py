@@ -6,7 +6,7 @@ from typing import Any
 
 from lambda_search.records.row_json import RowJson
 
-__all__ = ["MODELS", "ROW", "ROWS", "STUDIES", "STUDY", "UNDER_WAY", "content"]
+__all__ = ["ALLOWED", "FILE", "MODELS", "ROW", "ROWS", "STUDIES", "STUDY", "UNDER_WAY", "content"]
 
 
 def content(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +64,17 @@ def _list(name: str, items: dict[str, Any]) -> dict[str, Any]:
 
 ROW = content("A row, or with `nearest` a match.", {"anyOf": [_ROW, _MATCH]})
 ROWS = content("Rows.", _list("rows", _ROW))
+FILE = content("A file of rows.", _list("rows", _ROW))
+FILE["content"]["text/csv"] = {"schema": _TEXT}
+_NAMES = {"type": "array", "items": _TEXT}
+ALLOWED = content(
+    "What a study may name.",
+    {
+        "type": "object",
+        "required": ["frameworks", "extractors", "hub"],
+        "properties": {name: _NAMES for name in ("frameworks", "extractors", "hub")},
+    },
+)
 MODELS = content("Models.", _list("models", {"type": "object", "required": ["name", "rows"]}))
 STUDY = content("A study.", _STUDY)
 UNDER_WAY = content("Studies of a model.", _list("under_way", _TEXT))

@@ -20,6 +20,7 @@ from lambda_search import studies as door
 from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.records import Study
+from lambda_search.service.api.shapes import ALLOWED
 from lambda_search.service.api.shapes import STUDIES
 from lambda_search.service.api.shapes import STUDY
 from lambda_search.service.context import Context
@@ -34,11 +35,16 @@ from lambda_search.service.words import Word
 from lambda_search.spec import registered
 from lambda_search.standings import facts
 from lambda_search.standings import history
+from lambda_search.standings import several_facts
 
-__all__ = ["Posted", "post_studies", "router"]
+__all__ = ["LARGEST_FILE", "LARGEST_STUDY", "Posted", "post_studies", "router"]
 
 router = APIRouter(tags=["studies"])
 State = Literal["queued", "running", "done", "failed", "stopped"]
+
+
+LARGEST_STUDY, LARGEST_FILE = 1 << 18, 1 << 20
+"""Characters of a study file, and of a file that it names; bytes in a form."""
 
 
 class Posted(BaseModel):
@@ -46,8 +52,10 @@ class Posted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    study: str = Field(max_length=1 << 18, description="The study file, YAML.")
-    files: dict[str, str] = Field(default={}, max_length=100, description="UTF-8 texts.")
+    study: str = Field(max_length=LARGEST_STUDY, description="The study file, YAML.")
+    files: dict[str, Annotated[str, Field(max_length=LARGEST_FILE)]] = Field(
+        default={}, max_length=100, description="UTF-8 texts."
+    )
 
 
 def post_studies(service: Context, text: str, files: dict[str, str]) -> list[Study]:
@@ -79,14 +87,14 @@ def studies(
     more = {"offset": offset + limit} if offset + limit < total else None
     less = {"offset": max(0, offset - limit)} if offset else None
     told = {
-        "studies": [facts(store, study) for study in found],
+        "studies": list(several_facts(store, found)),
         "total": total,
         "nobody_drives": door.nobody_drives(store),
     }
     return json_answer(request, told, headers=link_header(request, next=more, prev=less))
 
 
-@router.get("/allowed", responses={200: {}, **answers()})
+@router.get("/allowed", responses={200: ALLOWED, 304: {}, **answers(without=(422,))})
 def allowed(request: Request, service: Here) -> Response:
     """What a posted study may name, besides files in the service's roots."""
     return json_answer(request, {**registered(), "hub": sorted(service.bounds.hub)})
@@ -95,7 +103,7 @@ def allowed(request: Request, service: Here) -> Response:
 @router.post(
     "/studies",
     status_code=201,
-    responses={201: STUDIES, **answers(408, 409)},
+    responses={201: STUDIES, **answers(400, 408, 409, 413)},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -125,7 +133,7 @@ async def post(request: Request, service: Here) -> Response:
 
     def queued() -> Response:
         found = post_studies(service, told.study, told.files)
-        listed = {"studies": [facts(service.store, study) for study in found]}
+        listed = {"studies": list(several_facts(service.store, found))}
         headers = {"Location": f"/v1/studies/{found[0].name}"} if len(found) == 1 else {}
         return json_answer(request, listed, 201, headers)
 
@@ -133,10 +141,15 @@ async def post(request: Request, service: Here) -> Response:
 
 
 @router.get("/studies/{name}", responses={200: STUDY, 304: {}, **answers(404)})
-def study(request: Request, service: Here, name: Name) -> Response:
-    """A study: how it stands, its file, who drove it, and what happened."""
+def study(
+    request: Request,
+    service: Here,
+    name: Name,
+    events: Annotated[int, Query(ge=0, le=10**6, description="How many of the last.")] = 100,
+) -> Response:
+    """A study: how it stands, its file, who drove it, and what happened last."""
     found = service.store.study(name)
-    told = facts(service.store, found) | history(service.store, found)
+    told = facts(service.store, found) | history(service.store, found, events)
     return json_answer(request, told | {"spec": found.spec, "door": found.door})
 
 

@@ -69,7 +69,7 @@
     }
     if (window.Plotly || !document.getElementById("figures")) return draw();
     const script = document.createElement("script");
-    script.src = "/assets/plotly.min.js";
+    script.src = document.body.dataset.plotly;
     script.addEventListener("load", draw);
     document.head.append(script);
   };

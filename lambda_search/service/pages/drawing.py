@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
+from jinja2.utils import htmlsafe_json_dumps
 
 from lambda_search.report.figures import THEMES
+from lambda_search.service.filters import dumps
 
 __all__ = ["drawn"]
 
 
 def drawn(figures: Mapping[str, go.Figure]) -> dict[str, Any]:
     """What a template takes to show these figures."""
+    told = {name: one.to_plotly_json() for name, one in figures.items()}
     return {
-        "figures": {name: one.to_plotly_json() for name, one in figures.items()},
+        "figures": told,
+        "figures_text": htmlsafe_json_dumps(told, dumps=dumps),
         "themes": {name: one.to_plotly_json() for name, one in THEMES.items()},
     }

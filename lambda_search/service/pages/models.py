@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
+from typing import get_args
 
 import plotly.graph_objects as go
 from fastapi import APIRouter
@@ -53,18 +54,6 @@ class Told:
     copies: Sequence[Copy]
 
 
-@router.get(f"/models/{{name:{ANYTHING}}}.json")
-def as_json(service: Here, name: str) -> Response:
-    """All rows of a model, as `export` writes them."""
-    return _twin(service.store, name, "json")
-
-
-@router.get(f"/models/{{name:{ANYTHING}}}.csv")
-def as_csv(service: Here, name: str) -> Response:
-    """The same for a spreadsheet."""
-    return _twin(service.store, name, "csv")
-
-
 @router.get(f"/models/{{name:{ANYTHING}}}")
 def model(
     request: Request,
@@ -74,8 +63,14 @@ def model(
     page: Annotated[int, Query(ge=1, le=10**6)] = 1,
     after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
 ) -> Response:
-    """The page of one model."""
+    """The page of one model; with `.json` or `.csv` after its name all its rows, as a file.
+
+    A model may be called weights.csv: that comes first.
+    """
     store = service.store
+    whole, _, form = name.rpartition(".")
+    if whole and form in get_args(Form) and not store.rows_told(name, 1)[0]:
+        return _twin(store, whole, form)  # type: ignore[arg-type]
     best = store.best_rows(name, asked, _CARDS + 1, (page - 1) * _CARDS)
     rows, following = store.rows_told(name, _LINES, after)
     if not rows and after is None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,17 +18,21 @@ from starlette.responses import RedirectResponse
 from starlette.responses import Response
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import printable
+from lambda_search.service.api.studies import LARGEST_FILE
+from lambda_search.service.api.studies import LARGEST_STUDY
 from lambda_search.service.api.studies import post_studies
 from lambda_search.service.context import Context
 from lambda_search.service.context import Here
 from lambda_search.service.pages.complaints import Complaint
 from lambda_search.service.pages.complaints import complaints_of
+from lambda_search.spec import named_files
+from lambda_search.spec import parse_specs
 from lambda_search.spec import registered
 
 __all__ = ["router"]
 
 router = APIRouter()
-_LARGEST = 1 << 18
 EXAMPLE = """\
 name: my-model
 model:
@@ -66,11 +74,10 @@ def queue(
     text = study.replace("\r\n", "\n")
     try:
         if file is not None and file.filename:
-            text = _read(file)
+            text = _read(file, LARGEST_STUDY)
         if not text.strip():
             raise UsageError("There is no study.", "Paste a study file, or choose one.")
-        sent = {one.filename: _read(one) for one in files or () if one.filename}
-        found = post_studies(service, text, sent)
+        found = post_studies(service, text, _named(text, files or ()))
     except UsageError as error:
         return _page(request, service, text, error, 400)
     if len(found) == 1:
@@ -78,15 +85,63 @@ def queue(
     return RedirectResponse("/studies", 303)
 
 
-def _read(file: UploadFile) -> str:
+def _named(text: str, files: Sequence[UploadFile]) -> dict[str, str]:
+    """What was uploaded, by the names that the study file has for it.
+
+    A browser tells the last part of a name alone; where that is enough, it is.
+
+    Raises:
+        UsageError: if it is not, or two files have one name.
+    """
+    sent: dict[str, str] = {}
+    for one in files:
+        if one.filename:
+            if one.filename in sent:
+                raise UsageError(f"Two files are named {printable(one.filename)}.", _APART)
+            sent[one.filename] = _read(one, LARGEST_FILE)
+    whole, named = _BaseNames(sent), dict[str, str]()
+    for spec in parse_specs(text, "the study file") if sent else ():
+        named |= {name: whole.key(name) for name in named_files(spec, whole)}
+    for key, count in Counter(named.values()).items():
+        if count > 1:
+            several = " and ".join(printable(name) for name in named if named[name] == key)
+            raise UsageError(f"{several} are sent under one name.", _APART)
+    unnamed = {key: content for key, content in sent.items() if key not in named.values()}
+    return unnamed | {name: sent[key] for name, key in named.items()}
+
+
+_APART = "Give them different names, or post them to /v1/studies."
+
+
+class _BaseNames(Mapping[str, bytes]):
+    """Files by their names, or by the last parts of these."""
+
+    def __init__(self, sent: Mapping[str, str]) -> None:
+        self._sent = sent
+
+    def key(self, name: str) -> str:
+        return name if name in self._sent else name.replace("\\", "/").rpartition("/")[2]
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._sent[self.key(name)].encode()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sent)
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+
+def _read(file: UploadFile, most: int) -> str:
     """A file's text.
 
     Raises:
         UsageError: if it is none, or too large.
     """
-    content = file.file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise UsageError("A file is too large.", f"At most {_LARGEST:,} bytes are taken of each.")
+    content = file.file.read(most + 1)
+    if len(content) > most:
+        name = printable(file.filename or "A file", 100)
+        raise UsageError(f"{name} is too large.", f"At most {most:,} bytes are taken of it.")
     try:
         return content.decode()
     except UnicodeDecodeError as error:

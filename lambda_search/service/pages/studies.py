@@ -19,13 +19,14 @@ from lambda_search.service.context import Here
 from lambda_search.service.pages.twins import Form
 from lambda_search.service.pages.twins import table_twin
 from lambda_search.shell import command
-from lambda_search.standings import facts
+from lambda_search.standings import several_facts
 from lambda_search.store.store import Store
 
 __all__ = ["router"]
 
 router = APIRouter()
 _LINES = 25
+_AT_ONCE = 500
 _STATES: tuple[str, ...] = get_args(StudyState)
 _COLUMNS = (
     *("study", "state", "phase", "message", "driver", "trials", "budget", "images"),
@@ -72,19 +73,21 @@ def studies(
 def twin(service: Here, form: Form, state: _Text = "", q: _Text = "") -> Response:
     """The same studies, of all pages."""
     page, lines = 1, []
-    while (found := _queue(service.store, state, q, page)).studies:
+    while (found := _queue(service.store, state, q, page, _AT_ONCE)).studies:
         lines += [_line(one) for one in found.studies]
+        if page * _AT_ONCE >= found.total:
+            break
         page += 1
     return table_twin(lines, _COLUMNS, form)
 
 
-def _queue(store: Store, state: str, q: str, page: int) -> Queue:
+def _queue(store: Store, state: str, q: str, page: int, most: int = _LINES) -> Queue:
     if state and state not in _STATES:
         raise UsageError("There is no such state.", f"There are {', '.join(_STATES)}.")
     states = (state,) if state else ()
     named = q.strip().replace("\0", "") or None
-    found, total = store.studies_page(_LINES, skip=(page - 1) * _LINES, states=states, named=named)
-    return Queue([facts(store, one) for one in found], total)
+    found, total = store.studies_page(most, skip=(page - 1) * most, states=states, named=named)
+    return Queue(list(several_facts(store, found)), total)
 
 
 def _line(told: dict[str, Any]) -> dict[str, Any]:

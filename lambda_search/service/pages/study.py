@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.responses import Response
@@ -45,14 +48,20 @@ _TRIALS = (
 )
 _EVENTS = ("number", "at", "kind", "text")
 _SHOWN_EVENTS = 200
+_SHOWN_TRIALS = 100
+_DRAWN = 300
+"""Trials that are drawn one by one."""
 
 
 @router.get(f"/studies/{{name:{ANYTHING}}}/trials.{{form}}")
 def trials(service: Here, name: str, form: Form) -> Response:
     """The trials."""
+    store = service.store
+    own = store.study(name)
+    found = Findings(own, trials=store.trials(own.id), evaluations=store.evaluations(own.id))
     lines = [
         vars(trial) | {"b": trial.schedule.b, "k": trial.schedule.k, "gain_error": error}
-        for trial, error, _ in trial_table(read_findings(service.store, name))
+        for trial, error, _ in trial_table(found)
     ]
     return table_twin(lines, _TRIALS, form)
 
@@ -78,36 +87,62 @@ def resume(service: Here, name: str) -> Response:
 
 
 @router.get(f"/studies/{{name:{ANYTHING}}}")
-def study(request: Request, service: Here, name: str) -> Response:
-    """The page of one study."""
+def study(
+    request: Request,
+    service: Here,
+    name: str,
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+) -> Response:
+    """The page of one study, with the latest trials, or those `page` − 1 pages before."""
     store = service.store
-    found = read_findings(store, name)
-    spent = efforts(found.evaluations, found.events, found.nfe)
-    whole = total(spent)
-    status, reason = verdict_of(found)
+    now = store.study(name)
+    firm = replace(now, progress=None), store.is_driven(now), store.version()
+    told = service.drawn.get(name, firm, store.mark(now), lambda: _told(store, name))
+    found: Findings = told["found"]
     waits = found.study.state == "queued" or found.is_abandoned
+    table, last = told["table"], max(0, len(told["table"]) - (page - 1) * _SHOWN_TRIALS)
     return service.page(
         request,
         "study.html",
         found=found,
-        word=status,
-        reason=reason,
+        word=told["word"],
+        reason=told["reason"],
         is_listed=bool(store.best_rows(found.model, Wanted(), 1)),
-        told=facts(store, found.study),
-        progress=None if waits else found.study.progress,
+        told=facts(store, now),
+        progress=None if waits else now.progress,
         waits=waits,
         nobody=command("drive") if waits and door.nobody_drives(store) else "",
-        leader=_leader(found),
-        summary=[one for one in summary_of(found, whole) if not one.code],
+        leader=told["leader"],
+        summary=told["summary"],
         copies=[] if found.row is None else copies_of(found.row, request),
-        trials=trial_table(found),
-        spent=[*spent, whole] if spent else [],
-        images=[(one.caption, _data(one)) for one in _images(store, found)],
+        trials=table[max(0, last - _SHOWN_TRIALS) : last],
+        all_trials=len(table),
+        few=_DRAWN if len(table) > _DRAWN else 0,
+        page=page,
+        more=last > _SHOWN_TRIALS,
+        images=told["images"],
         happened=list(found.events)[-_SHOWN_EVENTS:],
         last=found.events[-1].number if found.events else 0,
         live=found.study.state in ("queued", "running"),
-        **drawn(study_figures(found)),
+        **told["figures"],
     )
+
+
+def _told(store: Store, name: str) -> dict[str, Any]:
+    """What costs time on the page: read, fitted and drawn."""
+    found = read_findings(store, name)
+    spent = total(efforts(found.evaluations, found.events, found.nfe))
+    word, reason = verdict_of(found)
+    return {
+        "found": found,
+        "word": word,
+        "reason": reason,
+        "leader": _leader(found),
+        "summary": [one for one in summary_of(found, spent) if not one.code],
+        "table": trial_table(found),
+        "images": [(one.caption, _data(one)) for one in _images(store, found)],
+        "figures": drawn(study_figures(found, _DRAWN)),
+    }
 
 
 def _back(name: str) -> Response:

@@ -6,50 +6,41 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 from typing import Literal
 from typing import TypeAlias
 
 from starlette.responses import Response
-from starlette.responses import StreamingResponse
 
 from lambda_search.exchange import pieces_of
 from lambda_search.exchange.csv_form import cell
 from lambda_search.records import Row
+from lambda_search.service.linking import FORMS
+from lambda_search.service.linking import begun
 from lambda_search.service.linking import json_bytes
 
 __all__ = ["Form", "rows_twin", "table_twin"]
 
 Form: TypeAlias = Literal["json", "csv"]
-_KINDS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
 
 
 def rows_twin(rows: Iterable[Row], form: Form) -> Response:
     """Rows as `export` writes them, so that they can be imported."""
-    text = pieces_of(rows, form)
-    first = next(text, "")  # what is wrong is said before the answer begins
-
-    def whole() -> Iterator[bytes]:
-        for piece in chain([first], text):
-            yield piece.encode()
-
-    return StreamingResponse(whole(), media_type=_KINDS[form])
+    return begun(pieces_of(rows, form), form)
 
 
 def table_twin(lines: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Form) -> Response:
     """Any other table: a list of objects, or lines of cells, of which lists are JSON."""
     if form == "json":
         told = [{name: one[name] for name in columns} for one in lines]
-        return Response(json_bytes(told), media_type=_KINDS[form])
+        return Response(json_bytes(told), media_type=FORMS[form])
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([cell(_plain(one[name])) for name in columns] for one in lines)
-    return Response(stream.getvalue().encode("utf-8", "replace"), media_type=_KINDS[form])
+    return Response(stream.getvalue().encode("utf-8", "replace"), media_type=FORMS[form])
 
 
 def _plain(value: Any) -> Any:
