@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.routing import Match
 from starlette.types import ASGIApp
+from starlette.types import Message
 from starlette.types import Receive
 from starlette.types import Scope
 from starlette.types import Send
@@ -28,6 +29,7 @@ __all__ = ["OWN", "Dashboard"]
 OWN = ("dashboard", "api", "static", "csv", "artifacts", "favicon.ico")
 """The first parts of the addresses that are the dashboard's."""
 _READING = ("GET", "HEAD")
+_OF_BODIES = (b"content-length", b"content-type", b"transfer-encoding")
 _WORKERS = 4
 
 
@@ -81,7 +83,8 @@ class Dashboard(BaseRoute):
             )
             await answer(request, missing)(scope, receive, send)
             return
-        await app(scope, receive, send)
+        headers = [one for one in scope["headers"] if one[0] not in _OF_BODIES]
+        await app({**scope, "headers": headers}, _no_body, send)
 
     def _made(self) -> ASGIApp:
         with self._lock:
@@ -93,3 +96,8 @@ class Dashboard(BaseRoute):
                 made: Any = dashboard_app(self._service.store)
                 self._app = cast(ASGIApp, WSGIMiddleware(made, _WORKERS))
             return self._app
+
+
+async def _no_body() -> Message:
+    """All that the dashboard hears of a body: it only reads, and would wait for one."""
+    return {"type": "http.request", "body": b"", "more_body": False}
