@@ -23,6 +23,7 @@ from starlette.types import Send
 from lambda_search.service.hosts import host_of
 from lambda_search.service.hosts import is_loopback
 from lambda_search.service.hosts import is_own
+from lambda_search.service.linking import sign_in_link
 from lambda_search.service.problems import Problem
 from lambda_search.service.problems import answer
 from lambda_search.service.sessions import COOKIE
@@ -133,7 +134,7 @@ class Gate:
     def _refused(request: Request, problem: Problem) -> Response:
         for_people = "text/html" in request.headers.get("accept", "")
         if problem.status == 401 and request.method == "GET" and for_people:
-            return RedirectResponse(f"/login?next={request.url.path}", 303)
+            return RedirectResponse(sign_in_link(request), 303)
         headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
         return answer(request, problem, headers)
 

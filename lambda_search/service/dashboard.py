@@ -49,7 +49,8 @@ class Dashboard(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether an address is the dashboard's."""
-        own = scope["type"] == "http" and scope["path"].split("/", 2)[1] in OWN
+        parts = scope["path"].split("/", 2) if scope["type"] == "http" else []
+        own = len(parts) > 1 and parts[1] in OWN  # the path of `OPTIONS *` has one part
         return (Match.FULL, {"route": self}) if own else (Match.NONE, {})
 
     def url_path_for(self, name: str, /, **path_params: Any) -> Any:

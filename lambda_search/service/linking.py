@@ -1,9 +1,10 @@
-"""Pages of a list: their links (RFC 8288), and answers as JSON."""
+"""Links: to the pages of a list (RFC 8288), and to the login and back. And answers as JSON."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from lambda_search.service.answers import etag_of
 from lambda_search.service.answers import matches_etag
 
-__all__ = ["json_answer", "json_bytes", "link_header"]
+__all__ = ["json_answer", "json_bytes", "link_header", "sign_in_link"]
 
 
 def json_bytes(told: Any) -> bytes:
@@ -45,3 +46,12 @@ def link_header(request: Request, **pages: dict[str, Any] | None) -> dict[str, s
         if differs is not None
     ]
     return {"Link": ", ".join(links)} if links else {}
+
+
+def sign_in_link(request: Request) -> str:
+    """Where who asks signs in, and comes back from to what was asked for, if that is a page."""
+    path, query = request.scope["path"], request.scope["query_string"]
+    if request.method not in ("GET", "HEAD") or path == "/login":
+        return "/login"
+    place = quote(path, errors="replace") + (f"?{query.decode('latin-1')}" if query else "")
+    return f"/login?next={quote(place, safe='/')}"

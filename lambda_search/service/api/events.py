@@ -16,7 +16,6 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi import Header
-from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -28,6 +27,8 @@ from lambda_search.records import Event
 from lambda_search.service.context import Context
 from lambda_search.service.context import Here
 from lambda_search.service.problems import answers
+from lambda_search.service.words import LARGEST
+from lambda_search.service.words import After
 from lambda_search.service.words import Name
 from lambda_search.standings import event_facts
 
@@ -48,7 +49,7 @@ _STREAM = {
 async def events(
     service: Here,
     name: Name,
-    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    after: After = None,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> Response:
     """The events of a study from the first on, or those after `Last-Event-ID` (or `after`).
@@ -56,7 +57,7 @@ async def events(
     204 says that it has ended, and nothing comes after.
     """
     told = last_event_id or ""
-    number = int(told) if told.isdecimal() and len(told) < 19 else (after or 0)
+    number = min(int(told), LARGEST) if told.isdecimal() else (after or 0)
     look = _Look(service, name)
     found = await run_in_threadpool(look.now, number)
     if found.ended and number and not found.events:

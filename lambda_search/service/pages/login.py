@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi import Form
@@ -18,6 +17,7 @@ from lambda_search.service.sessions import SECONDS
 __all__ = ["router"]
 
 router = APIRouter()
+_LONGEST = 2000
 
 
 @router.get("/login")
@@ -31,7 +31,7 @@ def sign_in(
     request: Request,
     service: Here,
     token: Annotated[str, Form(max_length=1000)],
-    next: Annotated[str, Form(max_length=2000)] = "/",
+    next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Gives the cookie to who knows the token."""
     host = "" if request.client is None else request.client.host
@@ -68,6 +68,5 @@ def sign_out() -> Response:
 
 def _inside(next: str) -> str:
     """A place on this service; whatever leads elsewhere becomes the first page."""
-    parts = urlsplit(next)
-    outside = parts.scheme or parts.netloc or not next.startswith("/")
-    return "/" if outside or next.startswith(("//", "/\\")) or not next.isprintable() else next
+    own = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
+    return next if own and len(next) <= _LONGEST else "/"
