@@ -42,7 +42,7 @@ class Context:
         settings: what it was started with.
         stores: gives the store.
         sessions: who may write.
-        attempts: to sign in, that failed.
+        attempts: wrong tokens.
         stopping: is set when it is about to end; streams heed it.
         metrics: what is counted.
         streams: how many are open.

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from lambda_search.service.context import Here
 from lambda_search.service.sessions import COOKIE
 from lambda_search.service.sessions import SECONDS
+from lambda_search.service.visitors import host_asking
 
 __all__ = ["router"]
 
@@ -33,18 +34,18 @@ def sign_in(
     token: Annotated[str, Form(max_length=1000)],
     next: Annotated[str, Form()] = "/",
 ) -> Response:
-    """Gives the cookie to who knows the token."""
-    host = "" if request.client is None else request.client.host
-    wait = service.attempts.seconds_to_wait(host)
-    if wait:
-        told = f"Too many attempts; wait {wait} seconds."
-        page = service.page(request, "login.html", 429, next=_inside(next), told=told)
-        page.headers["Retry-After"] = str(wait)
-        return page
+    """Gives the cookie to who knows the token, however many others do not."""
     if not service.sessions.knows(token.strip()):
-        service.attempts.failed(host)
+        wait = service.attempts.wait_after(host_asking(request.scope))
         told = "That is not the token of this service."
-        return service.page(request, "login.html", 401, next=_inside(next), told=told)
+        if wait:
+            told = f"Too many attempts; wait {wait} seconds."
+        page = service.page(
+            request, "login.html", 429 if wait else 401, next=_inside(next), told=told
+        )
+        if wait:
+            page.headers["Retry-After"] = str(wait)
+        return page
     answer = RedirectResponse(_inside(next), 303)
     answer.set_cookie(
         COOKIE,
@@ -59,8 +60,9 @@ def sign_in(
 
 
 @router.post("/logout")
-def sign_out() -> Response:
-    """Takes the cookie back."""
+def sign_out(request: Request, service: Here) -> Response:
+    """Takes the cookie back, and ends it."""
+    service.sessions.end(request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/", 303)
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return answer
