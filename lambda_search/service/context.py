@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from dataclasses import field
 from functools import cached_property
@@ -45,7 +46,7 @@ class Context:
         attempts: wrong tokens.
         stopping: is set when it is about to end; streams heed it.
         metrics: what is counted.
-        streams: how many are open.
+        streams: how many are open, by host.
     """
 
     settings: Settings
@@ -54,7 +55,7 @@ class Context:
     attempts: Attempts = field(default_factory=Attempts)
     stopping: threading.Event = field(default_factory=threading.Event)
     metrics: Metrics = field(default_factory=Metrics)
-    streams: int = 0
+    streams: Counter[str] = field(default_factory=Counter)
 
     @property
     def store(self) -> Store:

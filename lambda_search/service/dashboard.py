@@ -23,6 +23,7 @@ from starlette.types import Send
 from lambda_search.service.context import Context
 from lambda_search.service.problems import Problem
 from lambda_search.service.problems import answer
+from lambda_search.store.store import Store
 
 __all__ = ["OWN", "Dashboard"]
 
@@ -45,7 +46,8 @@ class Dashboard(BaseRoute):
     def __init__(self, service: Context) -> None:
         self._service = service
         self._lock = threading.Lock()
-        self._app: ASGIApp | None = None
+        self._app: Any = None
+        self._store: Store | None = None
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether an address is the dashboard's."""
@@ -73,7 +75,7 @@ class Dashboard(BaseRoute):
             await refused(scope, receive, send)
             return
         try:
-            app = await run_in_threadpool(self._made) if self._app is None else self._app
+            app = await run_in_threadpool(self._made)
         except ModuleNotFoundError as error:
             missing = Problem(
                 501,
@@ -88,15 +90,17 @@ class Dashboard(BaseRoute):
         await app({**scope, "headers": headers}, _no_body, send)
 
     def _made(self) -> ASGIApp:
+        """The dashboard on the store that is there now; StoreAway if none is."""
+        store = self._service.stores.sure()
         with self._lock:
-            if self._app is None:
+            if self._app is None or self._store is not store:
                 from a2wsgi import WSGIMiddleware
 
                 from lambda_search.store.optuna_view.dashboard import dashboard_app
 
-                made: Any = dashboard_app(self._service.store)
-                self._app = cast(ASGIApp, WSGIMiddleware(made, _WORKERS))
-            return self._app
+                made: Any = dashboard_app(store)
+                self._app, self._store = WSGIMiddleware(made, _WORKERS), store
+            return cast(ASGIApp, self._app)
 
 
 async def _no_body() -> Message:
