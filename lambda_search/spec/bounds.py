@@ -152,7 +152,8 @@ class _Bounded:
     ) -> dict[str, Any] | None:
         if config is None:  # then what `models convert` wrote beside a checkpoint is read
             beside = checkpoint.with_suffix(".json")
-            if checkpoint.suffix != ".safetensors" or not os.path.lexists(beside):
+            found = checkpoint.is_absolute() and os.path.lexists(beside)
+            if checkpoint.suffix != ".safetensors" or not found:
                 return None
             path = self._checked("model.checkpoint", beside.name, beside)
             return self._options(read_options(path, beside.name), beside.parent)
@@ -161,8 +162,10 @@ class _Bounded:
         if config in self.files:
             return self._options(read_options(self.files[config], config), _below(config))
         path = Path(self._place("model.config", config))
-        if not (self.here or path.is_file()):  # it may be where the study is driven
-            return None
+        if not path.is_absolute():
+            if self.here:
+                raise _refused("model.config", config)
+            return None  # it may be where the study is driven
         return self._options(read_options(path, config), path.parent)
 
     def _options(self, config: Mapping[str, Any], below: Path, depth: int = 0) -> dict[str, Any]:
@@ -192,9 +195,8 @@ class _Bounded:
 
         Unless it says so, one is fetched that goes by what the file holds.
         """
-        single = checkpoint.is_file() or (
-            not checkpoint.exists() and checkpoint.name.endswith(_FILE)
-        )
+        here = checkpoint.is_absolute()  # else it is found where the study is driven
+        single = checkpoint.is_file() if here else checkpoint.name.endswith(_FILE)
         if not single or config.get("config") is not None:
             return config
         listed = [name for name in USUAL_PIPELINES if name in self.bounds.hub]

@@ -241,3 +241,19 @@ def test_what_came_with_a_study_can_be_written_whatever_it_is_called(tmp_path, l
     name = f"{letter * 250}.yaml"
     [(told, place)] = unpacked({name: b"prompts: [a]"}, tmp_path / "kept").items()
     assert told == name and place.read_bytes() == b"prompts: [a]" and place.suffix == ".yaml"
+
+
+def test_nothing_is_read_in_the_folder_that_a_service_was_started_in(root, tmp_path, monkeypatch):
+    (tmp_path / "started").mkdir()
+    monkeypatch.chdir(tmp_path / "started")
+    for name in ("mine.yaml", "here.json"):
+        Path(name).write_text("vae: owner/unlisted")
+    Path("here.safetensors").write_bytes(b"weights")
+    Bounds.of([root]).check(spec(config=", config: mine.yaml"), {})
+    Bounds.of([root]).check(spec(framework="dit", checkpoint="here.safetensors"), {})
+
+
+@pytest.mark.parametrize("name", ["bundled:fashion-mnist", "owner/listed"])
+def test_a_config_is_a_file(root, name):
+    with pytest.raises(UsageError, match=r"model\.config"):
+        Bounds.of([root], ["owner/listed"]).located(spec(config=f', config: "{name}"'), {}, {})
