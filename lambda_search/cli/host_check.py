@@ -29,6 +29,6 @@ def under_own_names(app: WSGIApplication, host: str) -> WSGIApplication:
         if all(is_own(name, host) for name in named):
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [b"This server is not called so. Use the address that it was started with."]
+        return [b"This server has another address. Use the one that it was started with."]
 
     return guarded

@@ -6,9 +6,11 @@ import json
 import os
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.client import HTTPException
 from http.client import HTTPResponse
 from typing import Any
@@ -84,6 +86,8 @@ class Connection:
             raise MissingFile(
                 f"The network may not be asked for {self.address}.", "Leave --offline out."
             )
+        if parts.scheme == "http" and not here and os.environ.get(_TOKEN, "").strip():
+            _warn_once(self.address)
         proxies = [urllib.request.ProxyHandler({})] if here else []
         self._opener = urllib.request.build_opener(_NoRedirects(), *proxies)
 
@@ -137,6 +141,12 @@ class Connection:
                 f"The service {self.address} cannot be reached: {printable(reason, 200)}.",
                 "Check --store, and that it runs.",
             ) from error
+
+
+@cache
+def _warn_once(address: str) -> None:
+    told = f"The token goes to {address} over plain http: whoever is in between can read it."
+    warnings.warn(f"{told} Have the service behind TLS, and write https://.", stacklevel=2)
 
 
 def _told(error: urllib.error.HTTPError, address: str) -> LambdaSearchError:

@@ -23,12 +23,15 @@ from starlette.types import Send
 from lambda_search.service.hosts import host_of
 from lambda_search.service.hosts import is_loopback
 from lambda_search.service.hosts import is_own
+from lambda_search.service.linking import sign_in_link
 from lambda_search.service.problems import Problem
 from lambda_search.service.problems import answer
 from lambda_search.service.sessions import COOKIE
+from lambda_search.service.sessions import Attempts
 from lambda_search.service.sessions import Sessions
 from lambda_search.service.settings import Settings
 from lambda_search.service.visitors import Visitor
+from lambda_search.service.visitors import host_asking
 from lambda_search.service.visitors import visitor_of
 
 __all__ = ["READING", "Gate", "check_form"]
@@ -47,10 +50,14 @@ class Gate:
         app: what lies behind.
         settings: the service's.
         sessions: who may write.
+        attempts: wrong tokens.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, sessions: Sessions) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, sessions: Sessions, attempts: Attempts
+    ) -> None:
         self._app = app
+        self._attempts = attempts
         self._settings = settings
         self._sessions = sessions
 
@@ -62,28 +69,43 @@ class Gate:
         headers, method = Headers(scope=scope), scope["method"]
         visitor = self._visitor(headers)
         scope.setdefault("state", {})["visitor"] = visitor
-        refusal = self._refusal(scope["path"], method, headers, visitor)
+        wait = 0 if visitor.may_write else self._wait(scope, headers)
+        refusal = (
+            _guessing(wait) if wait else self._refusal(scope["path"], method, headers, visitor)
+        )
         if refusal is None:
             await self._app(scope, receive, send)
             return
-        await self._refused(Request(scope, receive), refusal)(scope, receive, send)
+        answered = self._refused(Request(scope, receive), refusal)
+        if wait:
+            answered.headers["Retry-After"] = str(wait)
+        await answered(scope, receive, send)
+
+    def _wait(self, scope: Scope, headers: Headers) -> int:
+        """For how long who brings a wrong token has to wait, after too many of them."""
+        if not self._sessions.exist or not _token(headers):
+            return 0
+        return self._attempts.wait_after(host_asking(scope))
 
     def _visitor(self, headers: Headers) -> Visitor:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            known = self._sessions.knows(token.strip())
+        token = _token(headers)
+        if token is not None:
+            known = self._sessions.knows(token)
             return Visitor(known or self._reads_freely(headers), known)
         csrf = self._sessions.csrf_of(_cookie(headers))
         known = csrf != ""
         return Visitor(known or self._reads_freely(headers), known, csrf)
 
     def _reads_freely(self, headers: Headers) -> bool:
-        """Whether no token is needed to read; what came through a proxy is from elsewhere."""
+        """Whether no token is needed to read; what came through a proxy is from elsewhere.
+
+        A proxy may say nothing of itself, and then it is known by the name that it was given.
+        """
         if self._settings.public_read:
             return True
         proxied = any(name in headers for name in _PROXIED)
         own = is_loopback(host_of(headers.get("host", "")))
-        return self._settings.is_local and own and not proxied
+        return self._settings.open_to_read and own and not proxied
 
     def _refusal(
         self, path: str, method: str, headers: Headers, visitor: Visitor
@@ -94,7 +116,10 @@ class Gate:
         if not self._is_own(named) or (
             origin is not None and not self._is_own(origin.partition("://")[2])
         ):
-            return _foreign("This service is not called so.", "Ask it by its own address.")
+            return _foreign(
+                "This service has another address.",
+                "Use the one it was started with, or have its operator add this one by --name.",
+            )
         if method in READING:
             if visitor.may_read or path in _OPEN or path.startswith("/assets/"):
                 return None
@@ -112,8 +137,8 @@ class Gate:
             return _unknown("Writing needs the token.")
         if visitor.csrf and not self._is_ours(path, headers, visitor):
             return _foreign(
-                "A request of a signed-in browser must say the number of its page.",
-                "Send it as the header X-CSRF-Token, or use the token.",
+                "This request does not come from a page that you signed in on.",
+                "Load the page again, or send the token.",
             )
         return None
 
@@ -133,7 +158,7 @@ class Gate:
     def _refused(request: Request, problem: Problem) -> Response:
         for_people = "text/html" in request.headers.get("accept", "")
         if problem.status == 401 and request.method == "GET" and for_people:
-            return RedirectResponse(f"/login?next={request.url.path}", 303)
+            return RedirectResponse(sign_in_link(request), 303)
         headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
         return answer(request, problem, headers)
 
@@ -154,7 +179,12 @@ async def check_form(request: Request) -> None:
         return
     form = await request.form()
     if not _equal(str(form.get("csrf", "")), csrf):
-        raise HTTPException(403, "The form does not carry the number of its page; load it anew.")
+        raise HTTPException(403, "This form is out of date; load the page again.")
+
+
+def _token(headers: Headers) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 def _cookie(headers: Headers) -> str:
@@ -179,6 +209,11 @@ def _equal(told: str, known: str) -> bool:
 
 def _foreign(detail: str, hint: str) -> Problem:
     return Problem(403, "forbidden", "That is not allowed", detail, hint)
+
+
+def _guessing(wait: int) -> Problem:
+    told = f"Too many wrong tokens came from there; wait {wait} seconds."
+    return Problem(429, "attempts", "Too many attempts", told, "The right one is always heard.")
 
 
 def _unknown(detail: str) -> Problem:

@@ -29,7 +29,9 @@ __all__ = ["PATH", "Answer", "Answers", "Quickly", "etag_of", "matches_etag"]
 
 PATH = "/v1/schedules/best"
 _MOST = 4096
-_LARGEST = 1 << 18
+_MOST_BYTES, _LARGEST = 64 << 20, 1 << 18
+_LONGEST, _BESIDE = 2048, 512
+"""Bytes: of a question that is kept, and what keeping one takes besides."""
 _CHECK_SECONDS = 0.4
 Version = tuple[int, int]
 
@@ -52,6 +54,7 @@ class Answers:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._kept: OrderedDict[bytes, Answer] = OrderedDict()
+        self._bytes = 0
         self._version: Version | None = None
         self._checked = float("-inf")
         self._check: asyncio.Task[Version] | None = None
@@ -81,19 +84,28 @@ class Answers:
 
     def keep(self, question: bytes, answer: Answer, version: Version) -> None:
         """Keeps an answer that was found when `version` was the last that was known."""
-        if version == self._version and len(answer.body) <= _LARGEST:
-            self._kept[question] = answer
-            while len(self._kept) > _MOST:
-                self._kept.popitem(last=False)
+        if version != self._version or len(answer.body) > _LARGEST or len(question) > _LONGEST:
+            return
+        if question in self._kept:
+            self._bytes -= _size(question, self._kept.pop(question))
+        self._kept[question] = answer
+        self._bytes += _size(question, answer)
+        while len(self._kept) > _MOST or self._bytes > _MOST_BYTES:
+            self._bytes -= _size(*self._kept.popitem(last=False))
 
     async def _look(self) -> Version:
         began = time.monotonic()
         found = await run_in_threadpool(lambda: self._stores().version())
         if found != self._version:
             self._kept.clear()
+            self._bytes = 0
             self._version = found
         self._checked = began
         return found
+
+
+def _size(question: bytes, answer: Answer) -> int:
+    return len(question) + len(answer.body) + _BESIDE
 
 
 class Quickly:

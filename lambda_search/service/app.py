@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=[
             Middleware(Shield),
             Middleware(Watch, context.metrics),
-            Middleware(Gate, settings, context.sessions),
+            Middleware(Gate, settings, context.sessions, context.attempts),
             Middleware(Limits),
             Middleware(Heads),
             Middleware(Quickly, context.answers, context.metrics),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from dataclasses import field
 from functools import cached_property
@@ -44,10 +45,10 @@ class Context:
         settings: what it was started with.
         stores: gives the store.
         sessions: who may write.
-        attempts: to sign in, that failed.
+        attempts: wrong tokens.
         stopping: is set when it is about to end; streams heed it.
         metrics: what is counted.
-        streams: how many are open.
+        streams: how many are open, by host.
     """
 
     settings: Settings
@@ -56,7 +57,7 @@ class Context:
     attempts: Attempts = field(default_factory=Attempts)
     stopping: threading.Event = field(default_factory=threading.Event)
     metrics: Metrics = field(default_factory=Metrics)
-    streams: int = 0
+    streams: Counter[str] = field(default_factory=Counter)
 
     @property
     def store(self) -> Store:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.routing import Match
 from starlette.types import ASGIApp
+from starlette.types import Message
 from starlette.types import Receive
 from starlette.types import Scope
 from starlette.types import Send
@@ -22,12 +23,14 @@ from starlette.types import Send
 from lambda_search.service.context import Context
 from lambda_search.service.problems import Problem
 from lambda_search.service.problems import answer
+from lambda_search.store.store import Store
 
 __all__ = ["OWN", "Dashboard"]
 
 OWN = ("dashboard", "api", "static", "csv", "artifacts", "favicon.ico")
 """The first parts of the addresses that are the dashboard's."""
 _READING = ("GET", "HEAD")
+_OF_BODIES = (b"content-length", b"content-type", b"transfer-encoding")
 _WORKERS = 4
 
 
@@ -43,11 +46,13 @@ class Dashboard(BaseRoute):
     def __init__(self, service: Context) -> None:
         self._service = service
         self._lock = threading.Lock()
-        self._app: ASGIApp | None = None
+        self._app: Any = None
+        self._store: Store | None = None
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether an address is the dashboard's."""
-        own = scope["type"] == "http" and scope["path"].split("/", 2)[1] in OWN
+        parts = scope["path"].split("/", 2) if scope["type"] == "http" else []
+        own = len(parts) > 1 and parts[1] in OWN  # the path of `OPTIONS *` has one part
         return (Match.FULL, {"route": self}) if own else (Match.NONE, {})
 
     def url_path_for(self, name: str, /, **path_params: Any) -> Any:
@@ -70,7 +75,7 @@ class Dashboard(BaseRoute):
             await refused(scope, receive, send)
             return
         try:
-            app = await run_in_threadpool(self._made) if self._app is None else self._app
+            app = await run_in_threadpool(self._made)
         except ModuleNotFoundError as error:
             missing = Problem(
                 501,
@@ -81,15 +86,23 @@ class Dashboard(BaseRoute):
             )
             await answer(request, missing)(scope, receive, send)
             return
-        await app(scope, receive, send)
+        headers = [one for one in scope["headers"] if one[0] not in _OF_BODIES]
+        await app({**scope, "headers": headers}, _no_body, send)
 
     def _made(self) -> ASGIApp:
+        """The dashboard on the store that is there now; StoreAway if none is."""
+        store = self._service.stores.sure()
         with self._lock:
-            if self._app is None:
+            if self._app is None or self._store is not store:
                 from a2wsgi import WSGIMiddleware
 
                 from lambda_search.store.optuna_view.dashboard import dashboard_app
 
-                made: Any = dashboard_app(self._service.store)
-                self._app = cast(ASGIApp, WSGIMiddleware(made, _WORKERS))
-            return self._app
+                made: Any = dashboard_app(store)
+                self._app, self._store = WSGIMiddleware(made, _WORKERS), store
+            return cast(ASGIApp, self._app)
+
+
+async def _no_body() -> Message:
+    """All that the dashboard hears of a body: it only reads, and would wait for one."""
+    return {"type": "http.request", "body": b"", "more_body": False}

@@ -17,6 +17,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from lambda_search.report.words import duration
 from lambda_search.report.words import signed
+from lambda_search.service.linking import sign_in_link
 from lambda_search.service.telling import gain_of
 from lambda_search.service.telling import number
 from lambda_search.service.telling import uncertain
@@ -67,6 +68,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "pages": lambda query: f"?{query}",
     "quoted": _quoted,
     "seen": seen,
+    "sign_in_link": sign_in_link,
     "signed": signed,
     "uncertain": uncertain,
     "walk": walk_of,

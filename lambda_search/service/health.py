@@ -39,5 +39,5 @@ def metrics(service: Here) -> Response:
         store = service.store
     except LambdaSearchError:
         pass  # that it is away is among what is counted
-    service.metrics.streams.set(service.streams)
+    service.metrics.streams.set(service.streams.total())
     return Response(service.metrics.text(store), media_type=CONTENT_TYPE_LATEST)

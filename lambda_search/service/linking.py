@@ -1,4 +1,4 @@
-"""Pages of a list: their links (RFC 8288), and answers as JSON."""
+"""Links: to the pages of a list (RFC 8288), and to the login and back. And answers as JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from starlette.responses import StreamingResponse
 from lambda_search.service.answers import etag_of
 from lambda_search.service.answers import matches_etag
 
-__all__ = ["FORMS", "begun", "json_answer", "json_bytes", "link_header"]
+__all__ = ["FORMS", "begun", "json_answer", "json_bytes", "link_header", "sign_in_link"]
 
 FORMS = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
 """Media types of tables and files of rows."""
@@ -63,3 +64,12 @@ def link_header(request: Request, **pages: dict[str, Any] | None) -> dict[str, s
         if differs is not None
     ]
     return {"Link": ", ".join(links)} if links else {}
+
+
+def sign_in_link(request: Request) -> str:
+    """Where who asks signs in, and comes back from to what was asked for, if that is a page."""
+    path, query = request.scope["path"], request.scope["query_string"]
+    if request.method not in ("GET", "HEAD") or path == "/login":
+        return "/login"
+    place = quote(path, errors="replace") + (f"?{query.decode('latin-1')}" if query else "")
+    return f"/login?next={quote(place, safe='/')}"

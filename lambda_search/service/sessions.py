@@ -21,6 +21,7 @@ __all__ = ["COOKIE", "SECONDS", "Attempts", "Sessions"]
 COOKIE = "lambda_search"
 SECONDS = 12 * 3600
 """For how long somebody stays signed in."""
+_SPAN = 60.0
 
 
 class Sessions:
@@ -35,6 +36,8 @@ class Sessions:
         self._signer = URLSafeTimedSerializer(
             _digest(f"cookies of {token}"), "lambda_search session"
         )
+        self._ended: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @property
     def exist(self) -> bool:
@@ -55,41 +58,56 @@ class Sessions:
         if self._digest is None:
             return ""
         try:
-            return str(self._signer.loads(cookie, max_age=SECONDS))
+            csrf = str(self._signer.loads(cookie, max_age=SECONDS))
         except BadData:
             return ""
+        return "" if csrf in self._ended else csrf
+
+    def end(self, cookie: str) -> None:
+        """Ends what a cookie stands for, wherever else it is kept."""
+        csrf = self.csrf_of(cookie)
+        if not csrf:
+            return
+        with self._lock:  # until the cookie is too old by itself
+            kept = {one: until for one, until in self._ended.items() if until > _now()}
+            self._ended = kept | {csrf: _now() + SECONDS}
 
 
 class Attempts:
-    """Failed attempts to sign in, of which one host may make so many in a minute.
+    """Wrong tokens, of which one host may try so many in a minute, and all hosts together.
+
+    What a host is called may be forged where a proxy is believed; the number of all is not.
 
     Arguments:
-        most: in a minute.
+        most: of a host in a minute.
+        in_all: of all.
     """
 
-    def __init__(self, most: int = 5) -> None:
+    def __init__(self, most: int = 5, in_all: int = 60) -> None:
         self._most = most
         self._failed: dict[str, deque[float]] = {}
+        self._all: deque[float] = deque(maxlen=in_all)
         self._lock = threading.Lock()
 
-    def seconds_to_wait(self, host: str) -> int:
-        """How long `host` has to wait for its next one."""
+    def wait_after(self, host: str) -> int:
+        """Counts one more of `host`, if it may try; else for how many seconds it has to wait."""
         with self._lock:
-            failed = self._recent(host)
-            return 0 if len(failed) < self._most else max(1, int(60 - (_now() - failed[0])))
+            for one in [*self._failed]:
+                if not _recent(self._failed[one]):
+                    del self._failed[one]
+            own = self._failed.setdefault(host, deque(maxlen=self._most))
+            for failed in (own, _recent(self._all)):
+                if len(failed) == failed.maxlen:
+                    return max(1, int(_SPAN - (_now() - failed[0])))
+            own.append(_now())
+            self._all.append(_now())
+            return 0
 
-    def failed(self, host: str) -> None:
-        """One has failed."""
-        with self._lock:
-            self._recent(host).append(_now())
-            for other in [one for one in self._failed if not self._recent(one)]:
-                del self._failed[other]
 
-    def _recent(self, host: str) -> deque[float]:
-        failed = self._failed.setdefault(host, deque(maxlen=self._most))
-        while failed and _now() - failed[0] > 60:
-            failed.popleft()
-        return failed
+def _recent(failed: deque[float]) -> deque[float]:
+    while failed and _now() - failed[0] > _SPAN:
+        failed.popleft()
+    return failed
 
 
 def _now() -> float:

@@ -22,7 +22,8 @@ class Settings:
         public_read: whether reading needs no token where others than this machine can ask.
         roots: folders in which posted studies may name files.
         hub: repositories of the hub (OWNER/NAME) that posted studies may name.
-        names: further host names that it is asked under, behind a proxy.
+        names: further host names that it is asked under, behind a proxy; with one, nothing that
+            is asked is taken for this machine's own.
         log_json: whether each request is told in a line of JSON on stderr.
     """
 
@@ -40,6 +41,11 @@ class Settings:
     def is_local(self) -> bool:
         """Whether this machine alone can reach it, a proxy apart."""
         return is_loopback(self.host)
+
+    @property
+    def open_to_read(self) -> bool:
+        """Whether somebody may read without the token."""
+        return self.public_read or (self.is_local and not self.names)
 
     @property
     def address(self) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
-__all__ = ["Visitor", "visitor_of"]
+__all__ = ["Visitor", "host_asking", "visitor_of"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,9 @@ class Visitor:
 def visitor_of(request: HTTPConnection) -> Visitor:
     """Who sent `request`."""
     return cast(Visitor, request.scope["state"]["visitor"])
+
+
+def host_asking(scope: Scope) -> str:
+    """The host that a request comes from, or the one that a proxy says, if it is believed."""
+    client = scope.get("client")
+    return "" if client is None else str(client[0])

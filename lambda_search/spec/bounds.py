@@ -27,7 +27,7 @@ from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import MeasureSpec
 from lambda_search.spec.models import StudySpec
 
-__all__ = ["SERVICE", "Bounds", "registered"]
+__all__ = ["SERVICE", "USUAL_PIPELINES", "Bounds", "registered"]
 
 SERVICE = "service"
 """The door (`records.Study`) of what was posted to a service."""
@@ -38,6 +38,11 @@ _ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _WORD = re.compile(r"\w[\w.-]*", re.ASCII)
 _FILE = (".bin", ".ckpt", ".json", ".npz", ".pkl", ".pt", ".pth", ".safetensors", ".txt", ".zip")
 _DEEPEST = 32
+USUAL_PIPELINES = (
+    "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "stabilityai/stable-diffusion-xl-base-1.0",
+)
+"""What describes Stable Diffusion (XL) in a single file, as diffusers has it."""
 
 
 def registered() -> dict[str, tuple[str, ...]]:
@@ -124,11 +129,11 @@ class _Bounded:
         for one in spec.metric.measures:
             if one.extractor not in known["extractors"]:
                 raise _refused("metric.extractor", one.extractor, known["extractors"])
-        update = {
-            "checkpoint": self._place("model.checkpoint", spec.model.checkpoint),
-            "config": self._config(spec.model.config),
-        }
-        model = spec.model.model_copy(update=update)
+        checkpoint = self._place("model.checkpoint", spec.model.checkpoint)
+        config = self._config(spec.model.config, Path(checkpoint))
+        if spec.model.framework == "diffusers" and config is not None:
+            config = self._described(config, Path(checkpoint))
+        model = spec.model.model_copy(update={"checkpoint": checkpoint, "config": config})
         also = spec.metric.also and tuple(map(self._measure, spec.metric.also))
         reference = self._measure(spec.metric).reference
         metric = spec.metric.model_copy(update={"also": also, "reference": reference})
@@ -142,44 +147,69 @@ class _Bounded:
         found = self._place("metric.reference", place if images else one.reference)
         return one.model_copy(update={"reference": f"images:{found}" if images else found})
 
-    def _config(self, config: dict[str, Any] | str | None) -> dict[str, Any] | None:
-        if config is None:
-            return None
+    def _config(
+        self, config: dict[str, Any] | str | None, checkpoint: Path
+    ) -> dict[str, Any] | None:
+        if config is None:  # then what `models convert` wrote beside a checkpoint is read
+            beside = checkpoint.with_suffix(".json")
+            found = checkpoint.is_absolute() and os.path.lexists(beside)
+            if checkpoint.suffix != ".safetensors" or not found:
+                return None
+            path = self._checked("model.checkpoint", beside.name, beside)
+            return self._options(read_options(path, beside.name), beside.parent)
         if isinstance(config, dict):
             return self._options(config, Path())
         if config in self.files:
             return self._options(read_options(self.files[config], config), _below(config))
         path = Path(self._place("model.config", config))
-        if not (self.here or path.is_file()):  # it may be where the study is driven
-            return None
+        if not path.is_absolute():
+            if self.here:
+                raise _refused("model.config", config)
+            return None  # it may be where the study is driven
         return self._options(read_options(path, config), path.parent)
 
     def _options(self, config: Mapping[str, Any], below: Path, depth: int = 0) -> dict[str, Any]:
         """A framework's options with the names of files among them made absolute."""
+        return {name: self._option(name, it, below, depth) for name, it in config.items()}
+
+    def _option(self, name: str, value: Any, below: Path, depth: int) -> Any:
         if depth > _DEEPEST:
             raise UsageError("model.config is nested too deeply.", "Make it flatter.")
-        return {
-            name: self._options(value, below, depth + 1)
-            if isinstance(value, Mapping)
-            else self._option(name, value, below)
-            for name, value in config.items()
-        }
-
-    def _option(self, name: str, value: Any, below: Path) -> Any:
+        if isinstance(value, Mapping):
+            return self._options(value, below, depth + 1)
         if name == "variant" and isinstance(value, str) and _WORD.fullmatch(value) is None:
             raise _refused(f"model.config.{name}", value)
-        if name not in CONFIG_PATHS or value is None:
-            return value
-        if name == "prompts" and isinstance(value, list):
+        texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        if isinstance(value, list) and (name not in CONFIG_PATHS or not texts):
+            return [self._option(name, one, below, depth + 1) for one in value]
+        if name not in CONFIG_PATHS or value is None or (name == "prompts" and texts):
             return value
         if not isinstance(value, str):
             raise _refused(f"model.config.{name}", str(value))
+        if name == "prompts" and value in self.places:
+            return str(self.places[value])
         return self._place(f"model.config.{name}", value, below)
+
+    def _described(self, config: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+        """`config` of a pipeline; of a single file it says which repository describes it.
+
+        Unless it says so, one is fetched that goes by what the file holds.
+        """
+        here = checkpoint.is_absolute()  # else it is found where the study is driven
+        single = checkpoint.is_file() if here else checkpoint.name.endswith(_FILE)
+        if not single or config.get("config") is not None:
+            return config
+        listed = [name for name in USUAL_PIPELINES if name in self.bounds.hub]
+        if not listed:
+            raise UsageError(
+                "The pipeline that describes a single file may not be fetched here.",
+                "Name its folder in the roots as config in model.config, or have the operator "
+                f"list one of {', '.join(USUAL_PIPELINES)}.",
+            )
+        return config if len(listed) > 1 else {**config, "config": listed[0]}
 
     def _place(self, field: str, name: str, below: Path = Path()) -> str:
         """Where a name leads: what ships, a repository that is listed, or a file in a root."""
-        if name in self.places:
-            return str(self.places[name])
         if _SHIPPED.fullmatch(name):
             return name
         parts = PurePosixPath(name)

@@ -31,6 +31,7 @@ Measured = TypeVar("Measured", bound=MeasureSpec)
 
 _LARGEST = 2**20
 _LONGEST_NAME = 255
+_LONGEST_PART = 200  # bytes; with the digest before it, and while it is written, at most 255
 _HERE = ("./", "../", "~")
 
 
@@ -132,7 +133,8 @@ def unpacked(files: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
     places = {}
     for name, content in files.items():
         digest = hashlib.sha256(content).hexdigest()[:16]
-        places[name] = folder / f"{digest}-{Path(name).name}"
+        named = Path(name).name.encode()[-_LONGEST_PART:].decode(errors="ignore")
+        places[name] = folder / f"{digest}-{named}"
         if not places[name].is_file() or places[name].read_bytes() != content:
             private_folder(folder)
             with written_whole(places[name], private=True) as stream:

@@ -3,14 +3,20 @@
 import hashlib
 import re
 import sqlite3
+import urllib.request
+from urllib.parse import urlencode
 
 import pytest
 
 from lambda_search.service.dashboard import OWN
+from lambda_search.service.sessions import Attempts
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
+from tests.service.browsing import reachable
 from tests.service.conftest import AT
 from tests.service.conftest import TOKEN
+from tests.service.routes import filled
+from tests.service.routes import routes
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND")
 SPEC = """
@@ -47,12 +53,13 @@ def content(url):
 def places(client):
     """An address of every route, of the dashboard's, and of none."""
     found = [route.path for route in client.app.routes if hasattr(route, "path")]
+    found += [route.path for route in routes(client)]
     told = client.get("/v1/openapi.json").json()["paths"]
-    found += [*told, "/login", "/logout", "/"]
+    found += told
     own = [f"/{name}" for name in OWN]
     deeper = ["/api/studies", "/api/studies/1", "/api/studies/1/rename", "/api/trials/1/tell"]
-    filled = [re.sub(r"\{[^}]*\}", "s", path) for path in found if path.startswith("/")]
-    return sorted({*filled, *own, *deeper, "/nowhere", "/v1/nowhere", "/assets/x"})
+    named = [filled(path) for path in found if path.startswith("/")]
+    return sorted({*named, *own, *deeper, "/nowhere", "/v1/nowhere", "/assets/x"})
 
 
 def signed_in(client):
@@ -67,12 +74,14 @@ def test_nobody_writes_without_the_token(serve, stored):
     before = content(stored)
     several = places(client)
     assert {"/v1/studies/s", "/v1/studies/s/resume", "/api/studies/1", "/v1/rows"} <= {*several}
+    assert {"/studies/s/stop", "/studies/new", "/logout", "/studies.json", "/"} <= {*several}
     for path in several:
         for method in METHODS:
             for headers in ({}, {"Authorization": "Bearer x"}, *FOREIGN):
                 body = {"token": "wrong"} if path == "/login" else None
                 code = client.request(method, path, headers=headers, data=body).status_code
                 allowed = {401, 403, 405} | ({422, 429} if path == "/login" else set())
+                allowed |= {429} if "Authorization" in headers else set()
                 assert code in allowed, (method, path, headers, code)
     assert content(stored) == before
 
@@ -156,6 +165,9 @@ def test_without_a_token_nobody_writes(serve):
         ({}, {"X-Forwarded-For": "203.0.113.1", "Authorization": f"Bearer {TOKEN}"}, 200),
         ({"names": ("other.example", "l.example")}, {"Host": "l.example"}, 401),
         ({"names": ("l.example",), "public_read": True}, {"Host": "l.example"}, 200),
+        ({"names": ("l.example",)}, {}, 401),
+        ({"names": ("l.example",)}, {"Host": "localhost"}, 401),
+        ({"names": ("l.example",)}, {"Authorization": f"Bearer {TOKEN}"}, 200),
         ({"host": "0.0.0.0"}, {"Host": "127.0.0.1:8000"}, 401),
         ({"host": "0.0.0.0"}, {"Host": "192.0.2.1:8000"}, 401),
         ({"host": "0.0.0.0"}, {"Authorization": f"Bearer {TOKEN}"}, 200),
@@ -228,3 +240,62 @@ def test_the_token_is_shown_nowhere(serve, bearer, caplog):
     assert TOKEN[:-1] not in wrong.text
     assert TOKEN not in client.get("/metrics", headers=bearer).text
     assert TOKEN not in caplog.text
+
+
+def test_guessed_tokens_are_soon_not_heard_and_the_right_one_always_is(serve, stored, bearer):
+    client = serve(stored)
+
+    def guess(number):
+        return client.delete(
+            "/v1/studies/s", headers={"Authorization": f"Bearer {number}"}
+        ).status_code
+
+    assert [guess(number) for number in range(8)] == [401] * 5 + [429] * 3
+    refused = client.get("/v1/models", headers={"Authorization": "Bearer x"})
+    assert refused.status_code == 429 and 0 < int(refused.headers["retry-after"]) <= 60
+    assert client.post("/login", data={"token": "x"}).status_code == 429
+    assert client.get("/v1/models").status_code == 200  # who brings none guesses none
+    assert client.get("/v1/models", headers=bearer).status_code == 200
+    assert client.post("/login", data={"token": TOKEN}).status_code == 303
+    assert client.delete("/v1/studies/s", headers=bearer).status_code == 200
+
+
+def test_who_is_called_otherwise_each_time_does_not_guess_for_ever():
+    attempts = Attempts(most=5, in_all=20)
+    assert [attempts.wait_after(f"192.0.2.{one}") > 0 for one in range(25)] == [
+        *([False] * 20),
+        *([True] * 5),
+    ]
+
+
+def test_signing_out_ends_the_cookie_wherever_it_was_kept(serve):
+    client = serve()
+    mine = signed_in(client)
+    other = client.app.state.context.sessions.issue()
+    cookie = client.cookies["lambda_search"]
+    client.cookies.clear()
+    kept = {**mine, "Cookie": f"lambda_search={cookie}"}
+    assert client.post("/v1/studies", headers=kept, content="x").status_code == 400
+    assert client.post("/logout", headers=kept).status_code == 303
+    assert client.post("/v1/studies", headers=kept, content="x").status_code == 401
+    sessions = client.app.state.context.sessions
+    assert sessions.csrf_of(cookie) == "" != sessions.csrf_of(other)
+
+
+def test_the_cookie_is_for_https_alone_where_that_is_how_it_is_asked(serve, tmp_path):
+    def told(address, **headers):
+        body = urlencode({"token": TOKEN}).encode()
+        request = urllib.request.Request(f"{address}/login", body, headers)
+        with urllib.request.build_opener(Stays).open(request) as answer:
+            return answer.headers["Set-Cookie"]
+
+    with reachable(store=f"sqlite:///{tmp_path}/s.db", token=TOKEN) as address:
+        assert "Secure" in told(address, **{"X-Forwarded-Proto": "https"})
+        assert "Secure" not in told(address)
+
+
+class Stays(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection."""
+
+    def http_error_303(self, req, fp, code, msg, headers):
+        return fp

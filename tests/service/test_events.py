@@ -1,5 +1,6 @@
 """The stream of a study's events, and what becomes of it when its store is away."""
 
+import asyncio
 import json
 import tempfile
 import threading
@@ -11,12 +12,20 @@ import pytest
 from sqlalchemy import make_url
 
 from lambda_search import studies
+from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Events
 from lambda_search.records import Progress
+from lambda_search.service.api.events import _Found
+from lambda_search.service.api.events import _stream
+from lambda_search.service.context import Context
+from lambda_search.service.sessions import Sessions
+from lambda_search.service.settings import Settings
+from lambda_search.service.stores import Stores
 from lambda_search.store.clock import now
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from tests.report.studies import simulate
+from tests.service.conftest import TOKEN
 from tests.service.processes import Served
 from tests.test_store_away import Server
 
@@ -26,6 +35,7 @@ model: {framework: diffusers, checkpoint: "bundled:fashion-mnist"}
 sampler: {name: ancestral, steps: 4}
 metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
 """
+BEARER = f"Bearer {TOKEN}"
 
 
 class Listener:
@@ -186,4 +196,52 @@ def test_it_starts_while_its_store_is_away(postgres):
             served.get("/")
         assert told.value.code == 503
         server.come_back()
+        time.sleep(2.1)  # so long it is remembered that the store is away
         assert b"adm-cifar10" in served.get("/")
+
+
+def test_one_host_does_not_take_all_streams(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/s.db")
+    Queue(store).submit("s", SPEC)
+    with Served(store.url) as served:
+        place = f"{served.address}/v1/studies/s/events"
+        several = [Listener(place) for _ in range(16)]
+        with pytest.raises(urllib.error.HTTPError) as told:
+            Listener(place)
+        assert told.value.code == 429
+        assert told.value.headers["content-type"] == "application/problem+json"
+        other = Listener(place, **{"X-Forwarded-For": "192.0.2.7", "Authorization": BEARER})
+        assert b"lambda_search_streams 17.0" in served.get("/metrics")
+        studies.stop("s", store)
+        assert all(one.ended.wait(20) for one in [*several, other])
+        assert Listener(place).status == 200
+    store.close()
+
+
+def test_a_store_that_hangs_keeps_the_loop_free(monkeypatch):
+    loops = []
+
+    def looked(self):
+        try:
+            asyncio.get_running_loop()
+            loops.append("held up")
+        except RuntimeError:
+            loops.append("free")
+
+    class Away:
+        """Looks at a store that is away at first."""
+
+        service = Context(Settings(), Stores(None), Sessions(""))
+
+        def now(self, after):
+            if not loops:
+                raise LambdaSearchError("It is away.", "Wait.")
+            return _Found([], None, "done")
+
+    async def listened():
+        return [line async for line in _stream(Away(), 0, "x")]
+
+    monkeypatch.setattr(Stores, "forget", looked)
+    lines = asyncio.run(listened())
+    assert loops == ["free"]
+    assert ": the store is away\n\n" in lines and "event: end" in lines[-1]

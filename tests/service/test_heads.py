@@ -45,3 +45,18 @@ def test_head_of_a_stream_ends(tmp_path):
         assert connection.getresponse().status == 200
         connection.close()
     store.close()
+
+
+def test_head_of_large_files_leaves_no_worker_behind(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/s.db")
+    with reachable(store=store.url) as address:
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
+        for _ in range(6):  # the dashboard has four
+            for path in ("/static/bundle.js", "/assets/plotly.min.js"):
+                connection.request("HEAD", path, headers={"Accept-Encoding": "gzip"})
+                answer = connection.getresponse()
+                assert answer.status == 200 and answer.read() == b""
+        connection.request("GET", "/dashboard")
+        assert connection.getresponse().status == 200
+        connection.close()
+    store.close()

@@ -123,7 +123,7 @@ def test_a_posted_study_takes_nothing_of_this_host_with_it(store, tmp_path, monk
 
 def test_files_come_with_it_and_nothing_else(store, tmp_path):
     text = SPEC.format(checkpoint="x.ckpt", extractor="bundled")
-    text = text.replace('x.ckpt"', 'x.ckpt", config: {prompts: p.txt}')
+    text = text.replace('x.ckpt"', 'x.ckpt", config: {prompts: p.txt, config: parts}')
     bounds = Bounds.of([tmp_path])
     studies.post(text, {"p.txt": b"a cat"}, store, bounds)
     assert Queue(store).claim().files == {"p.txt": b"a cat"}

@@ -8,6 +8,8 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.spec import Bounds
 from lambda_search.spec import parse_specs
+from lambda_search.spec.bounds import USUAL_PIPELINES
+from lambda_search.spec.places import unpacked
 
 SPEC = """
 name: s
@@ -157,3 +159,101 @@ def test_an_operator_names_folders_and_repositories(root):
         Bounds.of([root / "w.pt"])
     with pytest.raises(UsageError, match="repository"):
         Bounds.of([], ["nobody"])
+
+
+@pytest.mark.parametrize("said", ["vae: owner/unlisted", "classifier: {checkpoint: ../secret.pt}"])
+def test_what_stands_beside_a_checkpoint_is_bounded_too(root, said):
+    (root / "w.safetensors").write_bytes(b"weights")
+    (root / "w.json").write_text(f"{{framework: adm, config: {{{said}}}}}")
+    one, bounds = spec(framework="adm", checkpoint="w.safetensors"), Bounds.of([root])
+    for look in (bounds.check, lambda spec, files: bounds.located(spec, files, {})):
+        with pytest.raises(UsageError, match="may not name"):
+            look(one, {})
+
+
+def test_a_link_beside_a_checkpoint_is_not_followed_out(root):
+    (root / "w.safetensors").write_bytes(b"weights")
+    (root.parent / "w.json").write_text("{secret: 1}")
+    (root / "w.json").symlink_to(root.parent / "w.json")
+    with pytest.raises(UsageError, match="out of the roots"):
+        Bounds.of([root]).check(spec(framework="adm", checkpoint="w.safetensors"), {})
+
+
+def test_what_is_well_beside_a_checkpoint_is_read_once_and_for_all(root):
+    (root / "w.safetensors").write_bytes(b"weights")
+    (root / "w.json").write_text("{framework: dit, config: {vae: photos, classes: 10}}")
+    one = spec(framework="dit", checkpoint="w.safetensors")
+    found = Bounds.of([root]).located(one, {}, {}).model.config
+    assert found == {"vae": str(root / "photos"), "classes": 10}
+
+
+@pytest.mark.parametrize("checkpoint", ["w.pt", "elsewhere.safetensors"])
+def test_only_a_listed_pipeline_describes_a_single_file(root, checkpoint):
+    v1, xl = USUAL_PIPELINES
+    one = spec(checkpoint=checkpoint, config=", config: {prompts: [a cat]}")
+    with pytest.raises(UsageError, match="may not be fetched"):
+        Bounds.of([root], ["owner/listed"]).check(one, {})
+    named = spec(checkpoint=checkpoint, config=", config: {prompts: [a], config: photos}")
+    Bounds.of([root]).check(named, {})
+    Bounds.of([root], [v1]).check(one, {})
+    if checkpoint == "w.pt":
+        for listed, told in (([v1], v1), ([xl], xl), ([v1, xl], None)):
+            found = Bounds.of([root], listed).located(one, {}, {}).model.config
+            assert found.get("config") == told
+    folder = spec(checkpoint="photos", config=", config: {prompts: [a cat]}")
+    assert Bounds.of([root]).located(folder, {}, {}).model.config == {"prompts": ["a cat"]}
+
+
+def test_these_are_the_pipelines_that_diffusers_takes():
+    library = pytest.importorskip("diffusers.loaders.single_file_utils")
+    told = [library.DIFFUSERS_DEFAULT_PIPELINE_PATHS[one] for one in ("v1", "xl_base")]
+    assert tuple(one["pretrained_model_name_or_path"] for one in told) == USUAL_PIPELINES
+
+
+@pytest.mark.parametrize("field", ["checkpoint", "reference", "images", "vae", "nested"])
+def test_what_came_with_a_study_is_its_config_or_prompts_and_nothing_else(root, field):
+    name = "mine.pt"
+    one = {
+        "checkpoint": lambda: spec(checkpoint=name),
+        "reference": lambda: spec(reference=name),
+        "images": lambda: spec(reference=f"images:{name}"),
+        "vae": lambda: spec(config=f", config: {{prompts: {name}, vae: {name}}}"),
+        "nested": lambda: spec(config=f", config: {{classifier: {{checkpoint: {name}}}}}"),
+    }[field]()
+    files, places = {name: b"anything"}, {name: Path("/kept/1-mine.pt")}
+    with pytest.raises(UsageError, match=r"mine\.pt"):
+        Bounds.of([root]).located(one, files, places)
+    with pytest.raises(UsageError, match=r"mine\.pt"):
+        Bounds().check(one, files)
+
+
+def test_lists_are_looked_into(root):
+    for config in ("{parts: [{vae: ../secret.pt}]}", "{parts: [[{x: {checkpoint: /etc/x}}]]}"):
+        with pytest.raises(UsageError, match="may not name"):
+            Bounds.of([root]).check(spec(config=f", config: {config}"), {})
+    kept = {"channels": [1, [2, 3]], "parts": [{"vae": str(root / "photos")}], "words": ["../x"]}
+    told = spec(config=", config: {channels: [1, [2, 3]], parts: [{vae: photos}], words: [../x]}")
+    assert Bounds.of([root]).located(told, {}, {}).model.config == kept
+
+
+@pytest.mark.parametrize("letter", ["x", "λ", "𝓍"])
+def test_what_came_with_a_study_can_be_written_whatever_it_is_called(tmp_path, letter):
+    name = f"{letter * 250}.yaml"
+    [(told, place)] = unpacked({name: b"prompts: [a]"}, tmp_path / "kept").items()
+    assert told == name and place.read_bytes() == b"prompts: [a]" and place.suffix == ".yaml"
+
+
+def test_nothing_is_read_in_the_folder_that_a_service_was_started_in(root, tmp_path, monkeypatch):
+    (tmp_path / "started").mkdir()
+    monkeypatch.chdir(tmp_path / "started")
+    for name in ("mine.yaml", "here.json"):
+        Path(name).write_text("vae: owner/unlisted")
+    Path("here.safetensors").write_bytes(b"weights")
+    Bounds.of([root]).check(spec(config=", config: mine.yaml"), {})
+    Bounds.of([root]).check(spec(framework="dit", checkpoint="here.safetensors"), {})
+
+
+@pytest.mark.parametrize("name", ["bundled:fashion-mnist", "owner/listed"])
+def test_a_config_is_a_file(root, name):
+    with pytest.raises(UsageError, match=r"model\.config"):
+        Bounds.of([root], ["owner/listed"]).located(spec(config=f', config: "{name}"'), {}, {})

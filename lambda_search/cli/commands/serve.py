@@ -80,7 +80,7 @@ def serve(
         names=tuple(names or ()),
         log_json=log_json,
     )
-    _check(settings.token, settings.is_local or public_read)
+    _check(settings.token, settings.open_to_read)
 
     with ExitStack() as stack:
 
@@ -101,7 +101,7 @@ def _check(token: str, open_to_read: bool) -> None:
     """
     if not token and not open_to_read:
         raise UsageError(
-            "On that address reading needs a token, and there is none.",
+            "There, or behind a proxy, reading needs a token, and there is none.",
             f"Set {_TOKEN}, or let everybody read with --public-read.",
         )
     if not token:

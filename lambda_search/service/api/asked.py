@@ -10,13 +10,14 @@ from pydantic import BaseModel
 from pydantic import ConfigDict
 from pydantic import Field
 
+from lambda_search.service.words import LARGEST
 from lambda_search.service.words import SEEN
 
 __all__ = ["Best", "Matches"]
 
 _Text = Annotated[str, Field(max_length=300, pattern=SEEN)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+_Count = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 class _Asked(BaseModel):

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi import Header
-from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.responses import StreamingResponse
 
@@ -28,6 +29,9 @@ from lambda_search.records import Event
 from lambda_search.service.context import Context
 from lambda_search.service.context import Here
 from lambda_search.service.problems import answers
+from lambda_search.service.visitors import host_asking
+from lambda_search.service.words import LARGEST
+from lambda_search.service.words import After
 from lambda_search.service.words import Name
 from lambda_search.standings import event_facts
 
@@ -36,19 +40,20 @@ __all__ = ["router"]
 router = APIRouter(tags=["studies"])
 _LOOK_SECONDS = 1.0
 _BEAT_SECONDS = 15.0
-_MOST = 256
-"""Streams at a time."""
+_MOST, _MOST_OF = 256, 16
+"""Streams at a time, and those of one host."""
 _STREAM = {
     "description": "Events.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 
 
-@router.get("/studies/{name}/events", responses={200: _STREAM, 204: {}, **answers(404)})
+@router.get("/studies/{name}/events", responses={200: _STREAM, 204: {}, **answers(404, 429)})
 async def events(
+    request: Request,
     service: Here,
     name: Name,
-    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    after: After = None,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> Response:
     """The events of a study from the first on, or those after `Last-Event-ID` (or `after`).
@@ -56,16 +61,19 @@ async def events(
     204 says that it has ended, and nothing comes after.
     """
     told = last_event_id or ""
-    number = int(told) if told.isdecimal() and len(told) < 19 else (after or 0)
+    number = min(int(told), LARGEST) if told.isdecimal() else (after or 0)
     look = _Look(service, name)
     found = await run_in_threadpool(look.now, number)
     if found.ended and number and not found.events:
         return Response(status_code=204)
-    if service.streams >= _MOST:
+    host = host_asking(request.scope)
+    if service.streams.total() >= _MOST:
         raise HTTPException(503, "Too many streams are open.")
+    if service.streams[host] >= _MOST_OF:
+        raise HTTPException(429, f"At most {_MOST_OF} streams are open to one host.")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        _stream(look, number), headers=headers, media_type="text/event-stream"
+        _stream(look, number, host), headers=headers, media_type="text/event-stream"
     )
 
 
@@ -100,9 +108,9 @@ class _Look:
         return _Found(store.events(self._name, after), progress, state)
 
 
-async def _stream(look: _Look, number: int) -> AsyncIterator[str]:
+async def _stream(look: _Look, number: int, host: str) -> AsyncIterator[str]:
     service = look.service
-    service.streams += 1
+    service.streams[host] += 1
     try:
         yield "retry: 2000\n\n"
         progress: dict[str, Any] | None = None
@@ -114,7 +122,7 @@ async def _stream(look: _Look, number: int) -> AsyncIterator[str]:
                 yield _event("end", {"state": "removed"})
                 return
             except LambdaSearchError:
-                service.stores.forget()
+                await run_in_threadpool(service.stores.forget)
                 yield ": the store is away\n\n"
                 await _pause(service, 2 * _LOOK_SECONDS)
                 continue
@@ -133,7 +141,7 @@ async def _stream(look: _Look, number: int) -> AsyncIterator[str]:
                 yield ": alive\n\n"
             await _pause(service, _LOOK_SECONDS)
     finally:
-        service.streams -= 1
+        service.streams -= Counter([host])  # hosts without one are left out
 
 
 async def _pause(service: Context, seconds: float) -> None:

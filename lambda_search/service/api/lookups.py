@@ -30,7 +30,9 @@ from lambda_search.service.linking import json_answer
 from lambda_search.service.linking import json_bytes
 from lambda_search.service.linking import link_header
 from lambda_search.service.problems import answers
+from lambda_search.service.words import LARGEST
 from lambda_search.service.words import SEEN
+from lambda_search.service.words import After
 from lambda_search.service.words import Page
 from lambda_search.service.words import Word
 from lambda_search.store import lookup
@@ -39,11 +41,10 @@ from lambda_search.store import misses
 __all__ = ["router"]
 
 router = APIRouter(tags=["lookup"])
-_LARGEST = 2**31 - 1
 Model = Annotated[
     str, Query(max_length=300, pattern=SEEN, description="The model's name in the store.")
 ]
-Count = Annotated[int | None, Query(ge=1, le=_LARGEST)]
+Count = Annotated[int | None, Query(ge=1, le=LARGEST)]
 
 
 @router.get("/schedules/best", responses={200: ROW, 304: {}, **answers(400, 404)})
@@ -109,7 +110,7 @@ def schedules(
     status: Literal["confirmed", "published", "measured"] | None = None,
     every: Annotated[bool, Query(description="Superseded and retracted ones too.")] = False,
     limit: Page = 50,
-    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    after: After = None,
     format: Literal["json", "csv"] = "json",
 ) -> Response:
     """Rows of the table, the newest first: a file of rows, as `db import` reads it."""

@@ -22,12 +22,13 @@ from lambda_search.service.telling import gain_of
 from lambda_search.service.telling import number
 from lambda_search.service.telling import origin_of
 from lambda_search.service.telling import uncertain
+from lambda_search.service.words import TAKEN
 from lambda_search.setting import Setting
 
 __all__ = ["Verdict", "router", "verdict_of"]
 
 router = APIRouter()
-_Row = Annotated[str, Query(max_length=64)]
+_Row = Annotated[str, Query(max_length=64, pattern=TAKEN)]
 _METRIC = ("metric", "extractor", "reference")
 _MEANING = {
     "model": "They are of different models.",

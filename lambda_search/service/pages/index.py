@@ -19,6 +19,8 @@ from lambda_search.records import Row
 from lambda_search.service.context import Here
 from lambda_search.service.pages.twins import Form
 from lambda_search.service.pages.twins import rows_twin
+from lambda_search.service.words import LARGEST
+from lambda_search.service.words import Typed
 from lambda_search.shell import command
 from lambda_search.store.overview import Wanted
 from lambda_search.store.store import Store
@@ -29,8 +31,6 @@ router = APIRouter()
 STATUSES = ("confirmed", "published", "measured")
 MODELS, ROWS = 20, 6
 """Of a page, and of a model on it."""
-_LARGEST = 2**31 - 1
-_Text = Annotated[str, Query(max_length=300)]
 _Page = Annotated[int, Query(ge=1, le=10**6)]
 
 
@@ -50,11 +50,11 @@ class Listed:
 
 
 def wanted(
-    q: _Text = "",
-    framework: _Text = "",
-    sampler: _Text = "",
-    steps: _Text = "",
-    status: _Text = "",
+    q: Typed = "",
+    framework: Typed = "",
+    sampler: Typed = "",
+    steps: Typed = "",
+    status: Typed = "",
 ) -> Wanted:
     """What the address asks for; an empty field asks for nothing.
 
@@ -62,12 +62,11 @@ def wanted(
         UsageError: for what no row can have.
     """
     count = steps.strip()
-    if count and not (count.isdecimal() and int(count[:12]) <= _LARGEST):
+    if count and not (count.isdecimal() and len(count) <= 10 and int(count) <= LARGEST):
         raise UsageError(f"'{count[:20]}' is no number of steps.", "Ask for 20, for example.")
     if status and status not in STATUSES:
         raise UsageError("There is no such status.", f"There are {', '.join(STATUSES)}.")
-    words = q.strip().replace("\0", "")
-    return Wanted(words, framework, sampler, int(count) if count else None, status)
+    return Wanted(q.strip(), framework, sampler, int(count) if count else None, status)
 
 
 Asked: TypeAlias = Annotated[Wanted, Depends(wanted)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi import Form
@@ -14,10 +13,12 @@ from starlette.responses import Response
 from lambda_search.service.context import Here
 from lambda_search.service.sessions import COOKIE
 from lambda_search.service.sessions import SECONDS
+from lambda_search.service.visitors import host_asking
 
 __all__ = ["router"]
 
 router = APIRouter()
+_LONGEST = 2000
 
 
 @router.get("/login")
@@ -31,20 +32,20 @@ def sign_in(
     request: Request,
     service: Here,
     token: Annotated[str, Form(max_length=1000)],
-    next: Annotated[str, Form(max_length=2000)] = "/",
+    next: Annotated[str, Form()] = "/",
 ) -> Response:
-    """Gives the cookie to who knows the token."""
-    host = "" if request.client is None else request.client.host
-    wait = service.attempts.seconds_to_wait(host)
-    if wait:
-        told = f"Too many attempts; wait {wait} seconds."
-        page = service.page(request, "login.html", 429, next=_inside(next), told=told)
-        page.headers["Retry-After"] = str(wait)
-        return page
+    """Gives the cookie to who knows the token, however many others do not."""
     if not service.sessions.knows(token.strip()):
-        service.attempts.failed(host)
+        wait = service.attempts.wait_after(host_asking(request.scope))
         told = "That is not the token of this service."
-        return service.page(request, "login.html", 401, next=_inside(next), told=told)
+        if wait:
+            told = f"Too many attempts; wait {wait} seconds."
+        page = service.page(
+            request, "login.html", 429 if wait else 401, next=_inside(next), told=told
+        )
+        if wait:
+            page.headers["Retry-After"] = str(wait)
+        return page
     answer = RedirectResponse(_inside(next), 303)
     answer.set_cookie(
         COOKIE,
@@ -59,8 +60,9 @@ def sign_in(
 
 
 @router.post("/logout")
-def sign_out() -> Response:
-    """Takes the cookie back."""
+def sign_out(request: Request, service: Here) -> Response:
+    """Takes the cookie back, and ends it."""
+    service.sessions.end(request.cookies.get(COOKIE, ""))
     answer = RedirectResponse("/", 303)
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return answer
@@ -68,6 +70,5 @@ def sign_out() -> Response:
 
 def _inside(next: str) -> str:
     """A place on this service; whatever leads elsewhere becomes the first page."""
-    parts = urlsplit(next)
-    outside = parts.scheme or parts.netloc or not next.startswith("/")
-    return "/" if outside or next.startswith(("//", "/\\")) or not next.isprintable() else next
+    own = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
+    return next if own and len(next) <= _LONGEST else "/"

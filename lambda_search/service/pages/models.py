@@ -28,6 +28,7 @@ from lambda_search.service.pages.twins import rows_twin
 from lambda_search.service.telling import evidence_of
 from lambda_search.service.telling import origin_of
 from lambda_search.service.telling import walk_of
+from lambda_search.service.words import After
 from lambda_search.store.overview import Wanted
 from lambda_search.store.store import Store
 
@@ -61,7 +62,7 @@ def model(
     name: str,
     asked: Asked,
     page: Annotated[int, Query(ge=1, le=10**6)] = 1,
-    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    after: After = None,
 ) -> Response:
     """The page of one model; with `.json` or `.csv` after its name all its rows, as a file.
 

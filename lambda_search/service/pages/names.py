@@ -1,4 +1,7 @@
-"""Names in addresses: a model or a study may be called anything, with slashes and line ends."""
+"""Names in addresses: a model or a study may be called anything, with slashes and line ends.
+
+Zero bytes alone are in no name: no database takes them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ ANYTHING = "anything"
 class _Anything(Convertor[str]):
     """The rest of an address, as it was before it was quoted."""
 
-    regex = r"[\s\S]+"
+    regex = r"[^\x00]+"
 
     def convert(self, value: str) -> str:
         return value

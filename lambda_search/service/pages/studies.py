@@ -18,6 +18,7 @@ from lambda_search.records import StudyState
 from lambda_search.service.context import Here
 from lambda_search.service.pages.twins import Form
 from lambda_search.service.pages.twins import table_twin
+from lambda_search.service.words import Typed
 from lambda_search.shell import command
 from lambda_search.standings import several_facts
 from lambda_search.store.store import Store
@@ -33,7 +34,6 @@ _COLUMNS = (
     *("images_expected", "images_per_second", "workers", "seconds_left"),
     *("best_b", "best_k", "best_gain", "best_n", "row", "row_status", "updated"),
 )
-_Text = Annotated[str, Query(max_length=300)]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Queue:
 def studies(
     request: Request,
     service: Here,
-    state: _Text = "",
-    q: _Text = "",
+    state: Typed = "",
+    q: Typed = "",
     page: Annotated[int, Query(ge=1, le=10**6)] = 1,
 ) -> Response:
     """The page."""
@@ -70,7 +70,7 @@ def studies(
 
 
 @router.get("/studies.{form}")
-def twin(service: Here, form: Form, state: _Text = "", q: _Text = "") -> Response:
+def twin(service: Here, form: Form, state: Typed = "", q: Typed = "") -> Response:
     """The same studies, of all pages."""
     page, lines = 1, []
     while (found := _queue(service.store, state, q, page, _AT_ONCE)).studies:
@@ -85,7 +85,7 @@ def _queue(store: Store, state: str, q: str, page: int, most: int = _LINES) -> Q
     if state and state not in _STATES:
         raise UsageError("There is no such state.", f"There are {', '.join(_STATES)}.")
     states = (state,) if state else ()
-    named = q.strip().replace("\0", "") or None
+    named = q.strip() or None
     found, total = store.studies_page(most, skip=(page - 1) * most, states=states, named=named)
     return Queue(list(several_facts(store, found)), total)
 
