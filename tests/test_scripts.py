@@ -16,7 +16,7 @@ from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
 
 FOLDER = Path(__file__).parent.parent / "scripts"
-LIBRARIES = ("fashion_mnist", "full_size")
+LIBRARIES = ("fashion_mnist", "full_size", "simulated", "soaking")
 
 
 @pytest.fixture(autouse=True)

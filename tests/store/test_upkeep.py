@@ -89,7 +89,7 @@ def test_pictures_of_images_that_another_study_made_too_stay(store, setting):
 
 def test_a_study_that_is_driven_or_is_none_is_refused(store, done):
     claim = Queue(store).claim(["other"])
-    for act in (studies.remove, lambda name, store: studies.rename(name, "new", store)):
+    for act in (studies.remove, lambda name, store: studies.rename(name, "another", store)):
         with pytest.raises(UsageError, match="is being driven by process") as caught:
             act("other", store)
         assert "stop other" in caught.value.hint
