@@ -37,6 +37,7 @@ sampler: {name: ancestral, steps: 4}
 metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
 """
 BEARER = f"Bearer {TOKEN}"
+LOOKUP = "/v1/schedules/best?model=adm-cifar10&steps=20"
 
 
 class Listener:
@@ -130,7 +131,7 @@ def test_a_server_that_is_away_is_told_and_waited_for(postgres):
     store = Store(server.url)
     Queue(store).submit("s", SPEC)
     with Served(server.url) as served:
-        best = "/v1/schedules/best?model=adm-cifar10&steps=20"
+        best = LOOKUP
         before = served.get(best)
         twins = [f"/models.{form}" for form in ("json", "csv")] + ["/studies.json", "/v1/rows"]
         own = ["/studies/s", "/studies/s/trials.csv", "/studies/s/events.json"]
@@ -173,15 +174,17 @@ def test_a_server_that_stops_and_starts_again_needs_no_restart():
         Queue(store).submit("s", SPEC)
         with Served(server.get_uri()) as served:
             listener = Listener(f"{served.address}/v1/studies/s/events")
-            served.get("/v1/schedules/best?model=adm-cifar10&steps=20")
+            served.get(LOOKUP)
             server.stop()
-            time.sleep(20)
-            with pytest.raises(urllib.error.HTTPError) as told:
-                served.get("/v1/schedules/best?model=adm-cifar10&steps=20")
-            assert told.value.code == 503
+            time.sleep(60)
+            for path in (LOOKUP, "/", "/studies", "/studies/s", "/v1/studies", "/api/studies"):
+                with pytest.raises(urllib.error.HTTPError) as told:
+                    served.get(path)
+                assert told.value.code == 503, path
             server.ensure_postgres_running()
             time.sleep(3)
-            served.get("/v1/schedules/best?model=adm-cifar10&steps=20")
+            for path in (LOOKUP, "/studies/s", "/api/studies"):
+                served.get(path)
             Events("s", [store.say]).say("note", "again")
             listener.wait_for(lambda one: "note" in one.kinds())
         store.close()
