@@ -248,7 +248,7 @@ def _until_seen(url: str, port: int, question: str) -> float:
         [
             replace(
                 old,
-                setting=old.setting.model_copy(update={"weights": "f" * 64}),
+                schedule=LambdaSchedule(old.schedule.b + 0.001, old.schedule.k),
                 fid=fid,
                 fid_interval=Interval(0.05, 0.15),
                 gain=gain,
