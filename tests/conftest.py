@@ -35,11 +35,18 @@ confirm: {{top: 2, samples: 80}}
 """
 
 
+RAYS = {
+    *("test_end_to_end", "test_from_page_to_pipeline", "test_held_elsewhere"),
+    *("test_init_launched", "test_many_drivers"),
+}
+"""Files whose tests start clusters in processes of their own."""
+
+
 def pytest_collection_modifyitems(items):
     """A file's tests stay in one process, for what they share, and all of Ray's in one."""
     for item in items:
         place = item.path.relative_to(Path(__file__).parent)
-        group = "ray" if place.parts[0] == "cluster" else str(place)
+        group = "ray" if place.parts[0] == "cluster" or place.stem in RAYS else str(place)
         item.add_marker(pytest.mark.xdist_group(group))
 
 
