@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import cache
-from http.client import HTTPException
-from http.client import HTTPResponse
+from functools import cached_property
+from typing import TYPE_CHECKING
 from typing import Any
 from urllib.parse import urlencode
 from urllib.parse import urlsplit
 
-from lambda_search.downloads import offline
 from lambda_search.errors import Conflict
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
@@ -26,6 +23,11 @@ from lambda_search.errors import UnknownName
 from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.errors import without_secrets
+
+if TYPE_CHECKING:
+    from lambda_search.remote.transport import Answer
+    from lambda_search.remote.transport import Opener
+    from lambda_search.remote.transport import Refusal
 
 __all__ = ["Connection", "ServiceAway", "understood"]
 
@@ -56,13 +58,6 @@ _ERRORS: Mapping[str, type[LambdaSearchError]] = {
 }
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Leads nowhere else: the token is for this address alone."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 class Connection:
     """Asks the service at an address.
 
@@ -74,6 +69,8 @@ class Connection:
     """
 
     def __init__(self, address: str) -> None:
+        from lambda_search.downloads import offline
+
         parts = urlsplit(address)
         if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
             raise UsageError(
@@ -81,15 +78,19 @@ class Connection:
                 f"Write http://HOST:PORT; its token goes into {_TOKEN}.",
             )
         self.address = address.rstrip("/")
-        here = parts.hostname in _LOOPBACK
-        if offline() and not here:
+        self._here = parts.hostname in _LOOPBACK
+        if offline() and not self._here:
             raise MissingFile(
                 f"The network may not be asked for {self.address}.", "Leave --offline out."
             )
-        if parts.scheme == "http" and not here and os.environ.get(_TOKEN, "").strip():
+        if parts.scheme == "http" and not self._here and os.environ.get(_TOKEN, "").strip():
             _warn_once(self.address)
-        proxies = [urllib.request.ProxyHandler({})] if here else []
-        self._opener = urllib.request.build_opener(_NoRedirects(), *proxies)
+
+    @cached_property
+    def _opener(self) -> Opener:
+        from lambda_search.remote.transport import opener
+
+        return opener(self._here)
 
     def pages(self, path: str, name: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """All of a list that comes in pages."""
@@ -119,23 +120,25 @@ class Connection:
             return found
 
     @contextmanager
-    def answer(self, method: str, path: str, body: bytes | None = None) -> Iterator[HTTPResponse]:
+    def answer(self, method: str, path: str, body: bytes | None = None) -> Iterator[Answer]:
         """The answer itself, to be read."""
+        from lambda_search.remote.transport import FAILURES
+        from lambda_search.remote.transport import Refusal
+        from lambda_search.remote.transport import Request
+
         headers = {"Accept": "application/json", "User-Agent": "lambda-search"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         token = os.environ.get(_TOKEN, "").strip()
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        request = urllib.request.Request(
-            self.address + path, data=body, headers=headers, method=method
-        )
+        request = Request(self.address + path, data=body, headers=headers, method=method)
         try:
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
                 yield answer
-        except urllib.error.HTTPError as error:
+        except Refusal as error:
             raise _told(error, self.address) from error
-        except (OSError, HTTPException) as error:  # URLError is an OSError
+        except FAILURES as error:
             reason = str(getattr(error, "reason", None) or error) or type(error).__name__
             raise ServiceAway(
                 f"The service {self.address} cannot be reached: {printable(reason, 200)}.",
@@ -149,7 +152,7 @@ def _warn_once(address: str) -> None:
     warnings.warn(f"{told} Have the service behind TLS, and write https://.", stacklevel=2)
 
 
-def _told(error: urllib.error.HTTPError, address: str) -> LambdaSearchError:
+def _told(error: Refusal, address: str) -> LambdaSearchError:
     """What a service says that is wrong, as the error that a store would raise."""
     try:
         told = json.loads(error.read(1 << 20))

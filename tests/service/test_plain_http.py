@@ -11,7 +11,7 @@ from lambda_search.remote.connection import Connection
 @pytest.fixture
 def told(monkeypatch):
     """What is said of connections to several addresses."""
-    monkeypatch.setattr(connection, "offline", lambda: False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
     def asked(*addresses, token="secret-of-mine"):
         connection._warn_once.cache_clear()
