@@ -19,7 +19,10 @@ from lambda_search.records import Row
 from lambda_search.records.row_json import RowJson
 from lambda_search.setting import FrozenModel
 
-__all__ = ["FORMAT", "VERSION", "RowsFile", "escaped", "json_pieces", "json_texts", "schema"]
+__all__ = [
+    *("FORMAT", "VERSION", "RowsFile", "escaped", "framed", "json_pieces", "json_texts"),
+    *("row_text", "schema"),
+]
 
 FORMAT: Literal["lambda-search-rows"] = "lambda-search-rows"
 VERSION: Literal[1] = 1
@@ -47,10 +50,20 @@ def schema() -> dict[str, Any]:
 
 def json_pieces(rows: Iterable[Row]) -> Iterator[str]:
     """The text of a file."""
+    return framed(map(row_text, rows))
+
+
+def row_text(row: Row) -> str:
+    """A row's own line."""
+    return escaped(json.dumps(row.to_json(), ensure_ascii=False))
+
+
+def framed(lines: Iterable[str]) -> Iterator[str]:
+    """The text of a file of these rows' lines."""
     yield f'{{"format": "{FORMAT}", "version": {VERSION}, "rows": ['
     between = "\n"
-    for row in rows:
-        yield between + escaped(json.dumps(row.to_json(), ensure_ascii=False))
+    for line in lines:
+        yield between + line
         between = ",\n"
     yield "\n]}\n"
 

@@ -7,7 +7,6 @@ contradict themselves are refused (`records/possible`).
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import tempfile
@@ -37,8 +36,9 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import without_secrets
 from lambda_search.exchange.csv_form import csv_values
-from lambda_search.exchange.json_form import json_pieces
+from lambda_search.exchange.json_form import framed
 from lambda_search.exchange.json_form import json_texts
+from lambda_search.exchange.json_form import row_text
 from lambda_search.records import Arrival
 from lambda_search.records import Row
 from lambda_search.remote import Service
@@ -111,7 +111,7 @@ def _sent(rows: Sequence[Row], service: Service) -> Imported:
     """
     counts, done = Imported(0, 0, 0), 0
     for piece in _batches(rows):
-        text = "".join(json_pieces(piece)).encode()
+        text = "".join(framed(piece)).encode()
         try:
             told = Imported(**service.import_rows(io.BytesIO(text)))
         except LambdaSearchError as error:
@@ -127,17 +127,16 @@ def _sent(rows: Sequence[Row], service: Service) -> Imported:
     return counts
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows in pieces of a bounded text, at least one piece."""
-    batch: list[Row] = []
+def _batches(rows: Iterable[Row]) -> Iterator[list[str]]:
+    """Rows' lines in pieces of a bounded size, at least one piece."""
+    batch: list[str] = []
     size = 0
-    for row in rows:
-        length = len(json.dumps(row.to_json()))
-        if batch and size + length > _SENT_BYTES:
+    for line in map(row_text, rows):
+        if batch and size + len(line) > _SENT_BYTES:
             yield batch
             batch, size = [], 0
-        batch.append(row)
-        size += length
+        batch.append(line)
+        size += len(line)
     yield batch
 
 
