@@ -12,6 +12,7 @@ import pytest
 import lambda_search.drive as driving
 from lambda_search import studies
 from lambda_search.drive import drive
+from lambda_search.paths import leases_folder
 from lambda_search.spec import parse_specs
 from lambda_search.store import leases
 from lambda_search.store.store import Store
@@ -163,7 +164,8 @@ def test_an_ended_driver_gives_its_studies_back(number, tiny_pipeline, drivers, 
     words = process.words.read_text()
     assert "Nothing that was computed is lost" in words and "Traceback" not in words
     study = store.study("long")
-    assert study.state == "queued" and not leases._held
+    assert study.state == "queued" and not study.driver
+    assert not list(leases_folder().iterdir()), "a lease is left"
     assert [one.outcome for one in study.attempts] == ["stopped"]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fuzz.formats import FORMATS
 
-COUNT = "150"
+COUNT = "100"
 
 
 HALVES = (
