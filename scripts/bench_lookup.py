@@ -149,7 +149,7 @@ def fill(store: Store, count: int) -> float:
         for first in range(0, each, AT_ONCE):
             store.add([a_row(model, i) for i in range(first, min(first + AT_ONCE, each))])
     if not store.is_file:  # as a server does by itself, some time later
-        store.read(lambda session: session.execute(text("ANALYZE")))
+        store.write(lambda session: session.execute(text("ANALYZE")))
     return time.perf_counter() - began
 
 

@@ -9,6 +9,7 @@ back. Indexes find the answer (`contests`); a lookup starts no work.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
 from typing import TypeAlias
@@ -69,10 +70,7 @@ def best(
     if (service := service_at(store)) is not None:
         return service.best(model, wanted)
     with looking(store) as opened:
-        found = opened.firsts(model, wanted)
-        if not found:
-            raise no_row(opened, model, wanted)
-    return preferred(found)
+        return opened.together(lambda one: preferred(_found(one, model, wanted, one.firsts)))
 
 
 def nearest(
@@ -97,17 +95,7 @@ def nearest(
     if (service := service_at(store)) is not None:
         return service.nearest(model, wanted)
     with looking(store) as opened:
-        found = opened.firsts(model, wanted)
-        if found:
-            return Match.of(preferred(found))
-        interpolated = between(opened, model, wanted)
-        if interpolated is not None:
-            return interpolated
-        near = nearest_rows(opened, model, wanted)
-        if not near:
-            raise no_row(opened, model, wanted)
-    first = preferred([one.rows[0] for one in near])
-    return next(one for one in near if one.rows[0] is first)
+        return opened.together(lambda one: _nearest(one, model, wanted))
 
 
 def matches(
@@ -166,10 +154,14 @@ def page(store: Store, model: str, most: int, skip: int, **asked: Any) -> tuple[
         wanted = asked_for(None, None, sampler, asked)
     else:
         wanted = _counted(counts["steps"], counts["nfe"], sampler, asked)
-    found, total = store.competing_page(model, wanted, most, skip, listing_all)
-    if not total:
-        raise no_row(store, model, wanted)
-    return found, total
+
+    def ask(one: Store) -> tuple[list[Row], int]:
+        found = one.competing_page(model, wanted, most, skip, listing_all)
+        if not found[1]:
+            raise no_row(one, model, wanted)
+        return found
+
+    return store.together(ask)
 
 
 def row(id: str, store: Where = None) -> Row:
@@ -227,10 +219,33 @@ def _competing(model: str, wanted: dict[str, Any], store: Where) -> list[Row]:
     if (service := service_at(store)) is not None:
         return service.matches(model, wanted)
     with looking(store) as opened:
-        found = opened.competing(model, wanted)
-        if not found:
-            raise no_row(opened, model, wanted)
+        return opened.together(lambda one: _found(one, model, wanted, one.competing))
+
+
+def _found(
+    store: Store,
+    model: str,
+    wanted: dict[str, Any],
+    ask: Callable[[str, dict[str, Any]], list[Row]],
+) -> list[Row]:
+    found = ask(model, wanted)
+    if not found:
+        raise no_row(store, model, wanted)
     return found
+
+
+def _nearest(store: Store, model: str, wanted: dict[str, Any]) -> Match:
+    found = store.firsts(model, wanted)
+    if found:
+        return Match.of(preferred(found))
+    interpolated = between(store, model, wanted)
+    if interpolated is not None:
+        return interpolated
+    near = nearest_rows(store, model, wanted)
+    if not near:
+        raise no_row(store, model, wanted)
+    first = preferred([one.rows[0] for one in near])
+    return next(one for one in near if one.rows[0] is first)
 
 
 def _shown(row: Row, name: str) -> str:

@@ -40,6 +40,7 @@ class Transactions:
         self.url = store_url(url)
         self._patience = patience
         self._engine = open_engine(self.url)
+        self._session: Session | None = None
 
     def check_writable(self) -> None:
         """Raises LambdaSearchError if it is known, without trying, that nothing can be written."""
@@ -62,12 +63,27 @@ class Transactions:
 
     def read(self, query: Callable[[Session], T]) -> T:
         """What `query` finds."""
+        if self._session is not None:
+            return query(self._session)
 
         def once() -> T:
             with Session(self._engine, expire_on_commit=False) as session:
                 return query(session)
 
         return patiently(self._engine, self._patience, once)
+
+    def together(self, question: Callable[[Self], T]) -> T:
+        """What `question` makes of this store, all that it reads of it in one transaction.
+
+        A server is asked for a connection, a beginning and an end once then, not for each part.
+        """
+
+        def ask(session: Session) -> T:
+            same = copy.copy(self)
+            same._session = session
+            return question(same)
+
+        return self.read(ask)
 
     def write(self, change: Callable[[Session], T], lease: Lease | None = None) -> T:
         """What `change` returns, once it is committed; under `lease` if one is given."""

@@ -1,6 +1,7 @@
 """What answers, and what is asked back."""
 
 import pytest
+from sqlalchemy import event
 
 from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
@@ -88,3 +89,15 @@ def test_steps_are_those_asked_for_or_those_of_the_grid(store, setting):
     with pytest.raises(NoScheduleFound):
         best("m", 13, store=store)
     assert best("m", 12, store=store).setting.steps == 12
+
+
+def test_a_lookup_is_one_transaction(store, setting):
+    publish(store, setting, name="a", fid=7.0)
+    begun = []
+    event.listen(store._engine, "begin", begun.append)
+    assert best("m", 4, store=store).fid == 7.0
+    assert len(begun) == 1
+    for model in "m", "nobody":
+        with pytest.raises(NoScheduleFound):
+            best(model, 9_999, store=store)
+    assert len(begun) == 3
