@@ -42,6 +42,7 @@ __all__ = [
     "one_at_a_time",
     "open_engine",
     "patiently",
+    "reading",
     "still_there",
     "upgrade",
     "writing",
@@ -257,6 +258,17 @@ def _may_pass(engine: Engine, error: BaseException | None) -> bool:
     state = getattr(error.orig, "sqlstate", None) or ""
     refused = state.startswith(("28", "3D", "53100"))  # password, no such database, disk full
     return (error.connection_invalidated or isinstance(error, OperationalError)) and not refused
+
+
+def reading(engine: Engine) -> Engine:
+    """`engine` for what only reads.
+
+    A server's statements see one state each, whether in a transaction or not, so that its
+    beginning and its end would only be two more journeys. A file's see one state together.
+    """
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _version(connection: Connection) -> str | None:

@@ -13,6 +13,7 @@ from lambda_search.paths import store_url
 from lambda_search.store.address import shown
 from lambda_search.store.engine import open_engine
 from lambda_search.store.engine import patiently
+from lambda_search.store.engine import reading
 from lambda_search.store.engine import still_there
 from lambda_search.store.engine import writing
 from lambda_search.store.leases import Lease
@@ -40,6 +41,7 @@ class Transactions:
         self.url = store_url(url)
         self._patience = patience
         self._engine = open_engine(self.url)
+        self._reading = reading(self._engine)
         self._session: Session | None = None
 
     def check_writable(self) -> None:
@@ -67,7 +69,7 @@ class Transactions:
             return query(self._session)
 
         def once() -> T:
-            with Session(self._engine, expire_on_commit=False) as session:
+            with Session(self._reading, expire_on_commit=False) as session:
                 return query(session)
 
         return patiently(self._engine, self._patience, once)
