@@ -16,7 +16,8 @@ from typing import Any
 
 __all__ = ["Kept"]
 
-_MOST = 8
+_MOST = 4
+"""Pages: of a study of hundreds of trials one takes megabytes."""
 _TIMES = 10
 """As long as drawing took."""
 

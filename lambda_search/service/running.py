@@ -6,6 +6,7 @@ gives its studies back.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -37,6 +38,8 @@ _DRIVER_GRACE_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0
 _STEADY_SECONDS = 120.0
 _MOST_CONNECTIONS = 1000
+_M_ARENA_MAX = -8
+"""mallopt(3)."""
 _log = logging.getLogger("lambda_search.service")
 
 
@@ -53,6 +56,7 @@ def run(app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
     """
     log_to_stderr(settings.log_json)
     speak_to_others()
+    _give_memory_back()
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -80,6 +84,12 @@ def run(app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
             server.run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _give_memory_back() -> None:
+    """Has glibc keep two heaps: with one for each thread, what pages took for a moment stays."""
+    with suppress(OSError, AttributeError):  # another system's library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 class _Server(uvicorn.Server):
