@@ -54,6 +54,7 @@ __all__ = [
     "keep",
     "kept",
     "own_reference",
+    "rescaled",
     "statistics_of",
     "unmade",
     "with_own_samples",
@@ -101,8 +102,8 @@ def with_own_samples(
         return replace(measure, own=OwnSamples(asked, n, steps))
     coarse = len(model.grid(model.resolve(sampling)))
     try:
-        rescaled = options.model_copy(update={"grid": _grid(options, sampling.steps, steps)})
-        resolved = model.resolve(asked.model_copy(update={"options": rescaled}))
+        finer = options.model_copy(update={"grid": rescaled(options, sampling.steps, steps)})
+        resolved = model.resolve(asked.model_copy(update={"options": finer}))
         length = len(model.grid(resolved))
     except UsageError as error:
         raise UsageError(
@@ -215,7 +216,7 @@ def _place(measure: Measure) -> Path:
     return references_folder() / f"{measure.reference_fingerprint}.npz"
 
 
-def _grid(options: SamplerOptions, steps: int, wanted: int) -> str | None:
+def rescaled(options: SamplerOptions, steps: int, wanted: int) -> str | None:
     """The grid's word, with `wanted` in the place of the number of steps that it may hold."""
     word = options.grid
     if word is None or not re.search(r"\d", word):

@@ -22,18 +22,27 @@ from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import features_folder
 from lambda_search.paths import references_folder
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import SamplerOptions
+from lambda_search.setting import Sampling
+from lambda_search.spec import load_specs
+from lambda_search.spec import located
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 from lambda_search.studies import submit
 from lambda_search.work.evaluate import evaluate_on
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.own import own_reference
+from lambda_search.work.own import rescaled
+from lambda_search.work.own import with_own_samples
 from lambda_search.work.own_making import make_here
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.recipe import OWN_SEED
+from lambda_search.work.recipe import Measure
 from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import SampleShard
 from lambda_search.work.tasks import ScoreFeatures
+from tests.golden import folder_of
+from tests.golden import golden
 from tests.search.running import plan_of
 from tests.search.running import record
 from tests.search.running import run
@@ -351,3 +360,48 @@ def test_an_evaluator_makes_it_too(text):
     evaluator = Evaluator(plan_of(text).recipe, Shards(pool, Files()))
     evidence = evaluate_on(evaluator, LambdaSchedule(1.01, 0.0), 32)
     assert len(pool.own) == 2 and evidence.reference.startswith("self:9@")
+
+
+@pytest.mark.parametrize(
+    ("grid", "found"),
+    [(None, None), ("uniform", "uniform"), ("20", "250"), ("ddim20", "ddim250"), ("4,3,13", None)],
+)
+def test_a_grids_word_gets_the_other_number(grid, found):
+    options = SamplerOptions(grid=grid)
+    if grid == "4,3,13":
+        with pytest.raises(UsageError, match="of 20 steps alone"):
+            rescaled(options, 20, 250)
+    else:
+        assert rescaled(options, 20, 250) == found
+
+
+def test_a_file_of_that_name_is_not_meant(tmp_path, text):
+    (tmp_path / f"self:{STEPS}").touch()
+    [spec] = parse_specs(text)
+    assert located(spec, [tmp_path]).metric.reference == f"self:{STEPS}"
+
+
+def test_init_takes_it(cli, tiny_pipeline, tmp_path):
+    file, named = tmp_path / "s.yaml", ("--reference", "self:40", "--out", tmp_path / "s.yaml")
+    code, _, err = cli("init", tiny_pipeline, *named, "--extractor", "bundled", "--steps", "4,8")
+    assert code == 0 and "fill in" not in err, err
+    assert {spec.metric.reference for spec in load_specs(file)} == {"self:40"}
+    file.unlink()
+    code, _, err = cli("init", tiny_pipeline, *named, "--extractor", "bundled", "--steps", "4,40")
+    assert code == 2 and "no more steps than the 40" in " ".join(err.split())
+    assert not file.exists()
+
+
+def test_a_published_grid_of_sections_is_refused():
+    flags = golden("ADM/cifar_like").config["model_flags"]
+    model = load_model("adm", str(folder_of("ADM/cifar_like/model.pt")), flags)
+    bare = Measure("bundled", "e" * 64, "self:60", "", 128)
+    even = Sampling(sampler="ancestral", steps=12)
+    found = with_own_samples(bare, 60, even, model).own
+    assert (found.steps, found.sampling.options.grid, found.n) == (60, "60", 512)
+    striding = even.model_copy(update={"steps": 20, "options": SamplerOptions(grid="ddim20")})
+    with pytest.raises(UsageError, match=r"No integer stride takes exactly 60"):
+        with_own_samples(bare, 60, striding, model)
+    sections = even.model_copy(update={"options": SamplerOptions(grid="4,3,5")})
+    with pytest.raises(UsageError, match="The reference self:60 cannot be sampled: the grid"):
+        with_own_samples(bare, 60, sections, model)
