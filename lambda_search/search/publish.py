@@ -121,7 +121,7 @@ def _meant(plan: Plan) -> str:
     if own is None:
         return ""
     return (
-        "; it measures agreement with the model's own samples of "
+        "; the distance measures agreement with the model's own samples of "
         f"{own.steps} steps ({own.n:,} of them), not quality"
     )
 

@@ -124,7 +124,8 @@ def test_it_is_the_moments_of_the_models_own_samples(text, tiny_pipeline):
     assert any("making 32 of the model's own samples of 9 steps" in line for line in told)
     assert row.setting.reference.startswith(f"self:{STEPS}@")
     assert row.verdict.endswith(
-        "it measures agreement with the model's own samples of 9 steps (32 of them), not quality"
+        "the distance measures agreement with the model's own samples of 9 steps (32 of them), "
+        "not quality"
     )
 
 
