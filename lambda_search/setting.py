@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 from typing import Literal
 from typing import Self
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 from pydantic import field_validator
 
 __all__ = [
+    "OWN",
     "SEED_SCHEME",
     "FrozenModel",
     "SamplerOptions",
@@ -32,10 +34,16 @@ __all__ = [
     "canonical",
     "fingerprint",
     "first_problem",
+    "own_steps",
 ]
 
 SEED_SCHEME = "philox-numpy-1"
 """Names the definition of noise and labels (`diffusion/noise`); a change of a bit renames it."""
+
+OWN = "self:"
+"""What the names of references begin with that are a model's own samples of more steps."""
+
+_OWN = re.compile(r"self:([1-9]\d{0,5})(@[0-9a-f]*)?", re.ASCII)
 
 Site: TypeAlias = Literal["full", "x0_only"]
 
@@ -60,6 +68,12 @@ def first_problem(error: ValidationError) -> tuple[str, str, Any]:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     return place, problem["msg"].removeprefix("Value error, "), problem["input"]
+
+
+def own_steps(reference: str) -> int | None:
+    """STEPS of a reference `self:STEPS`, with its fingerprint or without; None of any other."""
+    found = _OWN.fullmatch(reference)
+    return None if found is None else int(found[1])
 
 
 class SamplerOptions(FrozenModel):

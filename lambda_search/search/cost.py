@@ -31,6 +31,8 @@ from lambda_search.search.plan import model_of
 from lambda_search.search.plan import with_models
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
+from lambda_search.work.own import unmade
+from lambda_search.work.recipe import OwnSamples
 
 __all__ = ["check_disk", "describe", "outlines"]
 
@@ -77,7 +79,10 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
     """A plan and its cost in words and numbers, for people and JSON."""
     spec, setting = plan.spec, plan.setting
     images = plan.most_images()
-    evaluations = images * network_evaluations(setting.solver, plan.space.steps)
+    own = unmade(plan.recipe.measures)
+    evaluations = (images - plan.own_images()) * network_evaluations(
+        setting.solver, plan.space.steps
+    ) + sum(one.n * network_evaluations(setting.solver, one.steps) for one in own)
     helpful = spec.search.parallel * plan.shards(plan.rungs[-1])
     without_weights = any(item.what == "weights" for item in missing)
     low, high = (
@@ -99,6 +104,7 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan),
         "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
         f"{spec.confirm.samples:,} images each",
+        "own_samples": _own(plan, own),
         "images": images,
         "network_evaluations": evaluations,
         "workers_that_help": f"at most {helpful:,}",
@@ -106,6 +112,14 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "cautions": list(plan.cautions()),
         "missing": [asdict(item) for item in missing],
     }
+
+
+def _own(plan: Plan, missing: Sequence[OwnSamples]) -> str | None:
+    """What the model's own samples, that it is measured against, still cost."""
+    if all(measure.own is None for measure in plan.recipe.measures):
+        return None
+    counted = " and ".join(f"{one.n:,} of {one.steps} steps" for one in missing)
+    return f"{counted}, before the search" if counted else "kept on this machine"
 
 
 def _assumed(plan: Plan) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from lambda_search.events import Events
 from lambda_search.records import Row
@@ -73,7 +74,7 @@ class Driver:
             self._events.say("warning", caution)
         for line in self._plan.reference_notes:
             self._events.say("note", line)
-        self._evaluator.prepare()
+        self._evaluator.prepare(partial(self._events.say, "note"))
         self._tracker.stage = "search"
         self._search()
         self._tracker.confirm(self._plan.confirm_images())

@@ -14,6 +14,7 @@ from lambda_search.metrics.references.load import IMAGES
 from lambda_search.metrics.references.statistics import read_statistics
 from lambda_search.paths import BUNDLED
 from lambda_search.paths import locate
+from lambda_search.setting import OWN
 from lambda_search.spec.blanks import BLANK
 
 __all__ = ["MetricChoice", "chosen_metric", "real_images"]
@@ -43,13 +44,14 @@ def real_images(name: str) -> str:
     Raises:
         MissingFile: if it should lie here and does not.
     """
-    if name.startswith((CLEAN_FID, BUNDLED)):
+    if name.startswith((CLEAN_FID, BUNDLED, OWN)):
         return name
     path = locate(name.removeprefix(IMAGES)) if name != IMAGES else None
     if path is None:
         raise MissingFile(
             f"There is no reference at {name}.",
-            "Name a folder of real images, a .zip, an .npz, or clean-fid:DATASET/SPLIT/RES.",
+            "Name a folder of real images, a .zip, an .npz, or clean-fid:DATASET/SPLIT/RES; "
+            f"without any, {OWN}STEPS.",
         )
     images = path.is_dir() or path.suffix == ".zip"
     return f"{IMAGES}{name}" if images and not name.startswith(IMAGES) else name
@@ -67,10 +69,19 @@ def chosen_metric(extractor: str | None, reference: str | None, checkpoint: str)
         UsageError: for an extractor that there is not, or that cannot be read; and for a reference
             that cannot be.
     """
-    why = "As asked." if reference else "Only you know which images are real."
+    why = (
+        "As asked."
+        if reference
+        else f"Only you know which images are real; without any, {OWN}STEPS is agreement with the "
+        "model's own samples of STEPS steps."
+    )
     if reference is None and checkpoint.startswith(BUNDLED) and extractor in (None, _OURS):
         reference, why = checkpoint, "What the model was trained on."
-    chosen, because = _extractor(reference) if extractor is None else (extractor, "As asked.")
+    if reference is not None and reference.startswith(OWN):
+        why = "As asked: agreement with the model's own samples of so many steps, not quality."
+    chosen, because = (
+        _extractor(reference, checkpoint) if extractor is None else (extractor, "As asked.")
+    )
     try:
         width = load_extractor(chosen, torch.device("cpu"), fetch=False).dim
     except MissingFile:
@@ -80,8 +91,10 @@ def chosen_metric(extractor: str | None, reference: str | None, checkpoint: str)
     return MetricChoice(chosen, reference or BLANK, (because, why), width)
 
 
-def _extractor(reference: str | None) -> tuple[str, str]:
+def _extractor(reference: str | None, checkpoint: str) -> tuple[str, str]:
     """What suits a reference, and why."""
+    if reference is not None and reference.startswith(OWN) and checkpoint.startswith(BUNDLED):
+        return _OURS, "What was made with the model."
     if reference is not None and reference.startswith(BUNDLED):
         return _OURS, "What made this reference."
     path = None if reference is None else locate(reference)

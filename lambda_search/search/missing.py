@@ -23,8 +23,11 @@ from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import about
 from lambda_search.search.plan import assemble
+from lambda_search.setting import own_steps
 from lambda_search.spec import MeasureSpec
 from lambda_search.spec import StudySpec
+from lambda_search.work.own import own_reference
+from lambda_search.work.own import with_own_samples
 from lambda_search.work.recipe import Measure
 
 __all__ = ["KnownMeasure", "Missing", "look_at", "outline"]
@@ -84,6 +87,10 @@ def look_at(spec: MeasureSpec) -> KnownMeasure:
         missing.append(Missing.of("extractor", error))
         extractor = known_extractor(spec.extractor)
     reference, dim = None, extractor.dim
+    if own_steps(spec.reference) is not None:  # it is told with the model, and is never missing
+        found = "" if missing else extractor.fingerprint
+        bare = Measure(spec.extractor, found, spec.reference, "", dim)
+        return KnownMeasure(bare, None, tuple(missing))
     try:
         reference = load_reference(
             spec.reference, extractor, cache=references_folder(), fetch=False
@@ -121,5 +128,14 @@ def outline(spec: StudySpec, model: Model | None, looked: Sequence[KnownMeasure]
         sampling = model.resolve(sampling)
         steps = len(model.grid(sampling))
     weights = (_UNKNOWN, _UNKNOWN) if model is None else (model.sha256, model.definition)
-    plan = assemble(spec, sampling, steps, weights, tuple(one.measure for one in looked))
-    return about(plan, [one.reference for one in looked if one.reference is not None], model)
+    measures, references = [], []
+    for one in looked:
+        measure, reference = one.measure, one.reference
+        own = own_steps(measure.reference)
+        if own is not None:
+            measure = with_own_samples(measure, own, spec.sampler.sampling, model)
+            reference = own_reference(measure, model)
+        measures.append(measure)
+        references += [] if reference is None else [reference]
+    plan = assemble(spec, sampling, steps, weights, tuple(measures))
+    return about(plan, references, model)

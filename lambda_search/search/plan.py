@@ -31,6 +31,7 @@ from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.contents import libraries_of
 from lambda_search.work.context import resolve_measure
+from lambda_search.work.own import unmade
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 
@@ -144,12 +145,17 @@ class Plan:
         for n in self.rungs:
             shards += alive * (self.shards(n) - self.shards(before))
             alive, before = alive // 2 + 1, n
-        return shards * self.batch + self.confirm_images()
+        return shards * self.batch + self.confirm_images() + self.own_images()
+
+    def own_images(self) -> int:
+        """The model's own samples that its references need and that this host has not."""
+        return sum(own.n for own in unmade(self.recipe.measures))
 
     def most_feature_bytes(self) -> int:
         """What their float32 features take on disk."""
         ranking, *others = (measure.width for measure in self.recipe.measures)
-        return 4 * (self.most_images() * ranking + self.confirm_images() * sum(others))
+        beside = self.confirm_images() + self.own_images()
+        return 4 * (self.most_images() * ranking + beside * sum(others))
 
 
 def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
@@ -167,12 +173,15 @@ def resolve(spec: StudySpec, model: Model | None = None) -> Plan:
     sampling = model.resolve(spec.sampler.sampling)
     grid = model.grid(sampling)
     cpu = torch.device("cpu")
-    used = [resolve_measure(one.extractor, one.reference, cpu) for one in spec.metric.measures]
+    written = spec.sampler.sampling
+    used = [
+        resolve_measure(one.extractor, one.reference, cpu, model, written)
+        for one in spec.metric.measures
+    ]
     measures = tuple(measure for measure, _, _ in used)
     libraries = libraries_of(model, *(extractor for _, extractor, _ in used))
     weights = model.sha256, model.definition
     plan = assemble(spec, sampling, len(grid), weights, measures, libraries)
-    written = spec.sampler.sampling
     filled = written.model_copy(update={"options": model.filled(written)})
     former = plan.setting.model_copy(update=dict(filled))
     return replace(

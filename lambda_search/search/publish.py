@@ -82,7 +82,7 @@ def as_row(
         lambdas=tuple(outcome.schedule.values(plan.space.steps)),
         setting=plan.setting,
         status=outcome.status,
-        verdict=outcome.verdict,
+        verdict=outcome.verdict + _meant(plan),
         n=at_one.n,
         fid=outcome.score.fid,
         fid_interval=outcome.score.interval(),
@@ -112,6 +112,17 @@ def as_row(
         origin=_origin(),
         created=datetime.now(UTC),
         levels=plan.levels,
+    )
+
+
+def _meant(plan: Plan) -> str:
+    """What the distance means, where it is not to real images."""
+    own = plan.recipe.measures[0].own
+    if own is None:
+        return ""
+    return (
+        "; the distance measures agreement with the model's own samples of "
+        f"{own.steps} steps ({own.n:,} of them), not quality"
     )
 
 

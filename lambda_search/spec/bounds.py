@@ -22,6 +22,7 @@ from typing import Self
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import printable
+from lambda_search.setting import own_steps
 from lambda_search.spec.configs import read_options
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import MeasureSpec
@@ -140,7 +141,7 @@ class _Bounded:
         return spec.model_copy(update={"model": model, "metric": metric})
 
     def _measure(self, one: MeasureSpec) -> MeasureSpec:
-        if _PUBLISHED.fullmatch(one.reference):
+        if _PUBLISHED.fullmatch(one.reference) or own_steps(one.reference) is not None:
             return one
         word, colon, place = one.reference.partition(":")
         images = colon != "" and word == "images"

@@ -135,7 +135,8 @@ FIELDS: dict[str, Field] = {
     ),
     "metric.reference": Field(
         "The real images, as many as you can: at least as many as features are wide.",
-        "One of images:FOLDER (or a .zip), statistics in an .npz, clean-fid:cifar10/train/32.",
+        "One of images:FOLDER (or a .zip), statistics in an .npz, clean-fid:cifar10/train/32; "
+        "without any, self:250: agreement with the model's own samples of 250 steps.",
         '"images:path/to/folder"',
     ),
     "metric.name": Field("The distance.", example="fid"),

@@ -15,9 +15,11 @@ from pydantic import model_validator
 
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import OWN
 from lambda_search.setting import FrozenModel
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
+from lambda_search.setting import own_steps
 
 __all__ = [
     "CONFIG_PATHS",
@@ -44,6 +46,8 @@ CONFIG_PATHS = ("checkpoint", "vae", "prompts", "config")
 
 EXTRACTOR_FILES = (".pt", ".ts")
 """Endings of TorchScript files that are extractors."""
+
+_MOST_STEPS = 100_000
 
 DEFAULT_TILT: Range = (-0.08, 0.05)
 """Default range of k(T′ − 1), the rise of λ over the grid.
@@ -97,7 +101,7 @@ class SamplerSpec(SamplerOptions):
     """
 
     name: Literal["ancestral", "ddim", "euler", "heun", "scheduler"]
-    steps: int = Field(ge=1, le=100_000, strict=True)
+    steps: int = Field(ge=1, le=_MOST_STEPS, strict=True)
     guidance: float | None = None
     site: Literal["full", "x0_only"] = "full"
 
@@ -172,11 +176,21 @@ class MeasureSpec(FrozenModel):
 
     Arguments:
         extractor: the features' extractor.
-        reference: the real images' statistics.
+        reference: the real images' statistics, or `self:STEPS`: the model's own samples.
     """
 
     extractor: str
     reference: str
+
+    @field_validator("reference")
+    @classmethod
+    def _counts_steps(cls, value: str) -> str:
+        if value.startswith(OWN) and not 0 < (own_steps(f"{value}@") or 0) <= _MOST_STEPS:
+            raise ValueError(
+                f"{OWN}STEPS names a whole number of the model's own steps, up to "
+                f"{_MOST_STEPS:,}, like {OWN}250"
+            )
+        return value
 
 
 class MetricSpec(MeasureSpec):
@@ -251,6 +265,17 @@ class StudySpec(FrozenModel):
                 raise ValueError(
                     f"λ reaches {lowest:.3g} at mean {mean:g} and slope {slope:g} over "
                     f"{self.sampler.steps} steps; narrow search.mean or search.slope"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _own_samples_have_more_steps(self) -> Self:
+        for one in self.metric.measures:
+            steps, own = self.sampler.steps, own_steps(one.reference)
+            if own is not None and own <= steps:
+                raise ValueError(
+                    f"the reference {one.reference} has no more steps than the {steps} that are "
+                    f"measured against it; take several times as many"
                 )
         return self
 

@@ -19,6 +19,7 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.files import private_folder
 from lambda_search.files import written_whole
+from lambda_search.setting import own_steps
 from lambda_search.spec.configs import read_options
 from lambda_search.spec.configs import with_paths
 from lambda_search.spec.models import EXTRACTOR_FILES
@@ -67,7 +68,9 @@ def located(
             named = one.extractor
         elif "/" in named or named.endswith(EXTRACTOR_FILES):  # else a registered name
             named = absolute(named)
-        return one.model_copy(update={"extractor": named, "reference": absolute(one.reference)})
+        own = own_steps(one.reference) is not None
+        reference = one.reference if own else absolute(one.reference)
+        return one.model_copy(update={"extractor": named, "reference": reference})
 
     checkpoint, config = absolute(spec.model.checkpoint), spec.model.config
     if isinstance(config, str) and config in known:

@@ -22,7 +22,11 @@ from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.paths import references_folder
+from lambda_search.setting import Sampling
+from lambda_search.setting import own_steps
 from lambda_search.work.contents import size_of
+from lambda_search.work.own import own_reference
+from lambda_search.work.own import with_own_samples
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 
@@ -91,6 +95,8 @@ class WorkerContext:
 
         def load() -> _Target:
             name, extractor = measure.reference, self.extractor(measure)
+            if measure.own is not None:
+                return _Target(own_reference(measure), self.device)
             reference = load_reference(name, extractor, cache=references_folder())
             _check(name, reference.fingerprint, measure.reference_fingerprint)
             return _Target(reference, self.device)
@@ -164,14 +170,25 @@ def _check(name: str, here: str, wanted: str) -> None:
 
 
 def resolve_measure(
-    extractor: str, reference: str, device: torch.device
+    extractor: str, reference: str, device: torch.device, model: Model, sampling: Sampling
 ) -> tuple[Measure, Extractor, Reference]:
     """A measure with what its names stand for, the extractor on `device`.
 
+    Arguments:
+        extractor, reference: names, as a study file says them.
+        device: where features are computed.
+        model, sampling: what is measured; `self:STEPS` is the same with more steps.
+
     Raises:
-        UsageError: if either is missing, unreadable, or does not belong to the other.
+        UsageError: if either is missing, unreadable, or does not belong to the other; and if the
+            model cannot be sampled as its own reference needs it.
     """
     extract = load_extractor(extractor, device)
+    steps = own_steps(reference)
+    if steps is not None:
+        bare = Measure(extractor, extract.fingerprint, reference, "", extract.dim)
+        own = with_own_samples(bare, steps, sampling, model)
+        return own, extract, own_reference(own, model)
     target = load_reference(reference, extract, cache=references_folder())
     measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint, extract.dim)
     return measure, extract, target

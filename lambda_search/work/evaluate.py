@@ -29,6 +29,7 @@ from lambda_search.setting import Site
 from lambda_search.work.context import resolve_measure
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Result
+from lambda_search.work.own_making import make_here
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import confirm_start
 
@@ -71,13 +72,17 @@ def evaluate(
         LambdaSearchError: for too few images, or images or features that are NaN.
     """
     check_count(n)
-    used = [resolve_measure(*pair, model.device) for pair in ((extractor, reference), *also)]
+    asked = sampling_of(sampler, steps, guidance, site, options)
+    used = [
+        resolve_measure(*pair, model.device, model, asked)
+        for pair in ((extractor, reference), *also)
+    ]
     shape = model.image_shape()
     for doubt in dict.fromkeys(doubt for _, _, one in used for doubt in doubts(one, shape)):
         warnings.warn(doubt, stacklevel=2)
-    targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
     extractors = {measure.extractor_fingerprint: extract for measure, extract, _ in used}
-    asked = sampling_of(sampler, steps, guidance, site, options)
+    make_here(model, [measure for measure, _, _ in used], extractors)
+    targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
     batch = model.resolve(asked).options.batch
     start = confirm_start(batch) if first is None else first
 

@@ -7,6 +7,7 @@ let go; what stays are scores, with an influence for each image.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from lambda_search.work.gathering import Source
 from lambda_search.work.halting import Halt
 from lambda_search.work.identity import library_versions
 from lambda_search.work.meter import Meter
+from lambda_search.work.own import ReferenceAway
+from lambda_search.work.own import kept
+from lambda_search.work.own_making import Say
+from lambda_search.work.own_making import make_own
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.shards import Array
@@ -98,13 +103,18 @@ class Evaluator:
         }
         return fingerprint({"shards": shards, "n": n})
 
-    def prepare(self) -> None:
-        """Tries every extractor, and loads or makes every reference.
+    def prepare(self, say: Say | None = None) -> None:
+        """Tries every extractor, and loads or makes every reference, the model's own samples last.
+
+        Arguments:
+            say: is told of these, a line at a time.
 
         Raises:
             UsageError: for one that turns out to be broken, before anything is sampled.
+            Diverged: if the model's own samples are not finite.
         """
         self._halt.result(self._submit(Rehearse(self.recipe)))
+        make_own(self._source, say or (lambda text: None))
 
     def results(
         self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
@@ -141,10 +151,10 @@ class Evaluator:
                     coming.picture,
                 )
         if at_one is None:
-            at_one = [self._halt.result(future) for future in scoring]
+            at_one = [one.result() for one in scoring]
             self._at_one[first, n, whole] = at_one
         found: dict[LambdaSchedule, Result | Diverged] = {
-            schedule: one if isinstance(one, Diverged) else one.result(at_one, self._halt)
+            schedule: one if isinstance(one, Diverged) else one.result(at_one)
             for schedule, one in pending.items()
         }
         if _BASELINE in schedules:
@@ -165,23 +175,47 @@ class Evaluator:
 
     def _score(
         self, measures: Sequence[Measure], features: Sequence[Array], whole: bool
-    ) -> list[Future[Score]]:
+    ) -> list[_Scoring]:
         return [
-            self._submit(ScoreFeatures(measure, array, whole), urgent=True)
+            _Scoring(self._submit, ScoreFeatures(measure, array, whole), self._halt)
             for measure, array in zip(measures, features, strict=True)
         ]
+
+
+class _Scoring:
+    """A score on its way; a host that has not the model's own samples is sent what is missing."""
+
+    def __init__(
+        self,
+        submit: Callable[[ScoreFeatures, bool], Future[Score]],
+        task: ScoreFeatures,
+        halt: Halt,
+    ) -> None:
+        self._submit = submit
+        self._halt = halt
+        self._future = submit(task, True)
+        self._again = None if task.measure.own is None else task
+
+    def result(self) -> Score:
+        try:
+            return self._halt.result(self._future)
+        except ReferenceAway:
+            sent = None if self._again is None else kept(self._again.measure)
+            if self._again is None or sent is None:
+                raise
+        return self._halt.result(self._submit(replace(self._again, sent=sent), True))
 
 
 @dataclass(frozen=True)
 class _Pending:
     """A schedule that is being scored, and how its features correlate with those of λ = 1."""
 
-    scores: list[Future[Score]]
+    scores: list[_Scoring]
     correlations: list[float]
     picture: bytes | None
 
-    def result(self, at_one: Sequence[Score], halt: Halt) -> Result:
-        scores = [halt.result(one) for one in self.scores]
+    def result(self, at_one: Sequence[Score]) -> Result:
+        scores = [one.result() for one in self.scores]
         return _result(scores, at_one, self.correlations, self.picture)
 
 

@@ -68,6 +68,11 @@ class FeatureFiles:
         except FileNotFoundError:  # another process swept the folder in between
             _write(path, content)
 
+    def drop(self, family: str) -> None:
+        """Removes the features of a family; nobody may be adding to it."""
+        with suppress(OSError):  # what cannot be removed is swept later
+            _remove(self._folder / family)
+
     def sweep(self, needed: Collection[str], done: Collection[str] = ()) -> None:
         """Removes features of the families `done`, and of others that nobody has added to lately.
 

@@ -15,7 +15,37 @@ from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
 from lambda_search.spec import CONFIRM_FROM
 
-__all__ = ["Measure", "Recipe", "confirm_start", "family_of", "shard_name"]
+__all__ = [
+    "OWN_SEED",
+    "Measure",
+    "OwnSamples",
+    "Recipe",
+    "confirm_start",
+    "family_of",
+    "own_start",
+    "shard_name",
+]
+
+OWN_SEED = 2**32
+"""Of the noise of models' own samples that are a reference: the first that no study can have."""
+
+_OWN_FROM = 10**9
+"""Their indices start here, beyond all that searches and confirmations look at."""
+
+
+@dataclass(frozen=True)
+class OwnSamples:
+    """The model's own samples at λ = 1 that a reference `self:STEPS` is of.
+
+    Arguments:
+        sampling: the study's with STEPS steps.
+        n: how many; whole batches, four times the features' width or more.
+        steps: T′, the real length of their grid.
+    """
+
+    sampling: Sampling
+    n: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +57,7 @@ class Measure:
         extractor_fingerprint, reference_fingerprint: what they named on the driver; "" where that
             is not known.
         width: d, of the features; 0 where it is not known.
+        own: what the reference is of, if that is the model itself.
     """
 
     extractor: str
@@ -34,6 +65,7 @@ class Measure:
     reference: str
     reference_fingerprint: str
     width: int = 0
+    own: OwnSamples | None = None
 
     @property
     def extractor_label(self) -> str:
@@ -135,3 +167,8 @@ def shard_name(
 def confirm_start(batch: int) -> int:
     """The first index of confirmation: the first whole batch from 10⁶ on."""
     return ceil(CONFIRM_FROM / batch) * batch
+
+
+def own_start(batch: int) -> int:
+    """The first index of a model's own samples that are a reference."""
+    return ceil(_OWN_FROM / batch) * batch

@@ -41,6 +41,8 @@ class FeatureStore(Protocol):
 
     def put(self, family: str, name: str, features: Array) -> None: ...
 
+    def drop(self, family: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -186,6 +188,10 @@ class Shards:
             else:
                 one.take(features)
         return damaged
+
+    def forget(self, family: str) -> None:
+        """Removes the features of a family that nobody needs any more."""
+        self._files.drop(family)
 
     def _put_aside(
         self,

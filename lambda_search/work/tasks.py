@@ -19,6 +19,7 @@ from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.extractors.base import Extractor
+from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
@@ -26,6 +27,7 @@ from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.contact_sheet import contact_sheet
 from lambda_search.work.context import WorkerContext
+from lambda_search.work.own import keep
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.timing import DeviceTimer
@@ -113,7 +115,7 @@ class SampleShard:
 
 @dataclass(frozen=True)
 class Rehearse:
-    """Tries every extractor on a grey image, and loads or makes every reference.
+    """Tries every extractor on a grey image, and loads or makes every reference of real images.
 
     What is broken, or does not fit the model's images, is seen so before anything is sampled.
     """
@@ -133,8 +135,9 @@ class Rehearse:
         grey = torch.full(shape, 128, dtype=torch.uint8, device=context.device)
         for measure in self.recipe.measures:
             self._try(context.extractor(measure), grey)
-            context.frechet(measure)
-            context.kernel(measure)
+            if measure.own is None:  # else it is made next
+                context.frechet(measure)
+                context.kernel(measure)
 
     @staticmethod
     def _try(extractor: Extractor, images: torch.Tensor) -> None:
@@ -163,11 +166,13 @@ class ScoreFeatures:
         measure: which distance.
         features: float32 [n, d], in index order.
         whole: whether FID∞ and KID are told too.
+        sent: the reference, for a host that has not the model's own samples.
     """
 
     measure: Measure
     features: NDArray[np.float32]
     whole: bool = False
+    sent: Statistics | None = None
 
     @property
     def sort(self) -> str:
@@ -175,6 +180,13 @@ class ScoreFeatures:
         return f"score {self.features.shape}{' whole' if self.whole else ''}"
 
     def run(self, context: WorkerContext) -> Score:
+        """The score.
+
+        Raises:
+            ReferenceAway: if this host has to be sent the reference.
+        """
+        if self.sent is not None:
+            keep(self.measure, self.sent)
         frechet = context.frechet(self.measure)
         found = score(self.features, frechet)
         if not self.whole:

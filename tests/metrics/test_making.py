@@ -328,7 +328,7 @@ def test_features_of_two_thousand_evenly_spread_images_are_kept(n, tmp_path):
 @pytest.mark.parametrize("kept", [2, 37, 512])
 def test_the_kept_features_are_the_same_after_a_stop(kept, real, tmp_path, monkeypatch):
     monkeypatch.setattr(making, "_SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(making, "_KEPT_FEATURES", kept)
+    monkeypatch.setattr(making, "KEPT_FEATURES", kept)
     undisturbed = of(real["npz"], Toy(tmp_path / "a.txt")).statistics
     assert len(undisturbed.features) == kept
     interrupt(real["npz"], tmp_path / "cache", tmp_path / "b.txt", 20)

@@ -113,7 +113,8 @@ def test_what_is_inside_is_named_in_full(root):
     for name in ("owner/listed", "bundled:fashion-mnist"):
         assert bounds.located(spec(checkpoint=name), {}, {}).model.checkpoint == name
     published = "clean-fid:cifar10/train/32"
-    assert bounds.located(spec(reference=published), {}, {}).metric.reference == published
+    for name in (published, "self:250"):
+        assert bounds.located(spec(reference=name), {}, {}).metric.reference == name
 
 
 def test_what_is_not_here_may_be_where_it_is_driven(root):

@@ -68,7 +68,8 @@ def apply(
     images: Annotated[int, typer.Option("-n", "--images", min=1, help="Images in a grid.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise that both have.")] = 0,
     reference: Annotated[
-        str | None, typer.Option(help="Real images or their statistics: also measure both FIDs.")
+        str | None,
+        typer.Option(help="Real images, their statistics, or self:STEPS: also measure both FIDs."),
     ] = None,
     extractor: Annotated[
         str | None, typer.Option(help=r"Of the FIDs. \[default: the row's]")
@@ -190,7 +191,9 @@ def _check_metric(
     from lambda_search.metrics.references.doubts import doubts
     from lambda_search.work.context import resolve_measure
 
-    _, _, real = resolve_measure(_extractor(row, extractor), reference, model.device)
+    _, _, real = resolve_measure(
+        _extractor(row, extractor), reference, model.device, model, row.setting.sampling
+    )
     return doubts(real, model.image_shape())
 
 

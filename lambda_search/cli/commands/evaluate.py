@@ -24,6 +24,7 @@ from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Workers
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import own_steps
 from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.studies import written
@@ -135,6 +136,9 @@ def show_evidence(evidence: Evidence) -> None:
         f"bias-corrected FIDs; paired features correlate {evidence.correlation:.2f}",
         style="dim",
     )
+    own = own_steps(evidence.reference)
+    if own is not None:
+        err.print(f"this is agreement with the model's own samples of {own} steps, not quality")
 
 
 def _lines(evidence: Evidence) -> Iterator[tuple[str, float, float, str | None]]:

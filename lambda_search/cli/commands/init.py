@@ -78,7 +78,10 @@ def init(
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="Real images: images:FOLDER, an .npz, clean-fid:cifar10/train/32."),
+        typer.Option(
+            help="Real images: images:FOLDER, an .npz, clean-fid:cifar10/train/32; or self:STEPS, "
+            "the model's own samples of more steps."
+        ),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Schedules to try.")] = None,
     rungs: Annotated[

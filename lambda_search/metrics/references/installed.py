@@ -17,6 +17,7 @@ from lambda_search.metrics.references.making import PARTIAL
 from lambda_search.metrics.references.statistics import CLEAN_FID_WORDS
 from lambda_search.metrics.references.statistics import read_statistics
 from lambda_search.paths import bundled_folder
+from lambda_search.setting import own_steps
 
 __all__ = ["Kept", "kept_references"]
 
@@ -71,8 +72,10 @@ def _kept(path: Path, name: str = "") -> Kept:
     label = found.extractor_name or ("" if found.extractor is None else "?")
     if found.extractor is not None:
         label = f"{label}@{found.extractor[:12]}"
+    own = of_images and own_steps(found.source.partition(" ")[0]) is not None
     still_there = of_images and found.source and Path(found.source).exists()
-    name = name or (f"images:{found.source}" if still_there else str(path))
+    source = found.source if own else f"images:{found.source}"
+    name = name or (source if own or still_there else str(path))
     fingerprint = named or found.fingerprint
     return Kept(name, found.count, len(found.mean), label, fingerprint, made, path)
 

@@ -30,7 +30,7 @@ from lambda_search.metrics.references.statistics import check_origin
 from lambda_search.metrics.references.statistics import read_statistics
 from lambda_search.metrics.references.statistics import write_statistics
 
-__all__ = ["PARTIAL", "Watch", "recall", "statistics_of"]
+__all__ = ["KEPT_FEATURES", "PARTIAL", "Watch", "recall", "statistics_of"]
 
 Watch = Callable[[int, int], None]
 """Is told (images done, images in all)."""
@@ -42,7 +42,8 @@ _SCHEME = b"lambda_search: unfinished moments, 2\n"
 _BATCH = 64
 _BLOCK = 512
 _SAVE_SECONDS = 10.0
-_KEPT_FEATURES = 2000
+KEPT_FEATURES = 2000
+"""Of the images, for KID."""
 
 
 def statistics_of(
@@ -149,7 +150,7 @@ def _measure(
 ) -> Statistics:
     """Moments about the first block's mean, and evenly spread features."""
     count = len(images.names)
-    wanted = set(np.linspace(0, count - 1, min(count, _KEPT_FEATURES)).round().astype(int))
+    wanted = set(np.linspace(0, count - 1, min(count, KEPT_FEATURES)).round().astype(int))
     order = hashlib.sha256(_SCHEME + b"".join(images.digests)).hexdigest()
     state = _State.load(partial, order)
     saved = time.monotonic()
