@@ -35,12 +35,14 @@ from lambda_search.store.settings import other_setting
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
 from lambda_search.studies import Named
+from lambda_search.studies import confirm_anew as queue_anew
 from lambda_search.studies import submit_written
 from lambda_search.studies import written
 from lambda_search.work.pool import Pool
 
 __all__ = [
     "Launch",
+    "confirm_anew",
     "launch",
     "plans_of",
     "prepare",
@@ -163,6 +165,34 @@ class Launch:
             raise first
         rows = {**self.finished, **driven.rows}
         return [rows[name] for name in self.names]
+
+
+def confirm_anew(
+    name: str,
+    text: str,
+    store: Store,
+    pool: Pool,
+    watch: Watcher | None = None,
+    listeners: Collection[Listener] = (),
+) -> Row:
+    """Proves a finished study anew, with the file that `studies.confirmed_anew` made.
+
+    Raises:
+        LambdaSearchError: if it fails, or what it needs is not here; then it waits in the queue.
+        Interrupted: on Ctrl-C; `resume` goes on.
+    """
+    queue_anew(name, text, store)
+    driven = drive(
+        store,
+        pool,
+        names=[name],
+        at_once=1,
+        leave="stopped",
+        watch=watch,
+        listeners=tuple(listeners),
+    )
+    [row] = Launch([name], [], {}, {}, {}).rows_of(driven)
+    return row
 
 
 def prepare(studies: Sequence[Written], store: Store) -> Launch:

@@ -10,8 +10,12 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from typing import TypeAlias
 
+import yaml
+
+from lambda_search.earlier import driven_by
 from lambda_search.errors import Conflict
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
@@ -36,6 +40,8 @@ from lambda_search.submitting import written
 
 __all__ = [
     "Named",
+    "confirmed_anew",
+    "confirm_anew",
     "nobody_drives",
     "nobody_drives_now",
     "post",
@@ -116,6 +122,48 @@ def resume(name: str, store: Where = None) -> Study:
         again = Queue(opened).requeue(name)
         Events(name, [opened.say]).say("queued", "waits for a driver again")
         return again
+
+
+def confirmed_anew(name: str, store: Store, **changed: Any) -> str:
+    """The file of a finished study whose proof is to be made again, or further.
+
+    Arguments:
+        name: the study's.
+        store: where it is.
+        changed: what its `confirm` shall say (samples, precision, top); None leaves it as it is.
+
+    Raises:
+        UsageError: if there is no such study, it has not ended, has nothing to confirm, or cannot
+            be confirmed so.
+        LambdaSearchError: if a driver is at work on it.
+    """
+    study = store.study(name)
+    if store.is_driven(study):
+        raise driven_by(name, study.driver)
+    if study.state != "done":
+        waits = study.state in ("queued", "running")
+        raise Conflict(
+            f"The study '{name}' is {study.state}; only what is done can be confirmed again.",
+            f"It goes on with: {command('drive') if waits else command('resume', name)}",
+        )
+    if not any(trial.number and trial.gain is not None for trial in store.trials(study.id)):
+        raise UsageError(
+            f"The study '{name}' has no candidate that could be confirmed.",
+            f"Give it more trials in its file, and submit that: {command('submit', 'STUDY')}",
+        )
+    [spec] = parse_specs(study.spec, f"the study '{name}'")
+    told = {key: value for key, value in changed.items() if value is not None}
+    document = yaml.safe_load(spec.to_yaml())
+    document["confirm"] = document.get("confirm", {}) | told
+    [spec] = parse_specs(yaml.safe_dump(document), f"the study '{name}', so confirmed,")
+    return spec.to_yaml()
+
+
+def confirm_anew(name: str, text: str, store: Store) -> Study:
+    """Queues a study with the file that `confirmed_anew` made: its proof on images of its own."""
+    study = Queue(store).requeue(name, text)
+    Events(name, [store.say]).say("queued", "its proof is wanted again")
+    return study
 
 
 def wait(name: str, store: Where = None, tell: Callable[[str], None] | None = None) -> Row:

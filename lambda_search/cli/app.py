@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lambda_search.cli.commands import apply
+from lambda_search.cli.commands import confirm
 from lambda_search.cli.commands import dashboard
 from lambda_search.cli.commands import db
 from lambda_search.cli.commands import demo
@@ -52,6 +53,7 @@ for command in (
     queue.wait,
     queue.stop,
     queue.resume,
+    confirm.confirm,
     queue.rename,
     queue.remove,
     lookup.best,

@@ -16,6 +16,7 @@ EXAMPLES = {
     "wait": "wait my-study",
     "stop": "stop my-study",
     "resume": "resume my-study",
+    "confirm": "confirm my-study --precision 1%",
     "rename": "rename my-study another-name",
     "remove": "remove my-study --yes",
     "best": "best adm-cifar10 --steps 20",

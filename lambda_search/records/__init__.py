@@ -21,6 +21,7 @@ from lambda_search.records.progress import Stage
 from lambda_search.records.provenance import Candidate
 from lambda_search.records.provenance import Figures
 from lambda_search.records.provenance import Identity
+from lambda_search.records.provenance import Looks
 from lambda_search.records.provenance import Origin
 from lambda_search.records.provenance import OtherCandidate
 from lambda_search.records.provenance import OtherMeasure
@@ -65,6 +66,7 @@ __all__ = [
     "Identity",
     "Image",
     "Interval",
+    "Looks",
     "Match",
     "MatchKind",
     "ModelFacts",

@@ -126,6 +126,12 @@ def _candidates(row: Row) -> Iterator[str]:
         first, last = told.confirm_indices
         if last - first != row.n:
             yield f"it has {row.n:,} images, and the indices of {last - first:,}"
+    if told.looks is not None:
+        made = told.looks.made
+        if not made or made[-1] != row.n or list(made) != sorted(set(made)):
+            yield f"it has {row.n:,} images, and its looks were at {list(made)}"
+        if len(made) > told.looks.planned:
+            yield f"it has made {len(made)} looks of {told.looks.planned}"
 
 
 def _holds(interval: Interval, value: float) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "Candidate",
     "Figures",
     "Identity",
+    "Looks",
     "Origin",
     "OtherCandidate",
     "OtherMeasure",
@@ -164,6 +165,28 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Looks:
+    """How a confirmation went that looked several times (`search.looks`).
+
+    Arguments:
+        precision: the half-width that was asked for, as a share of FID(λ = 1).
+        planned: how many looks there might have been.
+        made: images at each look, rising; the last one's are the row's.
+        boundary: half the width of the gain's interval, in standard errors.
+        ended: `proven` (a gain, as precisely as asked), `precise` (none is proven, as precisely as
+            asked) or `samples` (there were no more images).
+        luck: about how much too high the gain may be since it is the best one's, in FID.
+    """
+
+    precision: float
+    planned: int
+    made: tuple[int, ...]
+    boundary: float
+    ended: Literal["proven", "precise", "samples"]
+    luck: float
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where a row's numbers come from; a published row has a `source`, a measured one the rest.
 
@@ -174,6 +197,7 @@ class Provenance:
         seed: of the noise.
         rungs: numbers of images of the search.
         confirm_indices: the first sample index of the confirmation, and the one after the last.
+        looks: how it went, if it looked several times.
         baseline: λ = 1 on these.
         candidates: what was confirmed against it.
         trial: the trial that the row is about, whether it is recommended or not.
@@ -196,6 +220,7 @@ class Provenance:
     seed: int | None = None
     rungs: tuple[int, ...] = ()
     confirm_indices: tuple[int, int] | None = None
+    looks: Looks | None = None
     baseline: Figures | None = None
     candidates: tuple[Candidate, ...] = ()
     trial: int | None = None

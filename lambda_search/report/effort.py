@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +69,7 @@ def efforts(
         found += rungs if len(rungs) > 1 else []
     confirmed = [one for one in evaluations if one.phase == "confirm"]
     if confirmed or CONFIRMATION in spent:
-        images = sum(one.n for one in confirmed)
+        images = sum(_most_of_each_round(confirmed))
         schedules = len({one.trial for one in confirmed})
         seconds = spent.get(CONFIRMATION)
         found.append(Effort(CONFIRMATION, schedules, images, _network(images, nfe), seconds))
@@ -139,6 +140,14 @@ def _rungs(searched: Sequence[Evaluation], nfe: int | None) -> list[Effort]:
         Effort(f"to {n:,} images", len(each), sum(each), _network(sum(each), nfe), is_part=True)
         for n, each in sorted(new.items())
     ]
+
+
+def _most_of_each_round(confirmed: Sequence[Evaluation]) -> Iterable[int]:
+    """Images of a schedule in a round: those of its last look, which has all of the earlier."""
+    most: dict[tuple[int, int], int] = {}
+    for one in confirmed:
+        most[one.trial, one.first] = max(one.n, most.get((one.trial, one.first), 0))
+    return most.values()
 
 
 def _network(images: int, nfe: int | None) -> int | None:

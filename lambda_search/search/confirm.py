@@ -9,6 +9,8 @@ a row recommends λ = 1 too, shows its best candidate, and says how many images 
 
 The gain of the best of several is picked, and so a little too high on average; its interval, at a
 level for all of them together, holds. The verdict says by how much it may be too high.
+
+Where a precision is asked for, the interval is that of the last of several looks (`search.looks`).
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import enough_images
 from lambda_search.records import Interval
+from lambda_search.records import Looks
 from lambda_search.records import RowStatus
 from lambda_search.schedule import LambdaSchedule
 
-__all__ = ["Confirmation", "Contender", "level_for", "optimism", "settle"]
+__all__ = ["Confirmation", "Contender", "Proof", "level_for", "optimism", "settle"]
 
 NO_GAIN = "no significant gain"
 
@@ -40,6 +44,49 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """Looks that have ended.
+
+    Arguments:
+        level: of each interval, at all looks together.
+        boundary: half its width at the last look, in standard errors.
+        made: images at each look.
+        planned: how many looks there might have been.
+        precision: what was asked for, as a share of FID(1).
+        is_precise: whether that was reached.
+    """
+
+    level: float
+    boundary: float
+    made: tuple[int, ...]
+    planned: int
+    precision: float
+    is_precise: bool
+
+    def interval(self, against: Comparison) -> Interval:
+        """The repeated confidence interval of a gain."""
+        half = self.boundary * against.standard_error
+        return Interval(against.gain - half, against.gain + half, self.level)
+
+    @property
+    def words(self) -> str:
+        """How exact it is."""
+        return f"{'' if self.is_precise else 'not yet '}to ±{100 * self.precision:g} %"
+
+    def told(self, proven: bool, luck: float) -> Looks:
+        """What a row keeps of it."""
+        ended: Literal["proven", "precise"] = "proven" if proven else "precise"
+        return Looks(
+            self.precision,
+            self.planned,
+            self.made,
+            self.boundary,
+            ended if self.is_precise else "samples",
+            luck,
+        )
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """The outcome.
 
@@ -51,6 +98,7 @@ class Confirmation:
         gain: of the best candidate over λ = 1, bias-corrected.
         interval: of `gain`, at the corrected level.
         best: the candidate with the largest gain, whether significant or not.
+        looks: how it came to this, if it looked several times.
     """
 
     schedule: LambdaSchedule
@@ -60,6 +108,7 @@ class Confirmation:
     gain: float
     interval: Interval
     best: Contender
+    looks: Looks | None = None
 
 
 def level_for(candidates: int) -> float:
@@ -67,32 +116,50 @@ def level_for(candidates: int) -> float:
     return 1 - 0.05 / max(candidates, 1)
 
 
-def settle(baseline: Score, contenders: Sequence[Contender]) -> Confirmation:
-    """Picks the contender with the largest significant gain, or λ = 1 where none is."""
+def settle(
+    baseline: Score, contenders: Sequence[Contender], proof: Proof | None = None
+) -> Confirmation:
+    """Picks the contender with the largest significant gain, or λ = 1 where none is.
+
+    Arguments:
+        baseline: λ = 1.
+        contenders: what is compared with it.
+        proof: the looks that led to these scores; None if this was the only one.
+    """
     level = level_for(len(contenders))
+
+    def interval_of(against: Comparison) -> Interval:
+        return against.interval(level) if proof is None else proof.interval(against)
 
     def rank(contender: Contender) -> tuple[bool, float, int]:
         against = contender.against_baseline
-        return against.interval(level).low > 0, against.gain, -contender.trial
+        return interval_of(against).low > 0, against.gain, -contender.trial
 
     best = max(contenders, key=rank)
-    interval = best.against_baseline.interval(level)
+    interval = interval_of(best.against_baseline)
     gain = best.against_baseline.gain
     enough = enough_images(baseline.width)
-    if interval.low > 0 and baseline.n >= enough:
-        verdict = f"gain confirmed on {baseline.n:,} images that the search has not seen"
+    luck = optimism(len(contenders)) * best.against_baseline.standard_error
+    proven = interval.low > 0 and baseline.n >= enough
+    looks = None if proof is None else proof.told(proven, luck)
+    exact = "" if proof is None else f", {proof.words}"
+    if proven:
+        verdict = f"gain confirmed on {baseline.n:,} images that the search has not seen{exact}"
         if len(contenders) > 1:
-            high = optimism(len(contenders)) * best.against_baseline.standard_error
-            verdict += f"; as the best of {len(contenders)} it may be {high:.2g} too high"
-        return Confirmation(best.schedule, "confirmed", verdict, best.score, gain, interval, best)
+            verdict += f"; as the best of {len(contenders)} it may be {luck:.2g} too high"
+        return Confirmation(
+            best.schedule, "confirmed", verdict, best.score, gain, interval, best, looks
+        )
     if baseline.n < enough:
         verdict = (
             f"{baseline.n:,} images are too few to confirm a gain with features of width "
             f"{baseline.width:,}: take {enough:,} or more; use λ = 1"
         )
     else:
-        verdict = f"{NO_GAIN}; use λ = 1"
-    return Confirmation(LambdaSchedule(), "measured", verdict, baseline, gain, interval, best)
+        verdict = f"{NO_GAIN}{exact}; use λ = 1"
+    return Confirmation(
+        LambdaSchedule(), "measured", verdict, baseline, gain, interval, best, looks
+    )
 
 
 def optimism(candidates: int) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Events
+from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Row
 from lambda_search.records import Trial
@@ -15,9 +16,13 @@ from lambda_search.search.candidates import best_of
 from lambda_search.search.candidates import unscored_leaders
 from lambda_search.search.confirm import Confirmation
 from lambda_search.search.confirm import Contender
+from lambda_search.search.confirm import Proof
 from lambda_search.search.confirm import settle
 from lambda_search.search.edges import left_open
+from lambda_search.search.looks import LookPlan
+from lambda_search.search.looks import Seen
 from lambda_search.search.plan import Plan
+from lambda_search.search.progress import Tracker
 from lambda_search.search.publish import as_evaluation
 from lambda_search.search.publish import as_row
 from lambda_search.search.record import Record
@@ -40,16 +45,24 @@ class Confirming:
         record: what is known of it.
         evaluator: scores schedules.
         scoring: the trials of its search.
+        tracker: is kept up to date.
         events: are told what happens.
     """
 
     def __init__(
-        self, plan: Plan, record: Record, evaluator: Evaluator, scoring: Scoring, events: Events
+        self,
+        plan: Plan,
+        record: Record,
+        evaluator: Evaluator,
+        scoring: Scoring,
+        tracker: Tracker,
+        events: Events,
     ) -> None:
         self._plan = plan
         self._record = record
         self._evaluator = evaluator
         self._scoring = scoring
+        self._tracker = tracker
         self._events = events
 
     def run(self) -> Row:
@@ -62,24 +75,75 @@ class Confirming:
         candidates = self._candidates()
         for caution in self._left_open(candidates[0]):
             self._events.say("warning", caution)
-        first = self._round(candidates)
-        baseline, compared = self._compared(candidates, first)
-        outcome = settle(
-            baseline.score,
-            [
-                Contender(trial.number, trial.schedule, result.score, result.against)
-                for trial, result in compared
-            ],
+        looks = self._plan.looks(len(candidates))
+        first = self._round(candidates, looks)
+        baseline, compared, made = self._look(candidates, first, looks)
+        contenders = [
+            Contender(trial.number, trial.schedule, result.score, result.against)
+            for trial, result in compared
+        ]
+        return self._publish(
+            settle(baseline.score, contenders, _proof(looks, made)), baseline, compared, first
         )
-        return self._publish(outcome, baseline, compared, first)
+
+    def _look(
+        self, candidates: Sequence[Trial], first: int, looks: LookPlan
+    ) -> tuple[Result, list[tuple[Trial, Result]], list[Seen]]:
+        """Looks until it has seen enough: λ = 1 and the others at the last look, and all looks.
+
+        A look is committed before it is used, so that one that is known is not made again.
+        """
+        made: list[Seen] = []
+        found, alive = None, list(candidates)
+        while (n := looks.next(made)) is not None:
+            found = None
+            if len(self._known(alive, first, n)) <= len(alive):
+                found = self._compared(alive, first, n, _ordinal(looks, len(made)))
+                alive = [trial for trial, _ in found[1]]
+                self._commit(found, first)
+            known = self._known(alive, first, n)
+            made.append(_seen(known))
+            self._tell(known[1:], looks, made)
+        baseline, compared = found or self._compared(alive, first, made[-1].n, "")
+        return baseline, compared, made
+
+    def _known(self, candidates: Sequence[Trial], first: int, n: int) -> list[Evaluation]:
+        """What is recorded of a look, λ = 1 first."""
+        several = [self._record.trials[0], *candidates]
+        found = (self._record.evaluation(trial, n, "confirm", first) for trial in several)
+        return [one for one in found if one is not None]
+
+    def _commit(self, found: tuple[Result, list[tuple[Trial, Result]]], first: int) -> None:
+        baseline, compared = found
+        n = baseline.score.n
+        self._record.close(
+            [
+                as_evaluation(trial, "confirm", first, result, self._scoring.name(trial, first, n))
+                for trial, result in [(self._record.trials[0], baseline), *compared]
+                if self._record.evaluation(trial, n, "confirm", first) is None
+            ]
+        )
+
+    def _tell(self, known: Sequence[Evaluation], looks: LookPlan, made: Sequence[Seen]) -> None:
+        """Says what a look has seen, where it is not the only one."""
+        if looks.precision is None:
+            return
+        counts, ended = [one.n for one in made], looks.next(made) is None
+        best = max(known, key=lambda one: (one.gain, -one.trial))
+        half = looks.boundary(counts, ended) * best.gain_standard_error
+        self._events.say(
+            "note",
+            f"on {counts[-1]:,} images trial {best.trial} gains {best.gain:.3g} ± {half:.2g}",
+        )
+        left = looks.target(made) - counts[-1]
+        self._tracker.confirm(left * (len(known) + 1))
 
     def _compared(
-        self, candidates: Sequence[Trial], first: int
+        self, candidates: Sequence[Trial], first: int, n: int, look: str
     ) -> tuple[Result, list[tuple[Trial, Result]]]:
         """λ = 1, and those of the candidates that make finite images."""
-        n = self._plan.spec.confirm.samples
         numbers = ", ".join(str(trial.number) for trial in candidates)
-        self._events.say("confirm", f"confirming trial {numbers} and λ = 1 on {n:,} images")
+        self._events.say("confirm", f"confirming trial {numbers} and λ = 1 on {n:,} images{look}")
         schedules = [_BASELINE, *(trial.schedule for trial in candidates)]
         baseline, *results = self._evaluator.results(schedules, first, n, whole=True)
         assert isinstance(baseline, Result)  # else it would have been raised
@@ -102,7 +166,7 @@ class Confirming:
         compared: Sequence[tuple[Trial, Result]],
         first: int,
     ) -> Row:
-        best, n = outcome.best.schedule, self._plan.spec.confirm.samples
+        best, n = outcome.best.schedule, baseline.score.n
         [chosen] = [trial for trial, _ in compared if trial.number == outcome.best.trial]
         row = as_row(
             outcome,
@@ -114,15 +178,10 @@ class Confirming:
             self._evaluator.name(best, first, n),
             (*self._plan.cautions(), *self._left_open(chosen)),
         )
-        evaluations = [
-            as_evaluation(trial, "confirm", first, result, self._scoring.name(trial, first, n))
-            for trial, result in [(self._record.trials[0], baseline), *compared]
-            if self._record.evaluation(trial, n, "confirm", first) is None
-        ]
         pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
         captions = "λ = 1", f"λ = {best}"
         images = [Image(*one) for one in zip(captions, pictures, strict=True)]
-        return self._record.publish(row, evaluations, images, self._plan.digest())
+        return self._record.publish(row, [], images, self._plan.digest())
 
     def _candidates(self) -> list[Trial]:
         """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""
@@ -147,22 +206,63 @@ class Confirming:
     def _left_open(self, best: Trial) -> tuple[str, ...]:
         return left_open(self._plan.space, self._record.trials, best)
 
-    def _round(self, candidates: Sequence[Trial]) -> int:
+    def _round(self, candidates: Sequence[Trial], looks: LookPlan) -> int:
         """The first index of this confirmation, whose images nobody has seen.
 
-        One that only repeats the last one, to measure it otherwise, is on the images of that.
+        One that was broken off goes on. One that only repeats the last one, to measure it
+        otherwise, is on the images of that, unless it was asked for on others.
         """
-        batch, n = self._plan.batch, self._plan.spec.confirm.samples
-        rounds = self._record.confirmations()
+        batch, rounds = self._plan.batch, self._record.confirmations()
         if not rounds:
             return confirm_start(batch)
         first, looked = max(rounds.items())
-        numbers = {0, *(trial.number for trial in candidates)}
-        same = {one.trial for one in looked} == numbers and all(one.n == n for one in looked)
-        if same and not self._record.is_searched_since:
+        if self._is_same(candidates, first, looked, looks) and not self._record.is_searched_since:
             return first
         after = max(one.first + one.n for many in rounds.values() for one in many)
         return max(confirm_start(batch), -(-after // batch) * batch)
+
+    def _is_same(
+        self,
+        candidates: Sequence[Trial],
+        first: int,
+        looked: Sequence[Evaluation],
+        looks: LookPlan,
+    ) -> bool:
+        """Whether a confirmation of the candidates would make the very looks that were made."""
+        numbers, seen = {0, *(one.number for one in candidates)}, {one.trial for one in looked}
+        made = [
+            _seen([one for one in looked if one.n == n]) for n in sorted({one.n for one in looked})
+        ]
+        if not looks.leads_to(made):
+            return False
+        if not self._record.is_proven(first):
+            return seen <= numbers
+        return seen == numbers and looks.next(made) is None and not self._record.is_asked_anew
+
+
+def _seen(known: Sequence[Evaluation]) -> Seen:
+    """What a look sees of widths: of all its evaluations."""
+    baseline = next((one.corrected for one in known if one.trial == 0), 0.0)
+    return Seen(known[0].n, max(one.gain_standard_error for one in known), baseline)
+
+
+def _ordinal(looks: LookPlan, made: int) -> str:
+    return "" if looks.precision is None else f", look {made + 1} of at most {looks.most}"
+
+
+def _proof(looks: LookPlan, made: Sequence[Seen]) -> Proof | None:
+    """What the looks came to; None of one that was planned as the only one."""
+    if looks.precision is None:
+        return None
+    counts = tuple(one.n for one in made)
+    return Proof(
+        looks.level,
+        looks.boundary(counts, ended=True),
+        counts,
+        looks.most,
+        looks.precision,
+        looks.lack(made) <= 1,
+    )
 
 
 def _nothing_finite() -> LambdaSearchError:

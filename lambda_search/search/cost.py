@@ -102,10 +102,10 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
         "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan),
-        "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
-        f"{spec.confirm.samples:,} images each",
+        "confirmation": _confirmation(plan),
         "own_samples": _own(plan, own),
         "images": images,
+        "expected_images": _expected(plan),
         "network_evaluations": evaluations,
         "workers_that_help": f"at most {helpful:,}",
         "estimate": None if without_weights else _estimate(plan, evaluations, helpful, workers),
@@ -120,6 +120,27 @@ def _own(plan: Plan, missing: Sequence[OwnSamples]) -> str | None:
         return None
     counted = " and ".join(f"{one.n:,} of {one.steps} steps" for one in missing)
     return f"{counted}, before the search" if counted else "kept on this machine"
+
+
+def _confirmation(plan: Plan) -> str:
+    """Who is confirmed, on how many images."""
+    confirm, looks = plan.spec.confirm, plan.looks(plan.spec.confirm.top)
+    words = f"{confirm.top} candidates and λ = 1, {confirm.samples:,} images each"
+    if confirm.precision is None:
+        return words
+    return (
+        f"{words} at most, in up to {looks.most} looks from {looks.first:,} on, until the gain is "
+        f"known to ±{100 * confirm.precision:g} % (about {looks.expected:,} on a model like the "
+        "bundled one)"
+    )
+
+
+def _expected(plan: Plan) -> int | None:
+    """About how many images it will be if the confirmation ends before its last look."""
+    looks = plan.looks(plan.spec.confirm.top)
+    if looks.precision is None:
+        return None
+    return plan.most_images() - plan.confirm_images() + plan.confirm_images(looks.expected)
 
 
 def _assumed(plan: Plan) -> str:

@@ -79,7 +79,12 @@ class Driver:
         self._search()
         self._tracker.confirm(self._plan.confirm_images())
         row = Confirming(
-            self._plan, self._record, self._evaluator, self._scoring, self._events
+            self._plan,
+            self._record,
+            self._evaluator,
+            self._scoring,
+            self._tracker,
+            self._events,
         ).run()
         self._tracker.stage = "done"
         self._events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")

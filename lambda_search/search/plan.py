@@ -21,6 +21,8 @@ from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.paths import locate
 from lambda_search.records import NoiseLevel
+from lambda_search.search.confirm import level_for
+from lambda_search.search.looks import LookPlan
 from lambda_search.search.proposals import check_candidates
 from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
@@ -113,6 +115,7 @@ class Plan:
                 "top": confirm.top,
                 "samples": confirm.samples,
             }
+            | ({} if confirm.precision is None else {"precision": confirm.precision})
         )
 
     def cautions(self) -> tuple[str, ...]:
@@ -134,10 +137,15 @@ class Plan:
         """How many shards hold n images."""
         return ceil(n / self.batch)
 
-    def confirm_images(self) -> int:
-        """Images that the confirmation makes."""
-        confirm = self.spec.confirm
-        return self.shards(confirm.samples) * (confirm.top + 1) * self.batch
+    def looks(self, candidates: int) -> LookPlan:
+        """The looks of a confirmation of so many candidates."""
+        told, first = self.spec.confirm, default_rungs(self._width, self.batch)[-1]  # 4d
+        return LookPlan(told.samples, told.precision, level_for(candidates), first, self.batch)
+
+    def confirm_images(self, samples: int | None = None) -> int:
+        """Images that the confirmation makes on `samples` of each schedule, by default all."""
+        shards = self.shards(samples or self.spec.confirm.samples)
+        return shards * (self.spec.confirm.top + 1) * self.batch
 
     def most_images(self) -> int:
         """Images that the search and the confirmation make if every second trial goes on."""

@@ -100,6 +100,7 @@ def as_row(
             seed=plan.recipe.seed,
             rungs=plan.rungs,
             confirm_indices=(first, first + at_one.n),
+            looks=outcome.looks,
             baseline=_figures(at_one),
             candidates=tuple(_candidate(*one) for one in candidates),
             trial=outcome.best.trial,

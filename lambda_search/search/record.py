@@ -22,7 +22,7 @@ class Record:
     """The record of one study, under a lease.
 
     An evaluation is known by its trial, phase and indices, not by the names of its features: what
-    an earlier release has scored counts.
+    an earlier release has scored counts. `is_asked_anew` says that its proof was asked for again.
 
     Arguments:
         study: the study.
@@ -36,6 +36,9 @@ class Record:
         self._trials = {trial.number: trial for trial in store.trials(study.id)}
         self._known: dict[tuple[int, Phase, int, int], Evaluation] = {}
         self._remember(store.evaluations(study.id))
+        proven = (row.provenance.confirm_indices for row in store.rows(study.id))
+        self._proven = {indices[0] for indices in proven if indices is not None}
+        self.is_asked_anew = study.decisive is None
 
     @property
     def trials(self) -> list[Trial]:
@@ -67,6 +70,10 @@ class Record:
             if one.phase == "confirm":
                 found.setdefault(one.first, []).append(one)
         return found
+
+    def is_proven(self, first: int) -> bool:
+        """Whether the confirmation on the indices from `first` on has come to a row."""
+        return first in self._proven
 
     @property
     def is_searched_since(self) -> bool:

@@ -152,5 +152,11 @@ FIELDS: dict[str, Field] = {
     "confirm": Field("The proof, on images that the search has not seen."),
     "confirm.top": Field("Schedules that are proven, beside λ = 1.", "1 is cheapest.", "3"),
     "confirm.samples": Field("Images for each of them.", "Published tables have 50,000.", "10000"),
+    "confirm.precision": Field(
+        "How exactly the gain is to be known, as a share of the FID at λ = 1: the proof then ends "
+        "as soon as it is, and samples is the most.",
+        "Open: all samples in one look.",
+        "1%",
+    ),
 }
 """By their places in a study file, in the order in which a drafted one has them."""

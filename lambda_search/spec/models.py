@@ -20,6 +20,7 @@ from lambda_search.setting import FrozenModel
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import own_steps
+from lambda_search.spec.proof import ConfirmSpec
 
 __all__ = [
     "CONFIG_PATHS",
@@ -232,18 +233,6 @@ class MetricSpec(MeasureSpec):
         if value[-1] > CONFIRM_FROM:
             raise ValueError(f"rungs must end by {CONFIRM_FROM:,}, where confirmation begins")
         return value
-
-
-class ConfirmSpec(FrozenModel):
-    """The proof on images that the search has not seen.
-
-    Arguments:
-        top: how many candidates to confirm.
-        samples: images for each of them and for λ = 1.
-    """
-
-    top: int = Field(default=3, ge=1, le=100)
-    samples: int = Field(default=10_000, ge=16, le=1_000_000)
 
 
 class StudySpec(FrozenModel):

@@ -124,11 +124,22 @@ class Queue:
 
         return self._store.write(change)
 
-    def requeue(self, name: str) -> Study:
-        """Queues a study again as it is."""
+    def requeue(self, name: str, anew: str | None = None) -> Study:
+        """Queues a study again, with the files that it came with.
+
+        Arguments:
+            name: the study's.
+            anew: its file (YAML), if its proof is to be made anew; as it is unless given.
+
+        Raises:
+            Conflict: if it is to be made anew, and a living driver is at work on it.
+        """
 
         def change(session: Session) -> Study:
             study = _locked(session, name)
+            if anew is not None:
+                _check_free(study, anew, database_seconds(session.connection()))
+                study.spec, study.decisive = anew, None
             _queue(study)
             session.flush()
             return study_of(study)

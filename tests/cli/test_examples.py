@@ -29,6 +29,7 @@ NOT_RUN = {
     "demo": "minutes",
     "drive": "goes on until it is stopped",
     "apply": "a row that a study has found",
+    "confirm": "samples images",
     "evaluate": "samples images",
     "serve": "serves pages until it is stopped",
     "dashboard": "serves pages until it is stopped",

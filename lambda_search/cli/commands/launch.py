@@ -50,7 +50,7 @@ from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
 from lambda_search.studies import written
 
-__all__ = ["drive", "launch", "run"]
+__all__ = ["drive", "launch", "run", "show_rows", "terminable"]
 
 
 def launch(
@@ -126,7 +126,7 @@ def drive(
                 from lambda_search.launching import worker_pool
 
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-            stack.enter_context(_terminable())
+            stack.enter_context(terminable())
             if beside is not None:
                 threading.Thread(target=_end_after, args=(beside,), daemon=True).start()
             until = "until none waits" if until_empty else "until Ctrl-C"
@@ -146,7 +146,7 @@ def drive(
         raise Interrupted(
             "No study was taken yet.", "Start again with the same command."
         ) from None
-    _show(list(driven.rows.values()), as_json)
+    show_rows(list(driven.rows.values()), as_json)
     for name, what in driven.unable.items():
         err.print(Text(f"{name} waits on: {what}"))
     _complain(driven.errors)
@@ -178,7 +178,7 @@ def run(
             if launch.waiting:
                 with working("starting workers"):
                     pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-                stack.enter_context(_terminable())
+                stack.enter_context(terminable())
                 count = "1 study" if len(launch.waiting) == 1 else f"{len(launch.waiting)} studies"
                 err.print(f"{count} on {_count(pool.size)} ({pool.device_kind})")
                 with Display() as display:
@@ -194,7 +194,7 @@ def run(
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM, as service managers send it, ends the work like Ctrl-C: studies are given back.
 
     To be entered when Ray runs: it has a handler of its own.
@@ -238,12 +238,13 @@ def _told_by_the_store(studies: list[Written], store: Store, as_json: bool) -> b
 
 def _finish(rows: Mapping[str, Row], as_json: bool) -> None:
     """Shows the rows that a launch comes to, by their studies, and the next command."""
-    _show(list(rows.values()), as_json)
+    show_rows(list(rows.values()), as_json)
     if rows and not as_json:
         err.print(Text(f"\nnext: {command('report', next(iter(rows)))}"))
 
 
-def _show(rows: list[Row], as_json: bool) -> None:
+def show_rows(rows: list[Row], as_json: bool) -> None:
+    """Shows what studies came to."""
     if as_json:
         print_json([row.to_json() for row in rows])
         return

@@ -1,0 +1,73 @@
+"""`confirm`: a finished study is proven again, or further, on images of its own."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from lambda_search import studies as door
+from lambda_search.cli.commands.launch import show_rows
+from lambda_search.cli.commands.launch import terminable
+from lambda_search.cli.console import working
+from lambda_search.cli.options import AsJson
+from lambda_search.cli.options import Gpus
+from lambda_search.cli.options import RayAddress
+from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.options import Workers
+from lambda_search.cli.progress import Display
+from lambda_search.cli.progress import show_cost
+from lambda_search.cli.reading import look
+from lambda_search.errors import Interrupted
+from lambda_search.store.store import PATIENCE_SECONDS
+from lambda_search.store.store import Store
+
+__all__ = ["confirm"]
+
+
+def confirm(
+    study: Annotated[str, typer.Argument(help="The study's name.")],
+    samples: Annotated[
+        int | None, typer.Option(help="Images for each candidate, at most with a precision.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="End as soon as the gain is known to this share of FID(1), like 1%.",
+        ),
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="How many candidates.")] = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    gpus: Gpus = None,
+    store: StoreUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove a finished study again, or further, on images that nobody has seen.
+
+    Nothing is searched. What is not given is as in the study's file.
+    """
+    told = {"samples": samples, "precision": precision, "top": top}
+    try:
+        with ExitStack() as stack:
+            door.confirmed_anew(study, look(store), **told)  # before a store or Ray is started
+            opened = Store(store, PATIENCE_SECONDS)
+            stack.callback(opened.close)
+            opened.check_writable()
+            with working("starting workers"):
+                from lambda_search.launching import confirm_anew
+                from lambda_search.launching import worker_pool
+
+                pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
+            stack.enter_context(terminable())
+            text = door.confirmed_anew(study, opened, **told)
+            with Display() as display:
+                row = confirm_anew(study, text, opened, pool, display, [display.hear])
+            show_cost(display.studies, pool.busy_seconds)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Nothing was computed yet.", "Start again with the same command."
+        ) from None
+    show_rows([row], as_json)
