@@ -1,12 +1,12 @@
 r"""Where the next images go: to the schedules after which the expected regret is least.
 
 The regret of a leader x̂ is f(x̂) − min f, f the log FID. What it will be after further images
-is simulated: joint draws of f from the posterior, for each the scores that a batch of schedules on
-fresh indices would have, noise shared as the field says, the posterior mean that these would make,
-and its lowest point. The batch grows schedule by schedule, each the one that lowers the mean regret
-most; new schedules and more images for old ones are weighed alike. (One-step lookahead, as the
-knowledge gradient: Frazier, Powell & Dayanik 2009, doi:10.1287/ijoc.1080.0314; correlated sampling
-noise: Pearce, Poloczek & Branke 2022.)
+is simulated: joint draws of f from the posterior, for each the scores that a batch of schedules
+on fresh indices would have, noise shared as the field says, the posterior mean that these would
+make, and its lowest point. The batch grows schedule by schedule, each the one that lowers the
+mean regret most; new schedules and more images for old ones are weighed alike. (One-step
+lookahead, as the knowledge gradient: Frazier, Powell & Dayanik 2009, doi:10.1287/ijoc.1080.0314;
+correlated sampling noise: Pearce, Poloczek & Branke 2022.)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def opening(count: int, is_line: bool = False) -> Array:
 
     A ring of six with its centre is the least that a quadratic needs (Doehlert 1970). It is drawn
     out along the diagonal on which a higher mean goes with a lower slope, where the valleys of
-    all measured samplers run, and narrow across, where walls are steep.
+    both samplers run that were measured, and narrow across, where walls are steep.
 
     Arguments:
         is_line: whether the second axis is fixed.

@@ -72,7 +72,8 @@ class Verdict:
     """Who leads.
 
     Arguments:
-        leader: the schedule of the lowest expected FID; it may never have been sampled.
+        leader: the schedule of the lowest expected FID, which may never have been sampled; λ = 1
+            where it ends without gain.
         regret: the probability that the plane holds one better by more than the tolerance.
         gain: the probability that it holds one better than λ = 1 by more than the tolerance.
         ending: why the search may end, if it may.
@@ -137,7 +138,8 @@ class Fewest:
         """What the scores so far say."""
         outlook = self._outlook(measured, 0)
         regret = outlook.chance_of_better(self._tolerance)
-        gain = outlook.chance_of_gain(self._scaled(_IDENTITY), self._tolerance)
+        at_one = self._scaled(_IDENTITY)
+        gain = outlook.chance_of_gain(at_one, self._tolerance)
         ending: Ending | None = None
         if gain <= _RISK:
             ending = "no gain"
@@ -145,7 +147,8 @@ class Fewest:
             ending = "found"
         elif sum(one.n for one in measured) >= self._budget:
             ending = "budget"
-        return Verdict(self._point(outlook.leader), regret, gain, ending)
+        leader = _IDENTITY if ending == "no gain" else self._point(outlook.leader)
+        return Verdict(leader, regret, gain, ending)
 
     def next(self, measured: Sequence[Measurement], number: int) -> Round:
         """Round `number` (from 1 on), given all scores of the rounds before."""

@@ -67,7 +67,7 @@ def fewest(
             measured[point, round_.first] = found
         scores = list(measured.values())
         verdict = search.verdict(scores)
-        leader = Point(1.0, 0.0) if verdict.ending == "no gain" else verdict.leader
+        leader = verdict.leader
         good = emulator.landscape.good(leader.mean, tilt(leader))
         marks.append(Mark(images, leader, good, verdict.ending))
         if images >= most or (ends and verdict.ending):
