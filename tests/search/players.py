@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 
-from lambda_search.search.fewest import Fewest
+from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from tests.search.emulator import Emulator
@@ -51,7 +51,9 @@ def fewest(
 ) -> list[Mark]:
     """Ours, up to `most` images; or up to its own end, with `ends`."""
     budget = options.pop("budget", most)
-    search = Fewest(SPACE, emulator.landscape.features, seed=seed, budget=budget, **options)
+    search = KnowledgeGradient(
+        SPACE, emulator.landscape.features, seed=seed, budget=budget, **options
+    )
     seen: dict[Point, set[tuple[int, int]]] = {}
     measured, marks, images, round_ = {}, [], 0, search.opening()
     number = 0

@@ -8,7 +8,7 @@ import pytest
 from lambda_search.search.allocation import Box
 from lambda_search.search.allocation import Outlook
 from lambda_search.search.allocation import opening
-from lambda_search.search.fewest import Fewest
+from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
 from lambda_search.search.space import Point
@@ -94,7 +94,7 @@ def test_the_batch_lowers_the_regret_more_than_as_many_schedules_at_random():
 
 
 def test_the_first_round_has_lambda_one_and_d_images_in_whole_batches():
-    round_ = Fewest(SPACE, features=128, batch=50).opening()
+    round_ = KnowledgeGradient(SPACE, features=128, batch=50).opening()
     assert round_.points[0] == ONE and len(round_.points) == 8
     assert (round_.first, round_.n, round_.images) == (0, 150, 1200)
     assert all(SPACE.contains(point) for point in round_.points)
@@ -105,7 +105,7 @@ def test_the_first_round_has_lambda_one_and_d_images_in_whole_batches():
 )
 def test_a_fixed_axis_stays_fixed(mean, slope):
     space = Space(mean, slope, 11)
-    search = Fewest(space, features=64, seed=1)
+    search = KnowledgeGradient(space, features=64, seed=1)
     shown, scores, round_ = Emulator(BUNDLED[0], 1), [], search.opening()
     for number in range(1, 4):
         for point in round_.points:
@@ -127,7 +127,7 @@ def test_same_seed_same_rounds_and_another_seed_others():
 def test_rounds_have_indices_of_their_own_or_grow_one_prefix():
     shown = Emulator(BUNDLED[0], 0)
     for fresh in (True, False):
-        search = Fewest(SPACE, features=128, fresh=fresh)
+        search = KnowledgeGradient(SPACE, features=128, fresh=fresh)
         opened = search.opening()
         scores = [
             search.measurement(

@@ -37,7 +37,7 @@ from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.surface import Surface
 
-__all__ = ["Ending", "Fewest", "Round", "Verdict"]
+__all__ = ["Ending", "KnowledgeGradient", "Round", "Verdict"]
 
 Ending: TypeAlias = Literal["found", "no gain", "budget"]
 
@@ -85,7 +85,7 @@ class Verdict:
     ending: Ending | None
 
 
-class Fewest:
+class KnowledgeGradient:
     """A search's decisions.
 
     Arguments:
