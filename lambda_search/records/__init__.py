@@ -26,6 +26,9 @@ from lambda_search.records.provenance import OtherCandidate
 from lambda_search.records.provenance import OtherMeasure
 from lambda_search.records.provenance import Provenance
 from lambda_search.records.provenance import Source
+from lambda_search.records.rounds import Ending
+from lambda_search.records.rounds import Judgement
+from lambda_search.records.rounds import Round
 from lambda_search.records.row_parts import Arrival
 from lambda_search.records.row_parts import NoiseLevel
 from lambda_search.records.row_parts import Origins
@@ -56,6 +59,7 @@ __all__ = [
     "Attempt",
     "Candidate",
     "Driven",
+    "Ending",
     "Evaluation",
     "Event",
     "EventKind",
@@ -65,6 +69,7 @@ __all__ = [
     "Identity",
     "Image",
     "Interval",
+    "Judgement",
     "Match",
     "MatchKind",
     "ModelFacts",
@@ -78,6 +83,7 @@ __all__ = [
     "Progress",
     "Provenance",
     "Retraction",
+    "Round",
     "Row",
     "RowStatus",
     "Source",

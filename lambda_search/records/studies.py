@@ -46,11 +46,12 @@ class Trial:
         generation: trials of one generation were proposed together.
         schedule: λ(i) = b + k·i.
         mean, slope: the point (λ̄, k) that was proposed.
-        state: `proposed`, or how it ended: `stopped` early, `complete` at the last rung, or
-            `diverged`.
-        n: images that it was scored on; None while it is open or if it diverged.
-        gain: FID(1) − FID(λ), bias-corrected, on the same n images.
-        fid: the plain FID on n images.
+        state: `proposed`, or how it ended: `stopped` early, `complete` at the last rung or in a
+            round, or `diverged`.
+        n: images that it was scored on, in all rounds; None while it is open or if it diverged.
+        gain: FID(1) − FID(λ), bias-corrected, on the same n images; their mean over rounds,
+            weighted by images.
+        fid: the plain FID on n images; over rounds as `gain`.
         reason: why it diverged.
         created, finished: UTC.
     """
@@ -88,7 +89,8 @@ def leading(trials: Iterable[Trial]) -> Leading | None:
 
     Where none is better than λ = 1, it is λ = 1, with a gain of 0. None before any was scored.
     """
-    scored = [one for one in trials if one.n is not None and one.gain is not None]
+    known = [one for one in trials if one.n is not None and one.gain is not None]
+    scored = [one for one in known if one.number] or known  # λ = 1 is in every round
     if not scored:
         return None
     most = max(one.n or 0 for one in scored)

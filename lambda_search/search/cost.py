@@ -25,10 +25,10 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.missing import Missing
 from lambda_search.search.missing import look_at
 from lambda_search.search.missing import outline
-from lambda_search.search.plan import MissingWeights
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import model_of
 from lambda_search.search.plan import with_models
+from lambda_search.search.weights import MissingWeights
+from lambda_search.search.weights import model_of
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 
@@ -78,7 +78,7 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
     spec, setting = plan.spec, plan.setting
     images = plan.most_images()
     evaluations = images * network_evaluations(setting.solver, plan.space.steps)
-    helpful = spec.search.parallel * plan.shards(plan.rungs[-1])
+    helpful = plan.widest_shards()
     without_weights = any(item.what == "weights" for item in missing)
     low, high = (
         LambdaSchedule.from_mean(mean, slope, plan.space.steps)
@@ -96,7 +96,7 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
-        "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan),
+        **_ways(plan),
         "confirmation": f"{spec.confirm.top} candidates and λ = 1, "
         f"{spec.confirm.samples:,} images each",
         "images": images,
@@ -105,6 +105,17 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "estimate": None if without_weights else _estimate(plan, evaluations, helpful, workers),
         "cautions": list(plan.cautions()),
         "missing": [asdict(item) for item in missing],
+    }
+
+
+def _ways(plan: Plan) -> dict[str, str]:
+    """How schedules are compared: at rungs, or in rounds."""
+    if plan.kg is None:
+        return {"rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan)}
+    first, later = plan.kg.first_images, plan.kg.later_images
+    return {
+        "rounds": f"{first:,} images, then {later:,} each, {plan.kg.most_images:,} in all at most"
+        + _assumed(plan)
     }
 
 

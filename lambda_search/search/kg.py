@@ -9,11 +9,14 @@ most (`allocation`), and when to end:
 - `found`: the best of the plane beats the leader by more than the tolerance with a probability of
   at most 5 %;
 - `no gain`: it beats λ = 1 by so much with that probability at most;
-- `budget`: the images are spent.
+- `budget`: the images that are left make no further round;
+- `trials`: as many schedules were tried as may be.
 
 A round depends on the study's seed, its number and the scores of the rounds before it alone. No
-schedule is ever ruled out: all scores stay in the model, those of d images with their bias. The
-ranges bound the opening; where schedules near an edge are measured, the plane beyond it opens.
+schedule is ever ruled out: all scores stay in the model, those of d images with their bias, and
+schedules that diverged as worse than all others. The ranges bound the opening; where schedules
+near an edge are measured, the plane beyond it opens. (Knowledge gradient: Frazier, Powell &
+Dayanik 2009; see `allocation`.)
 """
 
 from __future__ import annotations
@@ -21,35 +24,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
-from typing import Literal
-from typing import TypeAlias
 
 import numpy as np
 
-from lambda_search.errors import LambdaSearchError
-from lambda_search.search.allocation import Box
+from lambda_search.records import Ending
 from lambda_search.search.allocation import Outlook
 from lambda_search.search.allocation import opening
 from lambda_search.search.noise import Array
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
+from lambda_search.search.noise import noise_covariance
+from lambda_search.search.plane import FARTHEST
+from lambda_search.search.plane import Plane
+from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.surface import Surface
 
-__all__ = ["Ending", "KnowledgeGradient", "Round", "Verdict"]
+__all__ = ["OPENING", "Block", "KnowledgeGradient", "Verdict"]
 
-Ending: TypeAlias = Literal["found", "no gain", "budget"]
+OPENING = 7
+"""Schedules beside λ = 1 in the first round."""
 
-_IDENTITY = Point(1.0, 0.0)
-_OPENING = 7
+_LATER = 1.5
+"""Images of every later round, in d."""
+
 _RISK = 0.05
-_MARGIN = 0.3
-"""How far the plane opens beyond a schedule that was measured, in half-widths of the ranges."""
+_APART = 0.1
+"""Candidates of a confirmation differ by more than this, in half-widths."""
+
+_SAME = 0.02
+"""A schedule this near to the lowest of the posterior stands for it."""
+
+_KNOWN = 3
+"""Schedules in the ranges without which there is nothing to go by."""
 
 
 @dataclass(frozen=True)
-class Round:
+class Block:
     """What to measure next.
 
     Arguments:
@@ -88,14 +100,17 @@ class Verdict:
 class KnowledgeGradient:
     """A search's decisions.
 
+    `lost` are schedules whose images are not finite: they count as twice as bad as the worst.
+
     Arguments:
         space: the ranges.
         features: d of the score.
         batch: images in a shard; rounds are whole ones.
         seed: of the study.
-        count: schedules in a round beside λ = 1.
+        count: schedules in a round beside λ = 1; the first has `OPENING`.
         tolerance: share of the FID that is not worth more images.
         budget: images in all.
+        trials: schedules in all, λ = 1 among them.
         fresh: whether each round has a block of indices of its own; else prefixes grow.
     """
 
@@ -108,91 +123,157 @@ class KnowledgeGradient:
         count: int = 3,
         tolerance: float = 0.01,
         budget: int = 10_000,
+        trials: int = 10**6,
         fresh: bool = True,
     ) -> None:
-        self._space = space
+        self._plane = Plane(space)
         self._features = features
         self._batch = batch
         self._seed = seed
         self._count = count
         self._tolerance = tolerance
         self._budget = budget
+        self._trials = trials
         self._fresh = fresh
-        low, high = np.array([space.mean, space.slope]).T
-        self._middle, self._half = (low + high) / 2, (high - low) / 2
-        self._scale = np.where(self._half > 0, self._half, 1.0)
 
-    def opening(self) -> Round:
-        """The first round."""
-        points = opening(_OPENING, is_line=bool((self._half == 0).any()))
-        if self._half[0] == 0:  # the mean is fixed, the slope is not
+    def opening(self, first: int = 0) -> Block:
+        """The first round, on the images from index `first` on."""
+        count = min(OPENING, self._trials - 1)
+        points = opening(count, is_line=not all(self._plane.has_width))
+        if not self._plane.has_width[0]:
             points = points[:, ::-1]
-        return self._round(points, 0, self._whole(self._features))
+        return self._block(points, first, self._whole(self._features))
 
-    def measurement(self, point: Point, first: int, score: float, influence: Array) -> Measurement:
-        """A score as the model takes it; `influence` is that of `score`, float64 [n]."""
-        u, v = self._scaled(point)
-        return Measurement((float(u), float(v)), first, score, influence)
+    def measurement(
+        self, point: Point, first: int, score: float, influence: Array, n: int | None = None
+    ) -> Measurement:
+        """A score as the model takes it; one below its own standard error is taken for that.
 
-    def verdict(self, measured: Sequence[Measurement]) -> Verdict:
+        Arguments:
+            influence: that of `score`, float64 [n], or condensed (`noise.condensed`) for `n`.
+        """
+        found = Measurement(self._plane.place(point), first, score, influence, n)
+        return replace(found, score=max(score, float(noise_covariance([found])[0, 0] ** 0.5)))
+
+    def verdict(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Verdict:
         """What the scores so far say."""
-        outlook = self._outlook(measured, 0)
+        outlook = self._outlook(measured, lost, 0)
         regret = outlook.chance_of_better(self._tolerance)
-        at_one = self._scaled(_IDENTITY)
-        gain = outlook.chance_of_gain(at_one, self._tolerance)
-        ending: Ending | None = None
-        if gain <= _RISK:
-            ending = "no gain"
-        elif regret <= _RISK:
-            ending = "found"
-        elif sum(one.n for one in measured) >= self._budget:
-            ending = "budget"
-        leader = _IDENTITY if ending == "no gain" else self._point(outlook.leader)
+        gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
+        images = sum(one.n for one in measured)
+        ending = self.ending(regret, gain, images, self._schedules(measured, lost))
+        leader = IDENTITY if ending == "no gain" else self._plane.point(outlook.leader)
         return Verdict(leader, regret, gain, ending)
 
-    def next(self, measured: Sequence[Measurement], number: int) -> Round:
-        """Round `number` (from 1 on), given all scores of the rounds before."""
-        at_one = self._scaled(_IDENTITY)
-        n = self._whole(self._features * 3 / 2)
+    def ending(self, regret: float, gain: float, images: int, schedules: int) -> Ending | None:
+        """Why the search may end, if it may.
+
+        Arguments:
+            regret, gain: a verdict's probabilities.
+            images: made so far.
+            schedules: tried so far, λ = 1 among them.
+        """
+        if gain <= _RISK:
+            return "no gain"
+        if regret <= _RISK:
+            return "found"
+        if images + self.later_images > self._budget:
+            return "budget"
+        return "trials" if schedules >= self._trials else None
+
+    @property
+    def first_images(self) -> int:
+        """Images of the first round."""
+        return self.opening().images
+
+    @property
+    def later_images(self) -> int:
+        """Images of every other."""
+        return self._whole(_LATER * self._features) * (self._count + 1)
+
+    @property
+    def most_images(self) -> int:
+        """Images of all rounds, at most."""
+        return self.first_images if self._trials <= OPENING + 1 else self._budget
+
+    def next(
+        self, measured: Sequence[Measurement], number: int, lost: Sequence[Point] = ()
+    ) -> Block:
+        """Round `number` (from 1 on), given all scores of the rounds before.
+
+        Another opening where these were in ranges that have nothing in common with the present.
+        """
+        n = self._whole(_LATER * self._features)
         first = max(one.first + one.n for one in measured)
+        known = [self._plane.place(point) for point in lost] + [one.at for one in measured]
+        inside = {at for at in known if max(map(abs, at)) <= 1} - {self._plane.at_one}
+        if len(inside) < min(_KNOWN, self._trials - 1):
+            return self.opening(first)
         if not self._fresh:
             first, n = 0, self._whole(self._features * (1 + number / 2))
-        tried = sorted({one.at for one in measured} - {(float(at_one[0]), float(at_one[1]))})
-        found = self._outlook(measured, number).batch(
-            Field.of(measured), n, self._count, at_one[None], tried
+        near = self._near(measured)
+        tried = sorted({one.at for one in near} - {self._plane.at_one})
+        count = min(self._count, self._trials - self._schedules(measured, lost))
+        found = self._outlook(measured, lost, number).batch(
+            Field.of(near), n, count, np.array([self._plane.at_one]), tried
         )
-        return self._round(found, first, n)
+        return self._block(found, first, n)
 
-    def _outlook(self, measured: Sequence[Measurement], number: int) -> Outlook:
-        surface = Surface(measured, self._features)
+    def candidates(
+        self, measured: Sequence[Measurement], most: int, lost: Sequence[Point] = ()
+    ) -> list[Point]:
+        """The schedules to confirm, `most` at most, λ = 1 apart, the best first.
+
+        The lowest of the posterior, which may never have been sampled, then schedules that were,
+        by their posterior mean, each apart from those before.
+        """
+        outlook = self._outlook(measured, lost, 0)
+        old = np.array(sorted({one.at for one in self._near(measured)} - {self._plane.at_one}))
+        old = old.reshape(-1, 2)
+        old = old[np.argsort(outlook.surface.mean(old), kind="stable")]
+        same = old[np.abs(old - outlook.leader).max(1) <= _SAME][:1]
+        found: list[Array] = []
+        for at in [*same, outlook.leader, *old]:
+            apart = all(np.abs(at - other).max() > _APART for other in found)
+            if apart and len(found) < most and self._plane.point(at) != IDENTITY:
+                found.append(at)
+        return [self._plane.point(at) for at in found]
+
+    def reach(self, measured: Sequence[Measurement]) -> Space:
+        """The ranges, as far as they have opened."""
+        tried = [one.at for one in self._near(measured) if one.at != self._plane.at_one]
+        return self._plane.space(self._plane.box(np.array(tried).reshape(-1, 2)))
+
+    def _schedules(self, measured: Sequence[Measurement], lost: Sequence[Point]) -> int:
+        """How many were tried, λ = 1 among them."""
+        return len({one.at for one in measured} | {self._plane.at_one}) + len(lost)
+
+    def _near(self, measured: Sequence[Measurement]) -> list[Measurement]:
+        """Those at λ = 1, and in reach of the ranges."""
+        return [
+            one
+            for one in measured
+            if one.at == self._plane.at_one or max(map(abs, one.at)) <= FARTHEST
+        ]
+
+    def _outlook(
+        self, measured: Sequence[Measurement], lost: Sequence[Point], number: int
+    ) -> Outlook:
+        near = self._near(measured)
+        worst = max(near, key=lambda one: one.score)
+        bad = [
+            self.measurement(one, worst.first, 2 * worst.score, 0 * worst.influence, worst.n)
+            for one in lost
+        ]
+        tried = [one.at for one in near if one.at != self._plane.at_one]
         generator = np.random.default_rng([self._seed, number])
-        return Outlook(surface, self._box(surface.at), generator)
+        surface = Surface([*near, *self._near(bad)], self._features)
+        return Outlook(surface, self._plane.box(np.array(tried).reshape(-1, 2)), generator)
 
-    def _box(self, at: Array) -> Box:
-        """The ranges, and the plane around what was measured near their edges."""
-        has_width = (self._half > 0).astype(float)
-        low = np.minimum(-1.0, at.min(0) - _MARGIN) * has_width
-        high = np.maximum(1.0, at.max(0) + _MARGIN) * has_width
-        ends = self._middle + self._scale * np.array([low, high])
-        mean, slope = ends.T.tolist()
-        try:
-            replace(self._space, mean=tuple(mean), slope=tuple(slope)).check()
-        except LambdaSearchError:  # λ would reach zero
-            low, high = -has_width, has_width
-        return Box((float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
-
-    def _round(self, at: Array, first: int, n: int) -> Round:
+    def _block(self, at: Array, first: int, n: int) -> Block:
         """λ = 1 and the schedules at `at`, each once."""
-        points = dict.fromkeys([_IDENTITY, *(self._point(one) for one in at)])
-        return Round(tuple(points), first, n)
+        points = dict.fromkeys([IDENTITY, *(self._plane.point(one) for one in at)])
+        return Block(tuple(points), first, n)
 
     def _whole(self, n: float) -> int:
         return -(-int(max(n, 64)) // self._batch) * self._batch
-
-    def _scaled(self, point: Point) -> Array:
-        found: Array = (np.array([point.mean, point.slope]) - self._middle) / self._scale
-        return found
-
-    def _point(self, at: Array) -> Point:
-        mean, slope = (self._middle + self._scale * at).tolist()
-        return Point(round(mean, 5), round(slope, 7))

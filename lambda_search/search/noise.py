@@ -21,11 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Field", "Measurement", "noise_covariance"]
+__all__ = ["Array", "Field", "Measurement", "condensed", "covariances", "noise_covariance"]
 
 Array = NDArray[np.float64]
-
-_LEAST = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +34,35 @@ class Measurement:
         at: where it lies, scaled coordinates [2].
         first: index of the first image.
         score: the bias-corrected distance.
-        influence: ψᵢ of the score, of mean zero, float64 [n].
+        influence: ψᵢ of the score, of mean zero, float64 [n]; or condensed with those of the same
+            images, so that inner products are the same.
+        count: the number of images; as many as `influence` has unless given.
     """
 
     at: tuple[float, float]
     first: int
     score: float
     influence: Array
+    count: int | None = None
 
     @property
     def n(self) -> int:
         """The number of images."""
-        return len(self.influence)
+        return self.count or len(self.influence)
+
+
+def covariances(influences: Sequence[Array]) -> Array:
+    """Cov(ψ_a, ψ_b) [m, m] of scores on the same images: all that a model needs of them."""
+    stacked = np.stack(influences)
+    found: Array = stacked @ stacked.T / (stacked.shape[1] - 1)
+    return found
+
+
+def condensed(covariance: Array, n: int) -> Array:
+    """Influences [m, m], a row a score, that have the inner products of those of n images."""
+    values, vectors = np.linalg.eigh(covariance)
+    found: Array = vectors * np.sqrt(np.maximum(values, 0.0) * (n - 1)) @ vectors.T
+    return found
 
 
 def noise_covariance(measured: Sequence[Measurement]) -> Array:
@@ -79,19 +94,21 @@ class Field:
 
     @classmethod
     def of(cls, measured: Sequence[Measurement]) -> Field:
-        """The field that the block with the most schedules shows, four or more of them."""
+        """The field that the block with the most schedules shows.
+
+        Four or more of them tell all of it; of fewer it is what they show.
+        """
         blocks: dict[tuple[int, int], list[Measurement]] = {}
         for one in measured:
             blocks.setdefault((one.first, one.n), []).append(one)
         widest = max(blocks.values(), key=len)
-        if len(widest) < _LEAST:
-            raise ValueError(f"a field needs {_LEAST} schedules on the same images")
         psi = np.stack([one.influence / one.score for one in widest])
         design = _design(np.array([one.at for one in widest]))
         solved, _, rank, _ = np.linalg.lstsq(design, psi, rcond=1e-6)
         left = psi - design @ solved
-        own = float(left.var(axis=1).sum()) / max(len(widest) - int(rank), 1)
-        return cls(np.cov(solved), own)
+        images = widest[0].n
+        own = float((left**2).sum()) / images / max(len(widest) - int(rank), 1)
+        return cls(solved @ solved.T / (images - 1), own)
 
     def draws(self, at: Array, shared: Array, own: Array) -> Array:
         """Errors [r, q] of schedules at `at` [q, 2] from standard normals [r, 3] and [r, q]."""

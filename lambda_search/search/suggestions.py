@@ -25,7 +25,7 @@ from lambda_search.spec import SamplerSpec
 from lambda_search.spec import SearchSpec
 from lambda_search.spec.blanks import BLANK
 from lambda_search.spec.drafting import Choice
-from lambda_search.spec.models import DEFAULT_TILT
+from lambda_search.spec.searching import DEFAULT_TILT
 from lambda_search.work.contents import size_of
 
 __all__ = ["suggested"]

@@ -1,5 +1,7 @@
 """The joint covariance of scores: against its formula, and scores drawn again and again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from lambda_search.metrics.evidence import score
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
+from lambda_search.search.noise import condensed
+from lambda_search.search.noise import covariances
 from lambda_search.search.noise import noise_covariance
 from tests.search.emulator import Emulator
 from tests.search.landscapes import BUNDLED
@@ -82,6 +86,27 @@ def test_the_field_tells_how_schedules_differ_that_were_not_tried():
     assert np.cov(drawn.T) == pytest.approx(field.covariance(at), rel=0.05)
 
 
-def test_a_field_needs_schedules_on_the_same_images():
-    with pytest.raises(ValueError, match="4 schedules"):
-        Field.of([block(0, 100), block(100, 100)])
+def test_of_influences_on_the_same_images_their_covariances_tell_all():
+    """A model is told the same by condensed ones, for noise and field alike."""
+    emulator = Emulator(BUNDLED[0], 4, own=0.3)
+    places = [(1.0, 0.0), (1.02, 0.0), (1.04, -0.05), (1.0, -0.05), (1.03, 0.03)]
+    whole = []
+    for mean, tilt in places:
+        found, psi = emulator.measure(mean, tilt, 500, 192)
+        at = (mean - 1) / 0.03, tilt / 0.06
+        whole.append(Measurement(at, 500, found, psi - psi.mean()))
+    rows = condensed(covariances([one.influence for one in whole]), 192)
+    brief = [replace(one, influence=row, count=192) for one, row in zip(whole, rows, strict=True)]
+    assert {len(one.influence) for one in brief} == {5} and brief[0].n == 192
+    assert noise_covariance(brief) == pytest.approx(noise_covariance(whole), rel=1e-9)
+    known, again = Field.of(whole), Field.of(brief)
+    assert again.own == pytest.approx(known.own, rel=1e-9)
+    assert again.smooth == pytest.approx(known.smooth, rel=1e-6)
+
+
+def test_a_field_of_few_schedules_is_what_these_show():
+    alone = Field.of([block(0, 100)])
+    assert alone.own == 0
+    assert alone.covariance(np.zeros((1, 2)))[0, 0] == pytest.approx(
+        float((block(0, 100).influence / 10).var(ddof=1)), rel=1e-9
+    )
