@@ -9,6 +9,9 @@ from lambda_search.records.answers import match_from_json
 from lambda_search.records.answers import match_json
 from lambda_search.records.answers import row_from_json
 from lambda_search.records.answers import row_json
+from lambda_search.records.evaluations import Evaluation
+from lambda_search.records.evaluations import Phase
+from lambda_search.records.evaluations import steps_of
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
@@ -38,11 +41,9 @@ from lambda_search.records.rows import Row
 from lambda_search.records.rows import network_evaluations
 from lambda_search.records.studies import Attempt
 from lambda_search.records.studies import Driven
-from lambda_search.records.studies import Evaluation
 from lambda_search.records.studies import Event
 from lambda_search.records.studies import EventKind
 from lambda_search.records.studies import Image
-from lambda_search.records.studies import Phase
 from lambda_search.records.studies import Study
 from lambda_search.records.studies import StudyState
 from lambda_search.records.studies import Trial
@@ -102,5 +103,6 @@ __all__ = [
     "row_from_json",
     "row_json",
     "sampling_line",
+    "steps_of",
     "using_lines",
 ]

@@ -19,12 +19,10 @@ from lambda_search.setting import Setting
 __all__ = [
     "Attempt",
     "Driven",
-    "Evaluation",
     "Event",
     "EventKind",
     "Image",
     "Leading",
-    "Phase",
     "Study",
     "StudyState",
     "Trial",
@@ -34,7 +32,6 @@ __all__ = [
 
 StudyState: TypeAlias = Literal["queued", "running", "done", "failed", "stopped"]
 TrialState: TypeAlias = Literal["proposed", "stopped", "complete", "diverged"]
-Phase: TypeAlias = Literal["search", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -101,39 +98,6 @@ def leading(trials: Iterable[Trial]) -> Leading | None:
 def leading_of(best: LambdaSchedule, gain: float, n: int) -> Leading:
     """What leads where `best` is the best trial on n images: λ = 1 where that gains nothing."""
     return Leading(best, gain, n) if gain > 0 else Leading(LambdaSchedule(), 0.0, n)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One schedule scored on n images from index `first` on, beside λ = 1 on the same noise.
-
-    Arguments:
-        trial: its number.
-        phase: `search` or `confirm`.
-        first, n: which sample indices.
-        fid, corrected: plain, and with the half-split correction.
-        standard_error: of `fid`.
-        gain, raw_gain: FID(1) − FID(λ), corrected and plain.
-        gain_standard_error: of `gain`, paired.
-        correlation: of the paired features.
-        fingerprint: names the features behind it.
-        picture: a PNG of its first images, if they were sampled for it. The store keeps it among
-            its images, under the fingerprint, and does not hand it back here.
-    """
-
-    trial: int
-    phase: Phase
-    first: int
-    n: int
-    fid: float
-    corrected: float
-    standard_error: float
-    gain: float
-    raw_gain: float
-    gain_standard_error: float
-    correlation: float
-    fingerprint: str
-    picture: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from lambda_search.events import Events
 from lambda_search.records import Evaluation
 from lambda_search.records import Round
 from lambda_search.records import Trial
+from lambda_search.records import steps_of
 from lambda_search.search.knowledge import Knowledge
 from lambda_search.search.knowledge import described
 from lambda_search.search.noise import covariances
@@ -126,7 +127,6 @@ def _opened(reach: Space) -> str:
 
 
 def _with(trial: Trial, scored: Sequence[Evaluation]) -> Trial:
-    """A trial with what all its rounds say together, weighted by their images."""
-    n = sum(one.n for one in scored)
-    gain, fid = (sum(getattr(one, name) * one.n for one in scored) / n for name in ("gain", "fid"))
-    return replace(trial, state="complete", n=n, gain=gain, fid=fid)
+    """A trial with what all its rounds say together."""
+    known = steps_of(scored)[-1]
+    return replace(trial, state="complete", n=known.n, gain=known.gain, fid=known.fid)
