@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def _together(blocks: Sequence[Evaluation]) -> Evaluation:
         return sum(float(getattr(one, name)) * one.n for one in blocks) / n
 
     def error(name: str) -> float:
-        return sum((float(getattr(one, name)) * one.n) ** 2 for one in blocks) ** 0.5 / n
+        return math.hypot(*(float(getattr(one, name)) * one.n for one in blocks)) / n
 
     return replace(
         last,
