@@ -1,188 +1,157 @@
 #!/usr/bin/env python
-"""How good is what a study finds? A grid truth, and the study's winner beside it.
+"""How many images does a search need? Ours and others play an emulator of a study.
 
-    python scripts/bench_search.py --truth            # the grid, on images that no search sees
-    python scripts/bench_search.py --winner           # a finished study's λ on the same images
+    python scripts/bench_search.py                    # all players on all landscapes
+    python scripts/bench_search.py --players ours,tpe --landscapes bundled --seeds 50
 
-The grid spans the study's own ranges with common noise; a quadratic through its best region gives
-the optimum. Every shard is kept, so an interrupted run goes on where it stopped.
+An emulated study (tests/search/emulator.py) has a known truth and a noise field drawn anew for
+each seed. Counted are all images, λ = 1 among them, until the leader is within 1 % of the
+optimum and within a quarter of its gain for good (no worse than λ = 1, where that gain is below
+2 %). A run that never gets there, up to its limit, counts as infinite. Peers are told our paired
+score on n images with common noise; of several n the one of the lowest median is shown.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from dataclasses import asdict
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from optuna.samplers import GPSampler
+from optuna.samplers import TPESampler
 from rich.console import Console
 from rich.table import Table
 
-from lambda_search.errors import Diverged
-from lambda_search.launching import plans_of
-from lambda_search.launching import worker_pool
-from lambda_search.paths import bundled_folder
-from lambda_search.paths import home
-from lambda_search.search.plan import Plan
-from lambda_search.search.space import Point
-from lambda_search.spec import load_specs
-from lambda_search.store.lookup import best
-from lambda_search.work.evaluator import Evaluator
-from lambda_search.work.features import FeatureFiles
-from lambda_search.work.pool import Pool
-from lambda_search.work.shards import Shards
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-TRUTH_FROM = 2_000_000
-"""Sample indices from here on: neither search (from 0) nor confirmation (from 10⁶) uses them."""
+from lambda_search.search.noise import noise_covariance
+from tests.search import players
+from tests.search.emulator import Emulator
+from tests.search.landscapes import BUNDLED
+from tests.search.landscapes import NO_GAIN
+from tests.search.landscapes import SIMULATED
+from tests.search.landscapes import Landscape
+
+LANDSCAPES = {"bundled": BUNDLED, "simulated": SIMULATED, "none": (NO_GAIN,)}
+PLAYERS = ("ours", "nested", "independent", "grid", "tpe", "gp")
+SIZES = (300, 600, 1200, 2500)
+WIDE = 2048
 
 console = Console(width=110)
 
 
-@dataclass(frozen=True)
-class GridPoint:
-    """One candidate of the grid and its FID."""
-
-    mean: float
-    slope: float
-    b: float
-    k: float
-    n: int
-    fid: float
-    corrected: float
-    gain: float
-    gain_standard_error: float
-
-
 def main(
-    truth: Annotated[bool, typer.Option("--truth", help="Measure the grid.")] = False,
-    winner: Annotated[bool, typer.Option("--winner", help="Measure the study's winner.")] = False,
-    study: Path = Path("studies/demo.yaml"),
-    means: Annotated[int, typer.Option(min=3)] = 9,
-    slopes: Annotated[int, typer.Option(min=1)] = 3,
-    n: Annotated[int, typer.Option("-n", help="Images a point.")] = 5000,
-    workers: int | None = None,
-    out: Annotated[Path | None, typer.Option(help="The CSV. [default: beside the model]")] = None,
+    seeds: Annotated[int, typer.Option(min=1)] = 200,
+    peer_seeds: Annotated[int, typer.Option(min=1, help="Of the grid, TPE and GP.")] = 20,
+    landscapes: Annotated[str, typer.Option(help="Of bundled, simulated, none.")] = "bundled",
+    names: Annotated[str, typer.Option("--players")] = ",".join(PLAYERS),
+    components: Annotated[
+        int | None, typer.Option(help="Score in so many components, bias as at that d.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
-    """Measures the grid or the winner and prints."""
-    plan = plans_of(load_specs(study))[0]
-    path = out or bundled_folder("fashion-mnist") / "truth.csv"
-    if truth:
-        space = plan.space
-        points = [
-            Point(float(mean), float(slope))
-            for slope in np.linspace(*space.slope, slopes)
-            for mean in np.linspace(*space.mean, means)
-        ]
-        with worker_pool(workers, None, None) as pool:
-            grid = measure(plan, points, n, pool)
-        write(path, grid)
-        console.print(f"written: {path.name}")
-    grid = read(path)
-    show(grid)
-    if winner:
-        found = best(plan.setting.model, plan.setting.steps, plan.setting.sampler)
-        mean = found.schedule.mean(plan.space.steps)
-        with worker_pool(workers, None, None) as pool:
-            [mine] = measure(plan, [Point(mean, found.schedule.k)], grid[0].n, pool)
-        lowest = min(point.fid for point in grid)
-        figures = {"winner": asdict(mine), "best_of_grid": lowest, "ratio": mine.fid / lowest}
-        console.print(
-            f"winner λ(i) = {found.schedule}: FID {mine.fid:.3f}; "
-            f"best of the grid {lowest:.3f}; ratio {mine.fid / lowest:.4f}"
+    """Plays and prints."""
+    figures: list[dict[str, Any]] = []
+    for kind in landscapes.split(","):
+        for truth in LANDSCAPES[kind]:
+            for name in names.split(","):
+                is_ours = name in PLAYERS[:3]
+                row = played(name, truth, seeds if is_ours else peer_seeds, components)
+                figures.append(row)
+                console.print(
+                    f"{truth.name}, {name}: median {row['median']:,.0f}, by {row['aim']:,}: "
+                    f"{row['share']:.0%}",
+                    style="dim",
+                )
+                if json_file is not None:
+                    json_file.write_text(json.dumps(figures, indent=2))
+    show(figures)
+
+
+def played(name: str, truth: Landscape, seeds: int, components: int | None) -> dict[str, Any]:
+    """One player on one landscape, over seeds from 0 on."""
+    aim = 30_000 if truth.features == WIDE else 10_000
+    if components is not None:
+        truth = replace(truth, features=min(components, truth.features))
+    best: dict[str, Any] = {}
+    for n in SIZES if name in ("tpe", "gp") else (None,):
+        needed, endings = [], []
+        for seed in range(seeds):
+            marks = played_once(name, Emulator(truth, seed), seed, n, aim)
+            needed.append(players.images_to_goal(marks))
+            ended = next((mark for mark in marks if mark.ending), marks[-1])
+            endings.append([ended.ending, ended.images, ended.is_good])
+        share = float(np.mean(np.array(needed) <= aim))
+        row = {
+            "landscape": truth.name,
+            "gain": truth.gain,
+            "player": name,
+            "n": n,
+            "seeds": seeds,
+            "aim": aim,
+            "median": float(np.median(needed)),
+            "share": share,
+            "interval": wilson(share, seeds),
+            "endings": endings,
+            "images": needed,
+        }
+        if not best or (row["median"], -share) < (best["median"], -best["share"]):
+            best = row
+    return best
+
+
+def played_once(
+    name: str, shown: Emulator, seed: int, n: int | None, aim: int
+) -> list[players.Mark]:
+    """One run."""
+    if name == "grid":
+        return players.grid(shown)
+    if n is not None:
+        sampler = TPESampler(seed=seed) if name == "tpe" else GPSampler(seed=seed)
+        return players.peer(shown, sampler, n, 3 * aim if name == "tpe" else aim)
+    told: Callable[..., Any] = independent if name == "independent" else noise_covariance
+    with patch("lambda_search.search.surface.noise_covariance", told):
+        return players.fewest(shown, seed, aim, fresh=name != "nested")
+
+
+def independent(measured: Any) -> NDArray[np.float64]:
+    """The errors as if no two scores shared noise."""
+    return np.diag(np.diag(noise_covariance(measured)))
+
+
+def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * (share * (1 - share) / count + z * z / (4 * count**2)) ** 0.5 / (1 + z * z / count)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def show(figures: list[dict[str, Any]]) -> None:
+    """Prints the table."""
+    table = Table(
+        "landscape", "gain", "player", "n", "seeds", "median images", "by the aim", "95 %"
+    )
+    for row in figures:
+        low, high = row["interval"]
+        table.add_row(
+            row["landscape"],
+            f"{row['gain']:.1%}",
+            row["player"],
+            "" if row["n"] is None else f"{row['n']:,}",
+            str(row["seeds"]),
+            f"{row['median']:,.0f}",
+            f"{row['share']:.0%} by {row['aim']:,}",
+            f"{low:.0%} to {high:.0%}",
         )
-        print(json.dumps(figures))
-
-
-def measure(plan: Plan, points: list[Point], n: int, pool: Pool) -> list[GridPoint]:
-    """FIDs of `points` on n images each, from TRUTH_FROM on; without those that diverge."""
-    schedules = [plan.space.schedule(point) for point in points]
-    first = -(-TRUTH_FROM // plan.batch) * plan.batch
-    with Shards(pool, FeatureFiles(home() / "truth")) as shards:
-        evaluator = Evaluator(plan.recipe, shards)
-        evaluator.prepare()
-        with console.status(f"{len(points)} points of {n:,} images"):
-            results = evaluator.results(schedules, first, n)
-    found = []
-    for point, schedule, result in zip(points, schedules, results, strict=True):
-        if isinstance(result, Diverged):
-            console.print(f"left out, λ(i) = {schedule}: {result.cause}")
-            continue
-        found.append(
-            GridPoint(
-                point.mean,
-                point.slope,
-                schedule.b,
-                schedule.k,
-                n,
-                result.score.fid,
-                result.score.corrected,
-                result.against.gain,
-                result.against.standard_error,
-            )
-        )
-    return found
-
-
-def write(path: Path, grid: list[GridPoint]) -> None:
-    """Writes the grid as a CSV file."""
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(asdict(grid[0])))
-        writer.writeheader()
-        writer.writerows(asdict(point) for point in grid)
-
-
-def read(path: Path) -> list[GridPoint]:
-    """The grid of a CSV file."""
-    with path.open(newline="") as stream:
-        return [
-            GridPoint(n=int(row.pop("n")), **{name: float(value) for name, value in row.items()})
-            for row in csv.DictReader(stream)
-        ]
-
-
-def quadratic_optimum(grid: list[GridPoint]) -> tuple[float, float, float]:
-    """(mean, slope, FID) at the minimum of a quadratic through the better half of the grid."""
-    better = sorted(grid, key=lambda point: point.fid)[: max(9, len(grid) // 2)]
-    scale = np.array([max(p.mean for p in grid), max(abs(p.slope) for p in grid) or 1.0])
-    x = np.array([[p.mean, p.slope] for p in better]) / scale
-    middle = x.mean(0)
-    y = np.array([p.fid for p in better])
-    coefficients = np.linalg.lstsq(_design(x - middle), y, rcond=None)[0]
-    fine = np.stack(
-        np.meshgrid(
-            *(np.linspace(low, high, 201) for low, high in zip(x.min(0), x.max(0), strict=True))
-        ),
-        axis=-1,
-    ).reshape(-1, 2)
-    values = _design(fine - middle) @ coefficients
-    at = fine[values.argmin()] * scale
-    return float(at[0]), float(at[1]), float(values.min())
-
-
-def show(grid: list[GridPoint]) -> None:
-    """Prints the grid's FIDs, means across, slopes down, and the fitted optimum."""
-    means = sorted({point.mean for point in grid})
-    by_place = {(point.mean, point.slope): point for point in grid}
-    table = Table("slope", *(f"{mean:.4f}" for mean in means), title=f"FID, n = {grid[0].n:,}")
-    lowest = min(point.fid for point in grid)
-    for slope in sorted({point.slope for point in grid}):
-        row = [by_place.get((mean, slope)) for mean in means]
-        cells = ["–" if point is None else f"{point.fid:.3f}" for point in row]
-        shown = [f"[bold green]{c}[/]" if c == f"{lowest:.3f}" else c for c in cells]
-        table.add_row(f"{slope:+.4f}", *shown)
     console.print(table)
-    mean, slope, fid = quadratic_optimum(grid)
-    console.print(f"quadratic optimum: mean {mean:.4f}, slope {slope:+.5f}, FID {fid:.3f}")
-
-
-def _design(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    one, a, b = np.ones(len(x)), x[:, 0], x[:, 1]
-    return np.stack([one, a, b, a * a, a * b, b * b], axis=1)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import pytest
 from lambda_search.errors import UsageError
 from lambda_search.launching import plans_of
 from lambda_search.models.registry import frameworks
-from lambda_search.search.plan import MissingWeights
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
+from lambda_search.search.weights import MissingWeights
 from lambda_search.spec import load_specs
 from lambda_search.spec import parse_specs
 from lambda_search.store.catalogue import entries

@@ -41,7 +41,7 @@ def test_every_script_starts_and_says_what_it_does(name, monkeypatch, capsys):
 
 
 def test_the_grid_beside_a_search(study_text, tmp_path):
-    script = import_module("bench_search")
+    script = import_module("bench_truth")
     [plan] = plans_of(parse_specs(study_text))
     points = [Point(mean, slope) for slope in (-0.01, 0.0, 0.01) for mean in (0.97, 1.0, 1.05)]
     grid = script.measure(plan, points, 32, SerialPool())

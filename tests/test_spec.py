@@ -91,7 +91,7 @@ def specs(draw):
             slope=draw(st.none() | ranges(-0.5 / span, 0.5 / span)),
             trials=draw(st.integers(2, 100_000)),
             parallel=draw(st.integers(1, 1024)),
-            proposals=draw(st.sampled_from(["gp", "tpe", "qmc", "grid"])),
+            proposals=draw(st.sampled_from(["gp", "tpe", "random", "qmc", "grid"])),
             seed=draw(st.integers(0, 2**32 - 1)),
         ),
         metric=MetricSpec(
@@ -233,7 +233,17 @@ def test_a_given_model_name_stays():
         ({"search__mean": [1.0, float("inf")]}, "search.mean.1: input should be a finite number"),
         ({"search__mean": [1, 1], "search__slope": [0, 0]}, "single points; widen one of them"),
         ({"search__trials": 1}, "search.trials: input should be greater than or equal to 2"),
-        ({"search__proposals": "gpp"}, "search.proposals: input should be 'gp', 'tpe', 'qmc' or"),
+        ({"search__proposals": "gpp"}, "search.proposals: input should be 'gp', 'tpe', 'random'"),
+        (
+            {"search__proposals": "kg", "metric__rungs": [500]},
+            "has no rungs; leave metric.rungs out",
+        ),
+        ({"search__tolerance": 0.01}, "search: tolerance is for proposals: kg"),
+        ({"search__budget": {"images": 5000}}, "search: budget is for proposals: kg"),
+        (
+            {"search__proposals": "kg", "search__tolerance": "80%"},
+            "search.tolerance: input should",
+        ),
         ({"search__seed": -1}, "search.seed: input should be greater than or equal to 0"),
         ({"metric__rungs": [1000, 500]}, "rungs must rise and start at 16 images or more"),
         ({"metric__rungs": [500, 500]}, "rungs must rise"),

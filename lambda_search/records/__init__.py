@@ -9,6 +9,9 @@ from lambda_search.records.answers import match_from_json
 from lambda_search.records.answers import match_json
 from lambda_search.records.answers import row_from_json
 from lambda_search.records.answers import row_json
+from lambda_search.records.evaluations import Evaluation
+from lambda_search.records.evaluations import Phase
+from lambda_search.records.evaluations import steps_of
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
@@ -27,6 +30,9 @@ from lambda_search.records.provenance import OtherCandidate
 from lambda_search.records.provenance import OtherMeasure
 from lambda_search.records.provenance import Provenance
 from lambda_search.records.provenance import Source
+from lambda_search.records.rounds import Ending
+from lambda_search.records.rounds import Judgement
+from lambda_search.records.rounds import Round
 from lambda_search.records.row_parts import Arrival
 from lambda_search.records.row_parts import NoiseLevel
 from lambda_search.records.row_parts import Origins
@@ -36,11 +42,9 @@ from lambda_search.records.rows import Row
 from lambda_search.records.rows import network_evaluations
 from lambda_search.records.studies import Attempt
 from lambda_search.records.studies import Driven
-from lambda_search.records.studies import Evaluation
 from lambda_search.records.studies import Event
 from lambda_search.records.studies import EventKind
 from lambda_search.records.studies import Image
-from lambda_search.records.studies import Phase
 from lambda_search.records.studies import Study
 from lambda_search.records.studies import StudyState
 from lambda_search.records.studies import Trial
@@ -57,6 +61,7 @@ __all__ = [
     "Attempt",
     "Candidate",
     "Driven",
+    "Ending",
     "Evaluation",
     "Event",
     "EventKind",
@@ -66,6 +71,7 @@ __all__ = [
     "Identity",
     "Image",
     "Interval",
+    "Judgement",
     "Looks",
     "Match",
     "MatchKind",
@@ -80,6 +86,7 @@ __all__ = [
     "Progress",
     "Provenance",
     "Retraction",
+    "Round",
     "Row",
     "RowStatus",
     "Source",
@@ -98,5 +105,6 @@ __all__ = [
     "row_from_json",
     "row_json",
     "sampling_line",
+    "steps_of",
     "using_lines",
 ]

@@ -19,12 +19,10 @@ from lambda_search.setting import Setting
 __all__ = [
     "Attempt",
     "Driven",
-    "Evaluation",
     "Event",
     "EventKind",
     "Image",
     "Leading",
-    "Phase",
     "Study",
     "StudyState",
     "Trial",
@@ -34,7 +32,6 @@ __all__ = [
 
 StudyState: TypeAlias = Literal["queued", "running", "done", "failed", "stopped"]
 TrialState: TypeAlias = Literal["proposed", "stopped", "complete", "diverged"]
-Phase: TypeAlias = Literal["search", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,12 @@ class Trial:
         generation: trials of one generation were proposed together.
         schedule: λ(i) = b + k·i.
         mean, slope: the point (λ̄, k) that was proposed.
-        state: `proposed`, or how it ended: `stopped` early, `complete` at the last rung, or
-            `diverged`.
-        n: images that it was scored on; None while it is open or if it diverged.
-        gain: FID(1) − FID(λ), bias-corrected, on the same n images.
-        fid: the plain FID on n images.
+        state: `proposed`, or how it ended: `stopped` early, `complete` at the last rung or in a
+            round, or `diverged`.
+        n: images that it was scored on, in all rounds; None while it is open or if it diverged.
+        gain: FID(1) − FID(λ), bias-corrected, on the same n images; their mean over rounds,
+            weighted by images.
+        fid: the plain FID on n images; over rounds as `gain`.
         reason: why it diverged.
         created, finished: UTC.
     """
@@ -88,7 +86,8 @@ def leading(trials: Iterable[Trial]) -> Leading | None:
 
     Where none is better than λ = 1, it is λ = 1, with a gain of 0. None before any was scored.
     """
-    scored = [one for one in trials if one.n is not None and one.gain is not None]
+    known = [one for one in trials if one.n is not None and one.gain is not None]
+    scored = [one for one in known if one.number] or known  # λ = 1 is in every round
     if not scored:
         return None
     most = max(one.n or 0 for one in scored)
@@ -99,39 +98,6 @@ def leading(trials: Iterable[Trial]) -> Leading | None:
 def leading_of(best: LambdaSchedule, gain: float, n: int) -> Leading:
     """What leads where `best` is the best trial on n images: λ = 1 where that gains nothing."""
     return Leading(best, gain, n) if gain > 0 else Leading(LambdaSchedule(), 0.0, n)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One schedule scored on n images from index `first` on, beside λ = 1 on the same noise.
-
-    Arguments:
-        trial: its number.
-        phase: `search` or `confirm`.
-        first, n: which sample indices.
-        fid, corrected: plain, and with the half-split correction.
-        standard_error: of `fid`.
-        gain, raw_gain: FID(1) − FID(λ), corrected and plain.
-        gain_standard_error: of `gain`, paired.
-        correlation: of the paired features.
-        fingerprint: names the features behind it.
-        picture: a PNG of its first images, if they were sampled for it. The store keeps it among
-            its images, under the fingerprint, and does not hand it back here.
-    """
-
-    trial: int
-    phase: Phase
-    first: int
-    n: int
-    fid: float
-    corrected: float
-    standard_error: float
-    gain: float
-    raw_gain: float
-    gain_standard_error: float
-    correlation: float
-    fingerprint: str
-    picture: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

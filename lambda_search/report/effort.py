@@ -126,10 +126,10 @@ def _add(
 
 
 def _rungs(searched: Sequence[Evaluation], nfe: int | None) -> list[Effort]:
-    """The search by rung; a rung's images are those beyond the rung before."""
-    counts: dict[int, set[int]] = defaultdict(set)
+    """The search by rung, or by the size of rounds; a rung's images are those beyond the last."""
+    counts: dict[tuple[int, int], set[int]] = defaultdict(set)
     for one in searched:
-        counts[one.trial].add(one.n)
+        counts[one.trial, one.first].add(one.n)
     new: dict[int, list[int]] = defaultdict(list)
     for several in counts.values():
         before = 0

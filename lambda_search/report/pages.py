@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence
 from functools import cache
@@ -21,8 +22,10 @@ from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
 from lambda_search.records import Candidate
+from lambda_search.records import Evaluation
 from lambda_search.records import Row
 from lambda_search.records import Trial
+from lambda_search.records import steps_of
 from lambda_search.report import figures
 from lambda_search.report.effort import efforts
 from lambda_search.report.effort import total
@@ -42,7 +45,7 @@ PLOTLY_FILE = "plotly.min.js"
 _ENDS = {
     "proposed": "open",
     "stopped": "stopped early",
-    "complete": "last rung",
+    "complete": "complete",
     "diverged": "diverged",
 }
 
@@ -188,10 +191,14 @@ def _candidates(row: Row | None) -> list[tuple[Candidate, LambdaSchedule]]:
 
 def trial_table(findings: Findings) -> list[tuple[Trial, float | None, str]]:
     """Each trial, the standard error of its gain, and how it ended."""
+    by_trial: dict[int, list[Evaluation]] = defaultdict(list)
+    for one in findings.evaluations:
+        by_trial[one.trial].append(one)
     errors = {
-        (one.trial, one.n): one.gain_standard_error
-        for one in findings.evaluations
-        if one.phase == "search" and one.trial
+        (trial, one.n): one.gain_standard_error
+        for trial, several in by_trial.items()
+        if trial
+        for one in steps_of(several)
     }
     return [
         (trial, _error(errors, trial), _ENDS.get(trial.state, trial.state))

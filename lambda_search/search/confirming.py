@@ -19,6 +19,7 @@ from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import Proof
 from lambda_search.search.confirm import settle
 from lambda_search.search.edges import left_open
+from lambda_search.search.knowledge import Knowledge
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.looks import Seen
 from lambda_search.search.plan import Plan
@@ -64,6 +65,7 @@ class Confirming:
         self._scoring = scoring
         self._tracker = tracker
         self._events = events
+        self._knowledge = None if plan.kg is None else Knowledge(plan.kg, plan, record)
 
     def run(self) -> Row:
         """Compares the best candidates with λ = 1, settles, and commits the new row.
@@ -185,6 +187,11 @@ class Confirming:
 
     def _candidates(self) -> list[Trial]:
         """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""
+        if self._knowledge is not None:
+            best = self._knowledge.candidates()
+            if not best:
+                raise _nothing_finite()
+            return best
         last, top = self._plan.rungs[-1], self._plan.spec.confirm.top
         closed = [
             trial
@@ -204,6 +211,8 @@ class Confirming:
         return best
 
     def _left_open(self, best: Trial) -> tuple[str, ...]:
+        if self._knowledge is not None:
+            return self._knowledge.cautions(best)
         return left_open(self._plan.space, self._record.trials, best)
 
     def _round(self, candidates: Sequence[Trial], looks: LookPlan) -> int:

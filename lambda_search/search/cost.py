@@ -25,10 +25,10 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.missing import Missing
 from lambda_search.search.missing import look_at
 from lambda_search.search.missing import outline
-from lambda_search.search.plan import MissingWeights
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import model_of
 from lambda_search.search.plan import with_models
+from lambda_search.search.weights import MissingWeights
+from lambda_search.search.weights import model_of
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.own import unmade
@@ -83,7 +83,7 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
     evaluations = (images - plan.own_images()) * network_evaluations(
         setting.solver, plan.space.steps
     ) + sum(one.n * network_evaluations(setting.solver, one.steps) for one in own)
-    helpful = spec.search.parallel * plan.shards(plan.rungs[-1])
+    helpful = plan.widest_shards()
     without_weights = any(item.what == "weights" for item in missing)
     low, high = (
         LambdaSchedule.from_mean(mean, slope, plan.space.steps)
@@ -101,7 +101,7 @@ def describe(plan: Plan, missing: list[Missing], workers: int | None) -> dict[st
         "slope": f"{plan.space.slope[0]:.4g} to {plan.space.slope[1]:.4g}"
         f"  (λ(i) from {low} to {high})",
         "trials": spec.search.trials,
-        "rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan),
+        **_ways(plan),
         "confirmation": _confirmation(plan),
         "own_samples": _own(plan, own),
         "images": images,
@@ -141,6 +141,17 @@ def _expected(plan: Plan) -> int | None:
     if looks.precision is None:
         return None
     return plan.most_images() - plan.confirm_images() + plan.confirm_images(looks.expected)
+
+
+def _ways(plan: Plan) -> dict[str, str]:
+    """How schedules are compared: at rungs, or in rounds."""
+    if plan.kg is None:
+        return {"rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan)}
+    first, later = plan.kg.first_images, plan.kg.later_images
+    return {
+        "rounds": f"{first:,} images, then {later:,} each, {plan.kg.most_images:,} in all at most"
+        + _assumed(plan)
+    }
 
 
 def _assumed(plan: Plan) -> str:

@@ -2,7 +2,8 @@
 
 Restarting is replaying. The record holds the generations and every closed rung, the feature files
 every finished shard, so a driver that starts again walks the same road and computes only what is
-missing. Nothing depends on timing: trials are proposed in generations, rungs close in order.
+missing. Nothing depends on timing: trials are proposed in generations, rungs close in order. A
+search by the knowledge gradient goes in rounds instead (`rounds`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.records import TrialState
 from lambda_search.search.confirming import Confirming
+from lambda_search.search.knowledge import Knowledge
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
 from lambda_search.search.proposals import observations
 from lambda_search.search.proposals import propose
 from lambda_search.search.record import Record
+from lambda_search.search.rounds import Rounds
 from lambda_search.search.rungs import promoted
 from lambda_search.search.scoring import Scoring
 from lambda_search.store.leases import Lease
@@ -95,6 +98,16 @@ class Driver:
         self._tracker.closed([trial for trial in ended if self._scoring.counts(trial)])
         going_on = f", going on after {len(ended)} finished trials" if ended else ""
         self._events.say("search", f"searching{going_on}")
+        if (model := self._plan.kg) is not None:
+            Rounds(
+                Knowledge(model, self._plan, self._record),
+                self._record,
+                self._scoring,
+                self._evaluator,
+                self._tracker,
+                self._events,
+            ).run()
+            return
         generation = 0
         while members := self._record.members(generation) or self._propose(generation):
             if any(trial.is_open for trial in members):

@@ -13,19 +13,21 @@ from typing import TypeVar
 
 import torch
 
-from lambda_search.errors import MissingFile
 from lambda_search.metrics.evidence import enough_images
 from lambda_search.metrics.references.doubts import doubts
 from lambda_search.metrics.references.load import Reference
 from lambda_search.models.base import Model
-from lambda_search.models.registry import load_model
-from lambda_search.paths import locate
 from lambda_search.records import NoiseLevel
 from lambda_search.search.confirm import level_for
+from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.proposals import check_candidates
 from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
+from lambda_search.search.terms import check_budget
+from lambda_search.search.terms import decisive
+from lambda_search.search.terms import knowledge_gradient
+from lambda_search.search.weights import model_of
 from lambda_search.setting import Sampling
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
@@ -38,11 +40,9 @@ from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 
 __all__ = [
-    "MissingWeights",
     "Plan",
     "about",
     "assemble",
-    "model_of",
     "resolve",
     "resolve_all",
     "with_models",
@@ -84,8 +84,18 @@ class Plan:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Numbers of images at which trials are compared; from d where the file leaves it open."""
+        """Numbers of images at which trials are compared; from d where the file leaves it open.
+
+        None where the search goes in rounds.
+        """
+        if self.kg is not None:
+            return ()
         return self.spec.metric.rungs or default_rungs(self._width, self.batch)
+
+    @property
+    def kg(self) -> KnowledgeGradient | None:
+        """Who decides on the search's rounds, where it has some."""
+        return knowledge_gradient(self.spec.search, self.space, self._width, self.batch)
 
     @property
     def _width(self) -> int:
@@ -114,6 +124,7 @@ class Plan:
                 "rungs": self.rungs,
                 "top": confirm.top,
                 "samples": confirm.samples,
+                **decisive(search, self._width),
             }
             | ({} if confirm.precision is None else {"precision": confirm.precision})
         )
@@ -121,7 +132,7 @@ class Plan:
     def cautions(self) -> tuple[str, ...]:
         """What will make the study's outcome weak, in words."""
         found, enough = [], enough_images(self._width)
-        if self.rungs[0] < self._width:
+        if self.rungs and self.rungs[0] < self._width:
             found.append(
                 f"below {self._width:,} images, the features' width, trials are hard to rank; the "
                 f"first rung has {self.rungs[0]:,}"
@@ -148,7 +159,12 @@ class Plan:
         return shards * (self.spec.confirm.top + 1) * self.batch
 
     def most_images(self) -> int:
-        """Images that the search and the confirmation make if every second trial goes on."""
+        """Images that the search and the confirmation make, if every second trial goes on.
+
+        Those of rounds at most.
+        """
+        if self.kg is not None:
+            return self.kg.most_images + self.confirm_images() + self.own_images()
         alive, before, shards = self.spec.search.trials, 0, 0
         for n in self.rungs:
             shards += alive * (self.shards(n) - self.shards(before))
@@ -158,6 +174,12 @@ class Plan:
     def own_images(self) -> int:
         """The model's own samples that its references need and that this host has not."""
         return sum(own.n for own in unmade(self.recipe.measures))
+
+    def widest_shards(self) -> int:
+        """How many shards of the search can be sampled at once: the workers that help."""
+        if self.kg is not None:
+            return max(self.kg.first_images, self.kg.later_images) // self.batch
+        return self.spec.search.parallel * self.shards(self.rungs[-1])
 
     def most_feature_bytes(self) -> int:
         """What their float32 features take on disk."""
@@ -278,32 +300,6 @@ def assemble(
     )
     search, space = spec.search, Space.of(spec, steps)
     check_candidates(space, search.proposals, search.trials, search.seed)
-    return Plan(spec, setting, recipe, space)
-
-
-class MissingWeights(MissingFile):
-    """A model's weights are not on this machine; the hint says where its authors publish them."""
-
-
-def model_of(spec: ModelSpec) -> Model:
-    """The model of a study file.
-
-    Raises:
-        MissingWeights: if its checkpoint is not here.
-        UsageError: for all else that `load_model` refuses.
-    """
-    try:
-        return load_model(spec.framework, spec.checkpoint, spec.config)
-    except MissingFile as error:
-        here = locate(spec.checkpoint) is not None  # then it is the classifier or the decoder
-        cause = error.cause if here else f"The weights {spec.checkpoint} are not on this machine."
-        raise MissingWeights(cause, _advice(spec) or error.hint) from error
-
-
-def _advice(spec: ModelSpec) -> str:
-    """Where to get the weights, as far as the study file says it."""
-    if spec.source is None:
-        return ""
-    source = spec.source
-    note = f"; {source.note}" if source.note else ""
-    return f"Their authors publish them at {source.url}, licence {source.licence}{note}."
+    plan = Plan(spec, setting, recipe, space)
+    check_budget(search, plan.kg)
+    return plan

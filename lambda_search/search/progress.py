@@ -36,7 +36,7 @@ class Tracker:
         self._trials_total = 0
         self._images_expected = 0
         self._marks = deque([(time.monotonic(), 0)])
-        self._ended: list[Trial] = []
+        self._ended: dict[int, Trial] = {}
 
     def expect(self, trials: int, images: int) -> None:
         """The budget, and about how many images search and confirmation make together."""
@@ -48,12 +48,15 @@ class Tracker:
         self._images_expected = self.meter.images + self.meter.reused + images
 
     def closed(self, ended: Sequence[Trial]) -> None:
-        """Trials that go no further, or went no further under an earlier driver."""
-        self._ended += ended
+        """Trials that go no further, or went no further under an earlier driver.
+
+        One that was measured once more takes the place of what it was.
+        """
+        self._ended |= {trial.number: trial for trial in ended}
 
     def snapshot(self, workers: int = 0) -> Progress:
         """How far it is now, on that many workers."""
-        meter, best = self.meter, leading(self._ended)
+        meter, best = self.meter, leading(self._ended.values())
         return Progress(
             study=self._study,
             phase=self.stage,

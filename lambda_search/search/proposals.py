@@ -27,17 +27,16 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.samplers import GPSampler
 from optuna.samplers import QMCSampler
+from optuna.samplers import RandomSampler
 from optuna.samplers import TPESampler
 
 from lambda_search.errors import UsageError
 from lambda_search.records import Trial
+from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 
 __all__ = ["IDENTITY", "Observation", "check_candidates", "observations", "propose"]
-
-IDENTITY = Point(mean=1.0, slope=0.0)
-"""λ = 1, always trial 0."""
 
 _GRID_SLOPES = 3
 
@@ -93,7 +92,7 @@ def propose(
     no other points.
 
     Arguments:
-        kind: `gp`, `tpe`, `qmc` or `grid`.
+        kind: `gp`, `tpe`, `random`, `qmc` or `grid`.
         trials: the budget.
     """
     first, known = len(history), [told.point for told in history]
@@ -136,6 +135,8 @@ def _startup(trials: int) -> int:
 def _model(kind: str, seed: int) -> BaseSampler:
     if kind == "tpe":
         return TPESampler(seed=seed, n_startup_trials=0, constant_liar=True)
+    if kind == "random":
+        return RandomSampler(seed=seed)
     return GPSampler(seed=seed, n_startup_trials=0)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Phase
+from lambda_search.records import Round
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import Trial
@@ -39,11 +40,17 @@ class Record:
         proven = (row.provenance.confirm_indices for row in store.rows(study.id))
         self._proven = {indices[0] for indices in proven if indices is not None}
         self.is_asked_anew = study.decisive is None
+        self._rounds = {one.number: one for one in store.rounds(study.id)}
 
     @property
     def trials(self) -> list[Trial]:
         """All trials, in order."""
         return list(self._trials.values())
+
+    @property
+    def rounds(self) -> list[Round]:
+        """All rounds, in order."""
+        return list(self._rounds.values())
 
     def members(self, generation: int) -> list[Trial]:
         """The trials of a generation."""
@@ -55,12 +62,21 @@ class Record:
         """The trial's evaluation on n images from index `first` on, if there is one."""
         return self._known.get((trial.number, phase, first, n))
 
+    def in_rounds(self, trial: Trial) -> list[Evaluation]:
+        """The trial's evaluations in the rounds that are closed, in order."""
+        found = (
+            self.evaluation(trial, one.n, "search", one.first)
+            for one in self.rounds
+            if trial.number in one.trials
+        )
+        return [one for one in found if one is not None]
+
     def gains(self, n: int) -> dict[int, float]:
         """Gains at the rung n by trial number."""
         return {
             one.trial: one.gain
             for one in self._known.values()
-            if one.phase == "search" and one.n == n
+            if one.phase == "search" and one.n == n and one.first == 0
         }
 
     def confirmations(self) -> Mapping[int, list[Evaluation]]:
@@ -92,6 +108,24 @@ class Record:
             self._store.close_rung(self._lease, evaluations, ended)
             self._remember(evaluations)
             self._trials |= {trial.number: trial for trial in ended}
+
+    def begin(self, begun: Round, new: Sequence[Trial]) -> None:
+        """Commits a round with the trials that are new in it."""
+        self._store.begin_round(self._lease, begun, new)
+        self._rounds[begun.number] = begun
+        self._trials |= {trial.number: trial for trial in new}
+
+    def end(
+        self,
+        closed: Round,
+        evaluations: Sequence[Evaluation] = (),
+        trials: Sequence[Trial] = (),
+    ) -> None:
+        """Commits what a round said, its evaluations, and what is now known of its trials."""
+        self._store.close_round(self._lease, closed, evaluations, trials)
+        self._rounds[closed.number] = closed
+        self._remember(evaluations)
+        self._trials |= {trial.number: trial for trial in trials}
 
     def publish(
         self,

@@ -30,8 +30,8 @@ class Scoring:
         self._evaluator = evaluator
 
     def counts(self, trial: Trial) -> bool:
-        """Whether a trial is λ = 1 or lies in the ranges as they are now."""
-        return not trial.number or self._plan.space.contains(trial)
+        """Whether a trial is λ = 1 or lies in the ranges as they are now; rounds go beyond."""
+        return self._plan.kg is not None or not trial.number or self._plan.space.contains(trial)
 
     def score(self, trials: Sequence[Trial], n: int) -> tuple[list[Evaluation], dict[int, str]]:
         """Scores those of `trials` that have no evaluation at the rung n.

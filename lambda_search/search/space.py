@@ -11,7 +11,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import Range
 from lambda_search.spec import StudySpec
 
-__all__ = ["PUBLISHED_MEAN", "PUBLISHED_TILT", "Point", "Space"]
+__all__ = ["IDENTITY", "PUBLISHED_MEAN", "PUBLISHED_TILT", "Point", "Space"]
 
 PUBLISHED_MEAN = 1.006
 """Median λ̄ of ADM-ES's 15 uniform optima (5 data sets × 20, 50 and 100 steps)."""
@@ -27,6 +27,9 @@ class Point:
     mean: float
     slope: float
 
+
+IDENTITY = Point(mean=1.0, slope=0.0)
+"""λ = 1, always trial 0."""
 
 Placed: TypeAlias = Point | Trial
 """What has a λ̄ and a k."""

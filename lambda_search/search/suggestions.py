@@ -25,7 +25,7 @@ from lambda_search.spec import SamplerSpec
 from lambda_search.spec import SearchSpec
 from lambda_search.spec.blanks import BLANK
 from lambda_search.spec.drafting import Choice
-from lambda_search.spec.models import DEFAULT_TILT
+from lambda_search.spec.searching import DEFAULT_TILT
 from lambda_search.work.contents import size_of
 
 __all__ = ["suggested"]
@@ -65,7 +65,7 @@ def suggested(
         **_model(found),
         **_sampler(found, asked, samplings),
         **_search(found, asked, samplings, name),
-        **_metric(measured, samplings[0].options.batch),
+        **_metric(measured, samplings[0].options.batch, _in_rounds(asked)),
     }
     return choices | {
         place: Choice(value, _ASKED) for place, value in asked.items() if place != "sampler.steps"
@@ -185,7 +185,7 @@ def _options(
 def _search(
     found: Recognised, asked: Mapping[str, Any], samplings: Sequence[Sampling], name: str
 ) -> dict[str, Choice]:
-    first, usual = samplings[0], SearchSpec()
+    first, usual = samplings[0], SearchSpec(proposals="kg" if _in_rounds(asked) else "gp")
     steps = [sampling.steps for sampling in samplings]
     known = asked.get("model.name", name)
     ranges = ranges_for(found.framework, first.sampler, min(steps), first.site, known)
@@ -210,7 +210,11 @@ def _slope(ranges: Ranges, found: Recognised, samplings: Sequence[Sampling]) -> 
     return Choice([round(end / max(steps - 1, 1), 7) for end in (low, high)], f"{said}.")
 
 
-def _metric(measured: MetricChoice, batch: int) -> dict[str, Choice]:
+def _in_rounds(asked: Mapping[str, Any]) -> bool:
+    return asked.get("search.proposals") == "kg"
+
+
+def _metric(measured: MetricChoice, batch: int, in_rounds: bool) -> dict[str, Choice]:
     rungs = default_rungs(measured.width or 0, batch)
     width = measured.width or rungs[0]
     wide = f"features are {width:,} wide"
@@ -225,7 +229,10 @@ def _metric(measured: MetricChoice, batch: int) -> dict[str, Choice]:
         "metric.reference": Choice(measured.reference, blank + measured.why[1]),
         "metric.name": Choice("fid"),
         "metric.rungs": Choice(
-            list(rungs), f"One, two and four times the width d in whole batches; {wide}."
+            None if in_rounds else list(rungs),
+            "Proposals kg have none."
+            if in_rounds
+            else f"One, two and four times the width d in whole batches; {wide}.",
         ),
         "confirm.top": Choice(ConfirmSpec().top, _USUAL),
         "confirm.samples": Choice(

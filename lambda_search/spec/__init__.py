@@ -14,9 +14,7 @@ from lambda_search.spec.models import ConfirmSpec
 from lambda_search.spec.models import MeasureSpec
 from lambda_search.spec.models import MetricSpec
 from lambda_search.spec.models import ModelSpec
-from lambda_search.spec.models import Range
 from lambda_search.spec.models import SamplerSpec
-from lambda_search.spec.models import SearchSpec
 from lambda_search.spec.models import SourceSpec
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import attachments
@@ -29,12 +27,16 @@ from lambda_search.spec.reading import load_specs
 from lambda_search.spec.reading import parse_specs
 from lambda_search.spec.reading import read_specs
 from lambda_search.spec.reading import stored_spec
+from lambda_search.spec.searching import BudgetSpec
+from lambda_search.spec.searching import Range
+from lambda_search.spec.searching import SearchSpec
 
 __all__ = [
     "CONFIG_PATHS",
     "EXTRACTOR_FILES",
     "SERVICE",
     "Bounds",
+    "BudgetSpec",
     "CONFIRM_FROM",
     "Change",
     "ConfirmSpec",

@@ -121,11 +121,19 @@ FIELDS: dict[str, Field] = {
         "Schedules that are proposed together.", "More where there are many workers.", "4"
     ),
     "search.proposals": Field(
-        "Who proposes: gp, a Gaussian process.", "Or tpe, qmc (Sobol), grid (three slopes).", "gp"
+        "Who proposes: gp, a Gaussian process.",
+        "Or tpe, random, qmc (Sobol), grid (three slopes); or kg, rounds without rungs that end "
+        "when nothing better is left.",
+        "gp",
     ),
     "search.seed": Field(
         "Of all noise and proposals: equal seeds, equal results.", "Or any other.", "0"
     ),
+    "search.tolerance": Field(
+        "Of kg alone: the share of the FID that is not worth more images.", example="1%"
+    ),
+    "search.budget": Field("Of kg alone: what its rounds may cost."),
+    "search.budget.images": Field("Images of all rounds.", example="10000"),
     "metric": Field("What is minimised: a distance between sampled and real images."),
     "metric.extractor": Field(
         "What turns images into features.",

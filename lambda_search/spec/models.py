@@ -21,6 +21,9 @@ from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import own_steps
 from lambda_search.spec.proof import ConfirmSpec
+from lambda_search.spec.searching import DEFAULT_TILT
+from lambda_search.spec.searching import Range
+from lambda_search.spec.searching import SearchSpec
 
 __all__ = [
     "CONFIG_PATHS",
@@ -37,8 +40,6 @@ __all__ = [
     "StudySpec",
 ]
 
-Range = tuple[float, float]
-
 CONFIRM_FROM = 10**6
 """Sample indices from here on are for confirmation only."""
 
@@ -49,12 +50,6 @@ EXTRACTOR_FILES = (".pt", ".ts")
 """Endings of TorchScript files that are extractors."""
 
 _MOST_STEPS = 100_000
-
-DEFAULT_TILT: Range = (-0.08, 0.05)
-"""Default range of k(T′ − 1), the rise of λ over the grid.
-
-Published optima have 0 to 0.05; the bundled model's, with its fixed small variance, about −0.07.
-"""
 
 
 class SourceSpec(FrozenModel):
@@ -132,46 +127,6 @@ class SamplerSpec(SamplerOptions):
         )
 
 
-class SearchSpec(FrozenModel):
-    """Where and how to look for λ.
-
-    Arguments:
-        mean: range of λ̄.
-        slope: range of k; k(T′ − 1) from −0.08 to 0.05 unless given.
-        trials: candidates in all, λ = 1 among them.
-        parallel: candidates proposed together; a study keeps at most parallel × shards workers
-            busy.
-        proposals: `gp` (Gaussian process), `tpe`, `qmc` (Sobol) or `grid` (three slopes).
-        seed: of the proposals and of all noise.
-    """
-
-    mean: Range = (0.99, 1.05)
-    slope: Range | None = None
-    trials: int = Field(default=24, ge=2, le=100_000)
-    parallel: int = Field(default=4, ge=1, le=1024)
-    proposals: Literal["gp", "tpe", "qmc", "grid"] = "gp"
-    seed: int = Field(default=0, ge=0, lt=2**32)
-
-    @field_validator("mean", "slope")
-    @classmethod
-    def _is_not_empty(cls, value: Range | None) -> Range | None:
-        if value is not None and value[0] > value[1]:
-            raise ValueError(
-                f"the range [{value[0]:g}, {value[1]:g}] is empty; put the lower end first"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _leaves_room(self) -> Self:
-        if (
-            self.mean[0] == self.mean[1]
-            and self.slope is not None
-            and self.slope[0] == self.slope[1]
-        ):
-            raise ValueError("the ranges of mean and slope are single points; widen one of them")
-        return self
-
-
 class MeasureSpec(FrozenModel):
     """A Fréchet distance.
 
@@ -202,7 +157,7 @@ class MetricSpec(MeasureSpec):
         extractor, reference: as in `MeasureSpec`.
         also: further distances, told of the same images on confirmation; they rank nothing.
         rungs: numbers of images at which trials are compared, rising; each is a prefix of the
-            next. One, two and four times the features' width unless given.
+            next. One, two and four times the features' width unless given. None with `kg`.
     """
 
     name: Literal["fid"] = "fid"
@@ -266,6 +221,15 @@ class StudySpec(FrozenModel):
                     f"the reference {one.reference} has no more steps than the {steps} that are "
                     f"measured against it; take several times as many"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _has_rungs_or_rounds(self) -> Self:
+        if self.search.proposals == "kg" and self.metric.rungs is not None:
+            raise ValueError(
+                "proposals kg goes in rounds and has no rungs; leave metric.rungs out, or take "
+                "other proposals"
+            )
         return self
 
     def slope_range(self, steps: int | None = None) -> Range:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from lambda_search.records import Arrival
@@ -10,12 +11,14 @@ from lambda_search.records import Evaluation
 from lambda_search.records import Event
 from lambda_search.records import Identity
 from lambda_search.records import Interval
+from lambda_search.records import Judgement
 from lambda_search.records import NoiseLevel
 from lambda_search.records import Origin
 from lambda_search.records import Origins
 from lambda_search.records import Progress
 from lambda_search.records import Provenance
 from lambda_search.records import Retraction
+from lambda_search.records import Round
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import Trial
@@ -24,6 +27,7 @@ from lambda_search.setting import Setting
 from lambda_search.store.contests import GRADES
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
+from lambda_search.store.tables import RoundRow
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import SettingRow
 from lambda_search.store.tables import StudyRow
@@ -33,6 +37,8 @@ __all__ = [
     "evaluation_of",
     "evaluation_row",
     "event_of",
+    "round_of",
+    "round_values",
     "row_of",
     "schedule_values",
     "setting_of",
@@ -143,6 +149,32 @@ def evaluation_row(study_id: int, found: Evaluation) -> EvaluationRow:
         gain_standard_error=found.gain_standard_error,
         correlation=found.correlation,
     )
+
+
+def round_of(row: RoundRow) -> Round:
+    """A round."""
+    known, told = row.covariance, row.judgement
+    return Round(
+        number=row.number,
+        first=row.first_index,
+        n=row.n,
+        trials=tuple(row.trials),
+        covariance=None if known is None else tuple(tuple(one) for one in known),  # type: ignore[arg-type]
+        judgement=None if told is None else Judgement(**told),
+    )
+
+
+def round_values(found: Round) -> dict[str, Any]:
+    """What a round says, by column."""
+    known, told = found.covariance, found.judgement
+    return {
+        "number": found.number,
+        "first_index": found.first,
+        "n": found.n,
+        "trials": list(found.trials),
+        "covariance": None if known is None else [list(one) for one in known],
+        "judgement": None if told is None else asdict(told),
+    }
 
 
 def row_of(row: ScheduleRow) -> Row:

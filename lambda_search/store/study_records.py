@@ -13,6 +13,7 @@ from lambda_search.errors import UnknownName
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
 from lambda_search.records import Image
+from lambda_search.records import Round
 from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.store import leases
@@ -22,6 +23,8 @@ from lambda_search.store.leases import Lease
 from lambda_search.store.mapping import evaluation_of
 from lambda_search.store.mapping import evaluation_row
 from lambda_search.store.mapping import event_of
+from lambda_search.store.mapping import round_of
+from lambda_search.store.mapping import round_values
 from lambda_search.store.mapping import study_of
 from lambda_search.store.mapping import trial_of
 from lambda_search.store.mapping import trial_row
@@ -30,6 +33,7 @@ from lambda_search.store.tables import AttemptRow
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
 from lambda_search.store.tables import ImageRow
+from lambda_search.store.tables import RoundRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
 from lambda_search.store.transactions import Transactions
@@ -93,11 +97,7 @@ class StudyRecords(Transactions):
         """Commits a generation before its first shard runs."""
 
         def change(session: Session) -> None:
-            known = select(TrialRow.number).where(TrialRow.study_id == lease.study_id)
-            there = set(session.scalars(known))
-            session.add_all(
-                trial_row(lease.study_id, one) for one in trials if one.number not in there
-            )
+            _add_trials(session, lease.study_id, trials)
 
         self.write(change, lease)
 
@@ -117,19 +117,44 @@ class StudyRecords(Transactions):
 
         def change(session: Session) -> None:
             add_evaluations(session, lease.study_id, evaluations)
-            for trial in ended:
-                session.execute(
-                    update(TrialRow)
-                    .where(TrialRow.study_id == lease.study_id, TrialRow.number == trial.number)
-                    .values(
-                        state=trial.state,
-                        n=trial.n,
-                        gain=trial.gain,
-                        fid=trial.fid,
-                        reason=trial.reason,
-                        finished=now(),
-                    )
-                )
+            _end_trials(session, lease.study_id, ended)
+
+        self.write(change, lease)
+
+    # Rounds
+
+    def rounds(self, study_id: int) -> list[Round]:
+        """The rounds of a study in order."""
+        query = select(RoundRow).where(RoundRow.study_id == study_id).order_by(RoundRow.number)
+        return self.read(lambda session: [round_of(one) for one in session.scalars(query)])
+
+    def begin_round(self, lease: Lease, begun: Round, new: Sequence[Trial] = ()) -> None:
+        """Commits a round and those of its trials that are new, before its first shard runs."""
+
+        def change(session: Session) -> None:
+            _add_trials(session, lease.study_id, new)
+            named = {"study_id": lease.study_id} | round_values(begun)
+            insert_once(session, RoundRow, named, "study_id", "number")
+
+        self.write(change, lease)
+
+    def close_round(
+        self,
+        lease: Lease,
+        closed: Round,
+        evaluations: Sequence[Evaluation] = (),
+        trials: Sequence[Trial] = (),
+    ) -> None:
+        """Keeps what a round said, its evaluations, and what is now known of its trials."""
+
+        def change(session: Session) -> None:
+            add_evaluations(session, lease.study_id, evaluations)
+            _end_trials(session, lease.study_id, trials)
+            session.execute(
+                update(RoundRow)
+                .where(RoundRow.study_id == lease.study_id, RoundRow.number == closed.number)
+                .values(round_values(closed) | {"closed": now()})
+            )
 
         self.write(change, lease)
 
@@ -191,6 +216,30 @@ class StudyRecords(Transactions):
         for study_id, text in self.read(lambda session: session.execute(query).all()):
             found.setdefault(study_id, []).append(text)
         return found
+
+
+def _add_trials(session: Session, study_id: int, trials: Sequence[Trial]) -> None:
+    """Adds those that the study does not have yet."""
+    known = select(TrialRow.number).where(TrialRow.study_id == study_id)
+    there = set(session.scalars(known))
+    session.add_all(trial_row(study_id, one) for one in trials if one.number not in there)
+
+
+def _end_trials(session: Session, study_id: int, trials: Sequence[Trial]) -> None:
+    """Says how trials ended, or what is known of them after one more round."""
+    for trial in trials:
+        session.execute(
+            update(TrialRow)
+            .where(TrialRow.study_id == study_id, TrialRow.number == trial.number)
+            .values(
+                state=trial.state,
+                n=trial.n,
+                gain=trial.gain,
+                fid=trial.fid,
+                reason=trial.reason,
+                finished=now(),
+            )
+        )
 
 
 def add_evaluations(session: Session, study_id: int, evaluations: Sequence[Evaluation]) -> None:

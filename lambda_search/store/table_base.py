@@ -44,5 +44,6 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON(none_as_null=True),
         dict[str, str]: JSON(),
         list[float]: JSON(),
+        list[int]: JSON(),
         list[list[float | None]]: JSON(none_as_null=True),
     }

@@ -33,6 +33,7 @@ __all__ = [
     "ImageRow",
     "ModelRow",
     "RetractionRow",
+    "RoundRow",
     "ScheduleRow",
     "SettingRow",
     "StudyRow",
@@ -107,7 +108,7 @@ class FileRow(Base):
 
 
 class TrialRow(Base):
-    """One candidate schedule. `gain` is FID(1) − FID(λ), corrected, on its first n images."""
+    """One candidate schedule. `gain` is FID(1) − FID(λ), corrected, on its n images."""
 
     __tablename__ = "ls_trial"
     __table_args__ = (UniqueConstraint("study_id", "number"),)
@@ -127,6 +128,24 @@ class TrialRow(Base):
     reason: Mapped[str] = mapped_column(Text, default="")
     created: Mapped[datetime] = mapped_column(default=now)
     finished: Mapped[datetime | None]
+
+
+class RoundRow(Base):
+    """Trials that are measured on one block of images, by number; what they said, once closed."""
+
+    __tablename__ = "ls_round"
+    __table_args__ = (UniqueConstraint("study_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("ls_study.id"))
+    number: Mapped[int]
+    first_index: Mapped[int]
+    n: Mapped[int]
+    trials: Mapped[list[int]]
+    covariance: Mapped[list[list[float | None]] | None]
+    judgement: Mapped[dict[str, Any] | None]
+    created: Mapped[datetime] = mapped_column(default=now)
+    closed: Mapped[datetime | None]
 
 
 class EvaluationRow(Base):

@@ -108,7 +108,7 @@ def _counts(session: Session, ids: Sequence[int]) -> dict[int, int]:
 
 
 def _best(session: Session, ids: Sequence[int]) -> dict[int, Leading]:
-    order = TrialRow.n.desc(), TrialRow.gain.desc(), TrialRow.number
+    order = TrialRow.number == 0, TrialRow.n.desc(), TrialRow.gain.desc(), TrialRow.number
     place = func.row_number().over(partition_by=TrialRow.study_id, order_by=order)
     ranked = (
         select(TrialRow.study_id, TrialRow.b, TrialRow.k, TrialRow.gain, TrialRow.n)

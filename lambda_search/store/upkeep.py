@@ -22,13 +22,14 @@ from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
 from lambda_search.store.tables import FileRow
 from lambda_search.store.tables import ImageRow
+from lambda_search.store.tables import RoundRow
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
 
 __all__ = ["remove", "rename"]
 
-_OWN = (TrialRow, EvaluationRow, EventRow, ImageRow, AttemptRow, FileRow)
+_OWN = (TrialRow, RoundRow, EvaluationRow, EventRow, ImageRow, AttemptRow, FileRow)
 
 
 def rename(store: Store, name: str, new: str, spec: str) -> Study:

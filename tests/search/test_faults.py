@@ -107,7 +107,7 @@ def test_changed_rungs_leave_the_best_out_of_nothing(small):
     assert row.provenance.confirm_indices == (1_000_016, 1_000_032)
 
 
-@pytest.mark.parametrize("kind", ["gp", "tpe", "qmc", "grid"])
+@pytest.mark.parametrize("kind", ["gp", "tpe", "random", "qmc", "grid"])
 def test_ranges_that_hold_lambda_one_alone_are_refused_before_anything_runs(small, kind):
     changes = {
         "trials: 4": f"trials: 4, proposals: {kind}",

@@ -27,7 +27,7 @@ def run(kind, trials=24, parallel=4, seed=0, space=SPACE):
     return history
 
 
-@pytest.mark.parametrize("kind", ["gp", "tpe", "qmc", "grid"])
+@pytest.mark.parametrize("kind", ["gp", "tpe", "random", "qmc", "grid"])
 def test_starts_with_lambda_one_and_repeats_itself(kind):
     first = run(kind)
     assert first[0].point == IDENTITY
@@ -38,7 +38,7 @@ def test_starts_with_lambda_one_and_repeats_itself(kind):
         assert run(kind, seed=1) != first
 
 
-@pytest.mark.parametrize("kind", ["gp", "tpe", "qmc", "grid"])
+@pytest.mark.parametrize("kind", ["gp", "tpe", "random", "qmc", "grid"])
 def test_a_generation_has_no_duplicates(kind):
     history = run(kind)
     for start in range(0, 24, 4):

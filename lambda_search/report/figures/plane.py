@@ -61,7 +61,7 @@ def plane_figure(
         _fill(figure, surface, surface.gain, -reach, reach, bar)
     for name, symbol, chosen in (
         ("stopped early", "circle", [t for t in scored if t.state == "stopped" and t.number]),
-        ("last rung", "diamond", [t for t in scored if t.state != "stopped" and t.number]),
+        ("complete", "diamond", [t for t in scored if t.state != "stopped" and t.number]),
     ):
         figure.add_scatter(
             **_at(chosen),
@@ -86,7 +86,7 @@ def plane_figure(
     if waiting:
         _mark(figure, waiting, "not scored yet", "circle-open", GREY, 9)
     _mark(figure, [t for t in trials if t.number == 0], "λ = 1", "cross-thin", None, 17)
-    _mark(figure, [t for t in scored if t.number == winner], "best trial", "star", BEST, 19)
+    _mark(figure, [t for t in trials if t.number == winner], "best trial", "star", BEST, 19)
     if surface is not None:
         _outline(figure, surface)
     return _framed(figure, trials, mean, slope)

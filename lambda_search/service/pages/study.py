@@ -19,6 +19,7 @@ from lambda_search import studies as door
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Interval
+from lambda_search.records import steps_of
 from lambda_search.report.effort import efforts
 from lambda_search.report.effort import total
 from lambda_search.report.findings import Findings
@@ -177,7 +178,8 @@ def _leader(found: Findings) -> dict[str, Any] | None:
 def _last(found: Findings, trial: int) -> Evaluation | None:
     """The evaluation of a trial that tells most: of the confirmation, or on the most images."""
     own = [one for one in found.evaluations if one.trial == trial]
-    return max(own, key=lambda one: (one.phase == "confirm", one.n), default=None)
+    confirmed = [one for one in own if one.phase == "confirm"]
+    return max(confirmed or steps_of(own), key=lambda one: one.n, default=None)
 
 
 def _images(store: Store, found: Findings) -> list[Image]:

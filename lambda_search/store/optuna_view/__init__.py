@@ -4,8 +4,9 @@ Optuna's dashboard, its plots and `optuna.load_study` read them. Nothing is copi
 fall behind, and Optuna's own tables, if the database has some, are left alone.
 
 A trial's value is FID(λ) − FID(1), bias-corrected, on its own number of images (lower is better);
-its intermediate values are the same by rung. Trials that were stopped early are PRUNED, diverged
-ones FAIL; open ones are RUNNING while their study is driven, and WAITING while it is not.
+its intermediate values are the same by rung, or of all its rounds so far. Trials that were stopped
+early are PRUNED, diverged ones FAIL; open ones are RUNNING while their study is driven, and
+WAITING while it is not.
 
 Who wants studies that can be changed copies them (`copying`).
 """

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from lambda_search.records import Evaluation
 from lambda_search.records import Study
 from lambda_search.records import Trial
+from lambda_search.records import steps_of
 from lambda_search.spec import stored_spec
 
 __all__ = ["StudyTrials", "study_of_trial", "trial_id"]
@@ -59,19 +60,22 @@ class StudyTrials:
 
     def frozen(self) -> list[FrozenTrial]:
         """All of them, in order."""
-        scored: dict[int, dict[int, Evaluation]] = defaultdict(dict)
+        searched: dict[int, list[Evaluation]] = defaultdict(list)
         confirmed: dict[int, Evaluation] = {}
         for one in self.evaluations:
             if one.phase == "search":
-                scored[one.trial][one.n] = one
+                searched[one.trial].append(one)
             else:
                 confirmed[one.trial] = one
+        scored = {trial: {one.n: one for one in steps_of(own)} for trial, own in searched.items()}
         most = max((n for by_rung in scored.values() for n in by_rung), default=0)
+        if any(one.first for own in searched.values() for one in own):
+            most = 0  # rounds: each trial has as many images as it was given
         distributions = self._distributions()
         return [
             self._frozen(
                 trial,
-                dict(sorted(scored[trial.number].items())),
+                dict(sorted(scored.get(trial.number, {}).items())),
                 confirmed.get(trial.number),
                 most,
                 distributions,
@@ -88,6 +92,8 @@ class StudyTrials:
         distributions: dict[str, BaseDistribution],
     ) -> FrozenTrial:
         last = next(reversed(by_rung.values()), None)
+        if last is None and trial.state == "complete":  # a candidate that the search never sampled
+            last = confirmed
         state = self._state(trial, last, most)
         ended = state.is_finished()
         told = last is not None and ended and state != TrialState.FAIL
@@ -106,17 +112,17 @@ class StudyTrials:
         )
 
     def _state(self, trial: Trial, last: Evaluation | None, most: int) -> TrialState:
-        """COMPLETE are those at the last rung, on as many images as any: these can be compared.
+        """COMPLETE are those at the last rung, on as many images as any, or in rounds.
 
         Rungs may have changed: what ended at a last rung of fewer images counts as stopped early,
         and what was stopped early may have been scored at the last rung later.
         """
-        if trial.is_open:
+        if trial.is_open or (last is None and trial.state == "complete"):
             return TrialState.RUNNING if self.driven else TrialState.WAITING
         if trial.state == "diverged" or last is None:
             return TrialState.FAIL
         went_on = trial.state == "complete" or last.n > (trial.n or 0)
-        return TrialState.COMPLETE if went_on and last.n == most else TrialState.PRUNED
+        return TrialState.COMPLETE if went_on and last.n >= most else TrialState.PRUNED
 
     def _begin(self, trial: Trial) -> datetime | None:
         """When it was asked for, or when the driver that went on with it took the study over."""

@@ -1,0 +1,90 @@
+"""Schedules that were scored, and what several scores of one say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from typing import Literal
+from typing import TypeAlias
+
+__all__ = ["Evaluation", "Phase", "steps_of"]
+
+Phase: TypeAlias = Literal["search", "confirm"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One schedule scored on n images from index `first` on, beside λ = 1 on the same noise.
+
+    Arguments:
+        trial: its number.
+        phase: `search` or `confirm`.
+        first, n: which sample indices.
+        fid, corrected: plain, and with the half-split correction.
+        standard_error: of `fid`.
+        gain, raw_gain: FID(1) − FID(λ), corrected and plain.
+        gain_standard_error: of `gain`, paired.
+        correlation: of the paired features.
+        fingerprint: names the features behind it.
+        picture: a PNG of its first images, if they were sampled for it. The store keeps it among
+            its images, under the fingerprint, and does not hand it back here.
+    """
+
+    trial: int
+    phase: Phase
+    first: int
+    n: int
+    fid: float
+    corrected: float
+    standard_error: float
+    gain: float
+    raw_gain: float
+    gain_standard_error: float
+    correlation: float
+    fingerprint: str
+    picture: bytes | None = field(default=None, repr=False, compare=False)
+
+
+def steps_of(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
+    """What the search knew of one trial after each of its evaluations, in their order.
+
+    Those on blocks of images apart (rounds) are taken together, weighted by their images; of
+    those on prefixes of one block (rungs), the last holds.
+    """
+    blocks: dict[int, Evaluation] = {}
+    found = []
+    for one in evaluations:
+        if one.phase == "search":
+            blocks[one.first] = one
+            found.append(_together([*blocks.values()]))
+    return found
+
+
+def _together(blocks: Sequence[Evaluation]) -> Evaluation:
+    """Evaluations on indices apart as one; the errors are independent."""
+    last, n = blocks[-1], sum(one.n for one in blocks)
+    if len(blocks) == 1:
+        return last
+
+    def mean(name: str) -> float:
+        return sum(float(getattr(one, name)) * one.n for one in blocks) / n
+
+    def error(name: str) -> float:
+        return math.hypot(*(float(getattr(one, name)) * one.n for one in blocks)) / n
+
+    return replace(
+        last,
+        first=blocks[0].first,
+        n=n,
+        fid=mean("fid"),
+        corrected=mean("corrected"),
+        standard_error=error("standard_error"),
+        gain=mean("gain"),
+        raw_gain=mean("raw_gain"),
+        gain_standard_error=error("gain_standard_error"),
+        correlation=mean("correlation"),
+    )

@@ -1,0 +1,204 @@
+r"""Where the next images go: to the schedules after which the expected regret is least.
+
+The regret of a leader x̂ is f(x̂) − min f, f the log FID. What it will be after further images
+is simulated: joint draws of f from the posterior, for each the scores that a batch of schedules
+on fresh indices would have, noise shared as the field says, the posterior mean that these would
+make, and its lowest point. The batch grows schedule by schedule, each the one that lowers the
+mean regret most; new schedules and more images for old ones are weighed alike. (One-step
+lookahead, as the knowledge gradient: Frazier, Powell & Dayanik 2009, doi:10.1287/ijoc.1080.0314;
+correlated sampling noise: Pearce, Poloczek & Branke 2022.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lambda_search.search.noise import Array
+from lambda_search.search.noise import Field
+from lambda_search.search.surface import Surface
+
+__all__ = ["Box", "Outlook", "opening"]
+
+_LONG, _SHORT = 1.0, 0.55
+_FINE = 29
+_PLAUSIBLE = 100
+_SPAN, _RISE, _FARTHEST = 0.35, 0.05, 1.2
+_RINGS, _AROUND = (0.5, 1.0, 1.6), 16
+"""The trust region: rings round the leader, in half-axes of the fitted valley."""
+_AGAIN = 12
+"""Old schedules that are weighed, the lowest ones."""
+_DRAWS = 128
+
+
+@dataclass(frozen=True)
+class Box:
+    """The part of the plane that is looked at, scaled coordinates.
+
+    Arguments:
+        low, high: [2] each; equal where an axis is fixed.
+    """
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+
+    def grid(self, count: int) -> Array:
+        """Its points [count², 2], or [count, 2] where an axis is fixed."""
+        axes = [
+            np.linspace(low, high, count if high > low else 1)
+            for low, high in zip(self.low, self.high, strict=True)
+        ]
+        found: Array = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+        return found
+
+
+def opening(count: int, is_line: bool = False) -> Array:
+    """Where the first schedules beside λ = 1 lie, [count, 2]: the centre and a ring round it.
+
+    A ring of six with its centre is the least that a quadratic needs (Doehlert 1970). It is drawn
+    out along the diagonal on which a higher mean goes with a lower slope, where the valleys of
+    both samplers run that were measured, and narrow across, where walls are steep.
+
+    Arguments:
+        is_line: whether the second axis is fixed.
+    """
+    if is_line:
+        ends = np.linspace(-0.8, 0.8, count)
+        return np.column_stack([ends, np.zeros(count)])
+    angles = 2 * np.pi * np.arange(count - 1) / (count - 1)
+    along, across = _LONG * np.cos(angles), _SHORT * np.sin(angles)
+    ring = np.column_stack([along + across, across - along]) / 2**0.5
+    return np.concatenate([np.zeros((1, 2)), ring])
+
+
+class Outlook:
+    """What is known of a box: the leader, joint draws, and how likely it is that they are wrong.
+
+    Arguments:
+        surface: the posterior.
+        box: where to look.
+        generator: of the draws.
+    """
+
+    def __init__(self, surface: Surface, box: Box, generator: np.random.Generator) -> None:
+        self.surface = surface
+        self.box = box
+        self._generator = generator
+        fine = box.grid(_FINE)
+        mean = surface.mean(fine)
+        self.leader: Array = fine[mean.argmin()]
+        self.lowest = float(mean.min())
+        hopeful = np.argsort(mean - 2 * surface.spread(fine), kind="stable")[:_PLAUSIBLE]
+        self.plausible: Array = np.concatenate([self.leader[None], fine[hopeful]])
+
+    def chance_of_better(self, tolerance: float, draws: int = 512) -> float:
+        """The probability that the best of the plane beats the leader by more than `tolerance`."""
+        found = self._draws(self.plausible, draws)
+        return float((found.min(1) < found[:, 0] + np.log1p(-tolerance)).mean())
+
+    def chance_of_gain(self, at_one: Array, gain: float, draws: int = 512) -> float:
+        """The probability that the best of the plane beats λ = 1, at `at_one`, by `gain`."""
+        found = self._draws(np.concatenate([at_one[None], self.plausible]), draws)
+        return float((found[:, 1:].min(1) < found[:, 0] + np.log1p(-gain)).mean())
+
+    def batch(
+        self, field: Field, n: int, count: int, given: Array, tried: Sequence[tuple[float, float]]
+    ) -> Array:
+        """The next schedules [count, 2] on n fresh images each.
+
+        Arguments:
+            field: how scores err there.
+            given: schedules that are measured on them in any case, [g, 2].
+            tried: the schedules that have scores, which may be taken again.
+        """
+        candidates = self._candidates(tried)
+        size, known = len(self.plausible), len(given)
+        everything = np.concatenate([self.plausible, given, candidates])
+        normals = self._generator.standard_normal
+        joint = self.surface.posterior(everything)
+        truths = joint.draws(normals((_DRAWS, len(everything))))
+        noise = field.draws(everything, normals((_DRAWS, 3)), normals(truths.shape)) / n**0.5
+        ahead = _Ahead(
+            joint.covariance[:size, size:],
+            (joint.covariance + field.covariance(everything) / n)[size:, size:],
+            np.repeat(joint.mean[None, :size], _DRAWS, axis=0),
+            (truths + noise - joint.mean)[:, size:],
+        )
+        for number in range(known):
+            ahead = ahead.after(number)
+        chosen: list[int] = []
+        for _ in range(min(count, len(candidates))):
+            regrets = ahead.regrets(truths[:, :size])
+            regrets[[*range(known), *chosen]] = np.inf
+            best = int(regrets.argmin())
+            ahead = ahead.after(best)
+            chosen.append(best)
+        found: Array = everything[size:][chosen]
+        return found
+
+    def axes(self) -> Array:
+        """The half-axes [2, 2] along which the fitted valley rises by `_RISE`, as rows.
+
+        Those of the quadratic nearest to the posterior mean around the leader.
+        """
+        offsets = _SPAN * Box((-1.0, -1.0), (1.0, 1.0)).grid(5)
+        u, v = offsets.T
+        design = np.column_stack([np.ones(len(u)), u, v, u * u / 2, u * v, v * v / 2])
+        fitted = np.linalg.lstsq(design, self.surface.mean(self.leader + offsets), rcond=None)[0]
+        bends, vectors = np.linalg.eigh([[fitted[3], fitted[4]], [fitted[4], fitted[5]]])
+        lengths = np.minimum(np.sqrt(2 * _RISE / np.maximum(bends, 1e-6)), _FARTHEST)
+        found: Array = (vectors * lengths).T
+        return found
+
+    def _candidates(self, tried: Sequence[tuple[float, float]]) -> Array:
+        angles = 2 * np.pi * np.arange(_AROUND) / _AROUND
+        ring = np.column_stack([np.cos(angles), np.sin(angles)]) @ self.axes()
+        new = [self.leader + ring * size for size in _RINGS]
+        inside = np.clip(np.concatenate([self.leader[None], *new]), self.box.low, self.box.high)
+        old = np.array(tried).reshape(-1, 2)
+        lowest = np.argsort(self.surface.mean(old), kind="stable")[:_AGAIN]
+        return np.concatenate([np.unique(inside, axis=0), old[lowest]])
+
+    def _draws(self, at: Array, count: int) -> Array:
+        normals = self._generator.standard_normal((count, len(at)))
+        return self.surface.posterior(at).draws(normals)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ahead:
+    """What would be known after some of q scores, in r simulated cases.
+
+    Arguments:
+        cross: covariance [p, q] of the surface and the scores.
+        inner: covariance [q, q] of the scores.
+        means: of the surface, [r, p].
+        surprises: the scores less what is expected of them, [r, q].
+    """
+
+    cross: Array
+    inner: Array
+    means: Array
+    surprises: Array
+
+    def after(self, one: int) -> _Ahead:
+        """The same after one more score."""
+        towards = self.inner[one] / self.inner[one, one]
+        return _Ahead(
+            self.cross - np.outer(self.cross[:, one], towards),
+            self.inner - np.outer(self.inner[:, one], towards),
+            self.means
+            + np.outer(self.surprises[:, one], self.cross[:, one]) / self.inner[one, one],
+            self.surprises - np.outer(self.surprises[:, one], towards),
+        )
+
+    def regrets(self, truths: Array) -> Array:
+        """The mean regret [q] after each of the scores, if the surfaces are `truths` [r, p]."""
+        cases, least = np.arange(len(truths)), truths.min(1)
+        found = np.empty(self.inner.shape[0])
+        for one, variance in enumerate(np.diag(self.inner)):
+            step = self.cross[:, one] / max(variance, 1e-12)
+            picked = (self.means + self.surprises[:, one, None] * step).argmin(1)
+            found[one] = (truths[cases, picked] - least).mean()
+        return found

@@ -1,0 +1,279 @@
+"""The search that needs the fewest images: which schedules to measure next, on which images.
+
+A study goes in rounds. The first measures λ = 1 and an opening design on d images each, every
+later one λ = 1 and a few schedules on half as many again, from a block of indices of its own:
+what schedules share of their noise is shared inside a block only, and averages out over blocks.
+The model of all scores (`surface`) says who leads, where the next images lower the expected regret
+most (`allocation`), and when to end:
+
+- `found`: the best of the plane beats the leader by more than the tolerance with a probability of
+  at most 5 %;
+- `no gain`: it beats λ = 1 by so much with that probability at most;
+- `budget`: the images that are left make no further round;
+- `trials`: as many schedules were tried as may be.
+
+A round depends on the study's seed, its number and the scores of the rounds before it alone. No
+schedule is ever ruled out: all scores stay in the model, those of d images with their bias, and
+schedules that diverged as worse than all others. The ranges bound the opening; where schedules
+near an edge are measured, the plane beyond it opens. (Knowledge gradient: Frazier, Powell &
+Dayanik 2009; see `allocation`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+
+import numpy as np
+
+from lambda_search.records import Ending
+from lambda_search.search.allocation import Outlook
+from lambda_search.search.allocation import opening
+from lambda_search.search.noise import Array
+from lambda_search.search.noise import Field
+from lambda_search.search.noise import Measurement
+from lambda_search.search.noise import noise_covariance
+from lambda_search.search.plane import FARTHEST
+from lambda_search.search.plane import Plane
+from lambda_search.search.space import IDENTITY
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
+from lambda_search.search.surface import Surface
+
+__all__ = ["OPENING", "Block", "KnowledgeGradient", "Verdict"]
+
+OPENING = 7
+"""Schedules beside λ = 1 in the first round."""
+
+_LATER = 1.5
+"""Images of every later round, in d."""
+
+_RISK = 0.05
+_APART = 0.1
+"""Candidates of a confirmation differ by more than this, in half-widths."""
+
+_SAME = 0.02
+"""A schedule this near to the lowest of the posterior stands for it."""
+
+_KNOWN = 3
+"""Schedules in the ranges without which there is nothing to go by."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What to measure next.
+
+    Arguments:
+        points: the schedules, λ = 1 first.
+        first, n: the images of each.
+    """
+
+    points: tuple[Point, ...]
+    first: int
+    n: int
+
+    @property
+    def images(self) -> int:
+        """How many images it makes."""
+        return len(self.points) * self.n
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who leads.
+
+    Arguments:
+        leader: the schedule of the lowest expected FID, which may never have been sampled; λ = 1
+            where it ends without gain.
+        regret: the probability that the plane holds one better by more than the tolerance.
+        gain: the probability that it holds one better than λ = 1 by more than the tolerance.
+        ending: why the search may end, if it may.
+    """
+
+    leader: Point
+    regret: float
+    gain: float
+    ending: Ending | None
+
+
+class KnowledgeGradient:
+    """A search's decisions.
+
+    `lost` are schedules whose images are not finite: they count as twice as bad as the worst.
+
+    Arguments:
+        space: the ranges.
+        features: d of the score.
+        batch: images in a shard; rounds are whole ones.
+        seed: of the study.
+        count: schedules in a round beside λ = 1; the first has `OPENING`.
+        tolerance: share of the FID that is not worth more images.
+        budget: images in all.
+        trials: schedules in all, λ = 1 among them.
+        fresh: whether each round has a block of indices of its own; else prefixes grow.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        features: int,
+        batch: int = 1,
+        seed: int = 0,
+        count: int = 3,
+        tolerance: float = 0.01,
+        budget: int = 10_000,
+        trials: int = 10**6,
+        fresh: bool = True,
+    ) -> None:
+        self._plane = Plane(space)
+        self._features = features
+        self._batch = batch
+        self._seed = seed
+        self._count = count
+        self._tolerance = tolerance
+        self._budget = budget
+        self._trials = trials
+        self._fresh = fresh
+
+    def opening(self, first: int = 0) -> Block:
+        """The first round, on the images from index `first` on."""
+        count = min(OPENING, self._trials - 1)
+        points = opening(count, is_line=not all(self._plane.has_width))
+        if not self._plane.has_width[0]:
+            points = points[:, ::-1]
+        return self._block(points, first, self._whole(self._features))
+
+    def measurement(
+        self, point: Point, first: int, score: float, influence: Array, n: int | None = None
+    ) -> Measurement:
+        """A score as the model takes it; one below its own standard error is taken for that.
+
+        Arguments:
+            influence: that of `score`, float64 [n], or condensed (`noise.condensed`) for `n`.
+        """
+        found = Measurement(self._plane.place(point), first, score, influence, n)
+        return replace(found, score=max(score, float(noise_covariance([found])[0, 0] ** 0.5)))
+
+    def verdict(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Verdict:
+        """What the scores so far say."""
+        outlook = self._outlook(measured, lost, 0)
+        regret = outlook.chance_of_better(self._tolerance)
+        gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
+        images = sum(one.n for one in measured)
+        ending = self.ending(regret, gain, images, self._schedules(measured, lost))
+        leader = IDENTITY if ending == "no gain" else self._plane.point(outlook.leader)
+        return Verdict(leader, regret, gain, ending)
+
+    def ending(self, regret: float, gain: float, images: int, schedules: int) -> Ending | None:
+        """Why the search may end, if it may.
+
+        Arguments:
+            regret, gain: a verdict's probabilities.
+            images: made so far.
+            schedules: tried so far, λ = 1 among them.
+        """
+        if gain <= _RISK:
+            return "no gain"
+        if regret <= _RISK:
+            return "found"
+        if images + self.later_images > self._budget:
+            return "budget"
+        return "trials" if schedules >= self._trials else None
+
+    @property
+    def first_images(self) -> int:
+        """Images of the first round."""
+        return self.opening().images
+
+    @property
+    def later_images(self) -> int:
+        """Images of every other."""
+        return self._whole(_LATER * self._features) * (self._count + 1)
+
+    @property
+    def most_images(self) -> int:
+        """Images of all rounds, at most."""
+        return self.first_images if self._trials <= OPENING + 1 else self._budget
+
+    def next(
+        self, measured: Sequence[Measurement], number: int, lost: Sequence[Point] = ()
+    ) -> Block:
+        """Round `number` (from 1 on), given all scores of the rounds before.
+
+        Another opening where these were in ranges that have nothing in common with the present.
+        """
+        n = self._whole(_LATER * self._features)
+        first = max(one.first + one.n for one in measured)
+        known = [self._plane.place(point) for point in lost] + [one.at for one in measured]
+        inside = {at for at in known if max(map(abs, at)) <= 1} - {self._plane.at_one}
+        if len(inside) < min(_KNOWN, self._trials - 1):
+            return self.opening(first)
+        if not self._fresh:
+            first, n = 0, self._whole(self._features * (1 + number / 2))
+        near = self._near(measured)
+        tried = sorted({one.at for one in near} - {self._plane.at_one})
+        count = min(self._count, self._trials - self._schedules(measured, lost))
+        found = self._outlook(measured, lost, number).batch(
+            Field.of(near), n, count, np.array([self._plane.at_one]), tried
+        )
+        return self._block(found, first, n)
+
+    def candidates(
+        self, measured: Sequence[Measurement], most: int, lost: Sequence[Point] = ()
+    ) -> list[Point]:
+        """The schedules to confirm, `most` at most, λ = 1 apart, the best first.
+
+        The lowest of the posterior, which may never have been sampled, then schedules that were,
+        by their posterior mean, each apart from those before.
+        """
+        outlook = self._outlook(measured, lost, 0)
+        old = np.array(sorted({one.at for one in self._near(measured)} - {self._plane.at_one}))
+        old = old.reshape(-1, 2)
+        old = old[np.argsort(outlook.surface.mean(old), kind="stable")]
+        same = old[np.abs(old - outlook.leader).max(1) <= _SAME][:1]
+        found: list[Array] = []
+        for at in [*same, outlook.leader, *old]:
+            apart = all(np.abs(at - other).max() > _APART for other in found)
+            if apart and len(found) < most and self._plane.point(at) != IDENTITY:
+                found.append(at)
+        return [self._plane.point(at) for at in found]
+
+    def reach(self, measured: Sequence[Measurement]) -> Space:
+        """The ranges, as far as they have opened."""
+        tried = [one.at for one in self._near(measured) if one.at != self._plane.at_one]
+        return self._plane.space(self._plane.box(np.array(tried).reshape(-1, 2)))
+
+    def _schedules(self, measured: Sequence[Measurement], lost: Sequence[Point]) -> int:
+        """How many were tried, λ = 1 among them."""
+        return len({one.at for one in measured} | {self._plane.at_one}) + len(lost)
+
+    def _near(self, measured: Sequence[Measurement]) -> list[Measurement]:
+        """Those at λ = 1, and in reach of the ranges."""
+        return [
+            one
+            for one in measured
+            if one.at == self._plane.at_one or max(map(abs, one.at)) <= FARTHEST
+        ]
+
+    def _outlook(
+        self, measured: Sequence[Measurement], lost: Sequence[Point], number: int
+    ) -> Outlook:
+        near = self._near(measured)
+        worst = max(near, key=lambda one: one.score)
+        bad = [
+            self.measurement(one, worst.first, 2 * worst.score, 0 * worst.influence, worst.n)
+            for one in lost
+        ]
+        tried = [one.at for one in near if one.at != self._plane.at_one]
+        generator = np.random.default_rng([self._seed, number])
+        surface = Surface([*near, *self._near(bad)], self._features)
+        return Outlook(surface, self._plane.box(np.array(tried).reshape(-1, 2)), generator)
+
+    def _block(self, at: Array, first: int, n: int) -> Block:
+        """λ = 1 and the schedules at `at`, each once."""
+        points = dict.fromkeys([IDENTITY, *(self._plane.point(one) for one in at)])
+        return Block(tuple(points), first, n)
+
+    def _whole(self, n: float) -> int:
+        return -(-int(max(n, 64)) // self._batch) * self._batch

@@ -1,0 +1,159 @@
+"""What a study's record tells the model of its rounds, and what the model says of it.
+
+The scores of a round's trials are in its evaluations, the noise that they share in the round's
+covariance, so that nothing has to be sampled or scored again to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lambda_search.records import Ending
+from lambda_search.records import Judgement
+from lambda_search.records import Trial
+from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.edges import left_open
+from lambda_search.search.kg import Block
+from lambda_search.search.kg import KnowledgeGradient
+from lambda_search.search.noise import Measurement
+from lambda_search.search.noise import condensed
+from lambda_search.search.plan import Plan
+from lambda_search.search.record import Record
+from lambda_search.search.space import Placed
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
+from lambda_search.search.terms import tolerance_of
+from lambda_search.setting import fingerprint
+
+__all__ = ["Knowledge", "described"]
+
+_ENDINGS: Mapping[Ending, str] = {
+    "found": "it found its best",
+    "no gain": "λ = 1 is about the best",
+    "budget": "its images were spent",
+    "trials": "its trials were spent",
+}
+
+
+class Knowledge:
+    """What is known of a study that goes in rounds.
+
+    Arguments:
+        model: who decides on these (`Plan.kg`).
+        plan: the study.
+        record: what is known of it.
+    """
+
+    def __init__(self, model: KnowledgeGradient, plan: Plan, record: Record) -> None:
+        self._model = model
+        self._plan = plan
+        self._record = record
+
+    def next(self) -> Block:
+        """What to measure next."""
+        rounds = self._record.rounds
+        if not rounds:
+            return self._model.opening()
+        return self._model.next(self._measured(), len(rounds), self._lost())
+
+    def judgement(self) -> Judgement:
+        """What is known after the last round: as it was recorded, where it holds for the file.
+
+        Whether that ends the search depends on the budget and the trials that the file has now.
+        """
+        rounds = self._record.rounds
+        told, tolerance = rounds[-1].judgement, tolerance_of(self._plan.spec.search)
+        space = self._plan.space
+        terms = fingerprint({"ranges": [space.mean, space.slope], "tolerance": tolerance})
+        if told is None or told.terms != terms:
+            found = self._model.verdict(self._measured(), self._lost())
+            at = found.leader.mean, found.leader.slope
+            told = Judgement(*at, found.regret, found.gain, tolerance, terms)
+        images = sum(one.images for one in rounds)
+        tried = {number for one in rounds for number in one.trials}
+        return replace(told, ending=self._model.ending(told.regret, told.gain, images, len(tried)))
+
+    def candidates(self) -> list[Trial]:
+        """Whom to confirm, the best first; one that was never sampled becomes a trial."""
+        points = self._model.candidates(
+            self._measured(), self._plan.spec.confirm.top, self._lost()
+        )
+        found = self.trials(points, len(self._record.rounds))
+        new = [trial for trial in found if trial.is_open]
+        self._record.propose(new)
+        self._record.close((), [replace(trial, state="complete") for trial in new])
+        return found
+
+    def trials(self, points: list[Point], generation: int) -> list[Trial]:
+        """The trials at `points`, without those that diverged; new ones are not recorded."""
+        known = {trial.schedule: trial for trial in self._record.trials}
+        found, number = [], len(known)
+        for point in points:
+            schedule = self._plan.space.schedule(point)
+            trial = known.get(schedule)
+            if trial is None:
+                trial = Trial(number, generation, schedule, point.mean, point.slope)
+                number += 1
+            if trial.state != "diverged":
+                found.append(trial)
+        return found
+
+    def leader(self, told: Judgement) -> LambdaSchedule:
+        """The schedule that leads by a judgement."""
+        return self._plan.space.schedule(Point(told.mean, told.slope))
+
+    def reach(self) -> Space:
+        """The ranges, as far as the search has opened them."""
+        return self._model.reach(self._measured())
+
+    def cautions(self, best: Placed) -> tuple[str, ...]:
+        """What the search leaves open: why it ended, and a best at an edge of what it saw."""
+        told = self._record.rounds[-1].judgement
+        ended = () if told is None else (described(told),)
+        return (*ended, *left_open(self.reach(), self._record.trials, best))
+
+    def _measured(self) -> list[Measurement]:
+        return [one for number in range(len(self._record.rounds)) for one in self._of(number)]
+
+    def _of(self, number: int) -> Iterator[Measurement]:
+        """The scores of a round, without those of trials that diverged in it or later."""
+        told = self._record.rounds[number]
+        if told.covariance is None:
+            return
+        trials = [self._record.trials[one] for one in told.trials]
+        scored = [
+            (trial, known)
+            for trial in trials
+            if (known := self._record.evaluation(trial, told.n, "search", told.first))
+        ]
+        influences = condensed(np.array(told.covariance), told.n)
+        for (trial, known), influence in zip(scored, influences, strict=True):
+            if trial.state != "diverged":
+                at = Point(trial.mean, trial.slope)
+                yield self._model.measurement(at, told.first, known.corrected, influence, told.n)
+
+    def _lost(self) -> list[Point]:
+        return [
+            Point(trial.mean, trial.slope)
+            for trial in self._record.trials
+            if trial.state == "diverged"
+        ]
+
+
+def described(told: Judgement) -> str:
+    """Why a search ended, and how sure it is, in words."""
+    share = f"{100 * told.tolerance:g} %"
+    if told.ending == "no gain":
+        doubt = f"a schedule that gains more than {share} has a probability of {told.gain:.1%}"
+    else:
+        doubt = (
+            f"a schedule better than the best by more than {share} has a probability of "
+            f"{told.regret:.1%}"
+        )
+    if told.ending is None:
+        return doubt
+    return f"the search ended as {_ENDINGS[told.ending]}: {doubt}"

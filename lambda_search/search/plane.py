@@ -1,0 +1,74 @@
+"""The plane of schedules in coordinates of the ranges: ±1 are their ends.
+
+Along an axis that is fixed, λ = 1 lies one unit away, unless it lies on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lambda_search.errors import LambdaSearchError
+from lambda_search.search.allocation import Box
+from lambda_search.search.noise import Array
+from lambda_search.search.space import IDENTITY
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
+
+__all__ = ["FARTHEST", "Plane"]
+
+FARTHEST = 3.0
+"""How far out it is looked at, in half-widths of the ranges."""
+
+_MARGIN = 0.3
+"""How far it opens beyond a schedule that was measured."""
+
+
+class Plane:
+    """Where schedules lie.
+
+    Arguments:
+        space: the ranges.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        low, high = np.array([space.mean, space.slope]).T
+        self._middle, half = (low + high) / 2, (high - low) / 2
+        off = np.abs(np.array([IDENTITY.mean, IDENTITY.slope]) - self._middle)
+        self.has_width: tuple[bool, bool] = bool(half[0] > 0), bool(half[1] > 0)
+        self._scale = np.where(half > 0, half, np.where(off > 0, off, 1.0))
+        self.at_one = self.place(IDENTITY)
+
+    def place(self, point: Point) -> tuple[float, float]:
+        """Where `point` lies."""
+        u, v = ((np.array([point.mean, point.slope]) - self._middle) / self._scale).tolist()
+        return u, v
+
+    def point(self, at: Array) -> Point:
+        """What lies at `at`, at a resolution that people can read."""
+        mean, slope = (self._middle + self._scale * at).tolist()
+        moves_mean, moves_slope = self.has_width
+        return Point(
+            round(mean, 5) if moves_mean else self._space.mean[0],
+            round(slope, 7) if moves_slope else self._space.slope[0],
+        )
+
+    def box(self, tried: Array) -> Box:
+        """The ranges, and the plane around those of `tried` [m, 2] that lie near their edges."""
+        moves = np.array(self.has_width, dtype=float)
+        low = np.clip((tried - _MARGIN).min(0, initial=-1.0), -FARTHEST, None) * moves
+        high = np.clip((tried + _MARGIN).max(0, initial=1.0), None, FARTHEST) * moves
+        found = Box((float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
+        try:
+            self.space(found).check()
+        except LambdaSearchError:  # λ would reach zero
+            u, v = moves.tolist()
+            return Box((-u, -v), (u, v))
+        return found
+
+    def space(self, box: Box) -> Space:
+        """The ranges that `box` has."""
+        low, high = self.point(np.array(box.low)), self.point(np.array(box.high))
+        return replace(self._space, mean=(low.mean, high.mean), slope=(low.slope, high.slope))

@@ -1,0 +1,132 @@
+"""A search by rounds: λ = 1 and a few schedules on a block of images, until it may end.
+
+A round is committed before its first shard runs, its scores before they are judged, and the
+judgement before it is acted on. A driver that starts again finds all of it in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lambda_search.errors import Diverged
+from lambda_search.events import Events
+from lambda_search.records import Evaluation
+from lambda_search.records import Round
+from lambda_search.records import Trial
+from lambda_search.records import steps_of
+from lambda_search.search.knowledge import Knowledge
+from lambda_search.search.knowledge import described
+from lambda_search.search.noise import covariances
+from lambda_search.search.progress import Tracker
+from lambda_search.search.progress import describe
+from lambda_search.search.publish import as_evaluation
+from lambda_search.search.record import Record
+from lambda_search.search.scoring import Scoring
+from lambda_search.search.space import Space
+from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.evaluator import Result
+
+__all__ = ["Rounds"]
+
+
+class Rounds:
+    """Searches in rounds.
+
+    Arguments:
+        knowledge: what the record tells.
+        record: what is known of the study.
+        scoring: names its evaluations.
+        evaluator: scores schedules.
+        tracker: is kept up to date.
+        events: are told what happens.
+    """
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        record: Record,
+        scoring: Scoring,
+        evaluator: Evaluator,
+        tracker: Tracker,
+        events: Events,
+    ) -> None:
+        self._knowledge = knowledge
+        self._record = record
+        self._scoring = scoring
+        self._evaluator = evaluator
+        self._tracker = tracker
+        self._events = events
+
+    def run(self) -> None:
+        """Goes on from the record until the search may end."""
+        while True:
+            rounds = self._record.rounds
+            if rounds and rounds[-1].is_open:
+                self._measure(rounds[-1])
+                continue
+            if rounds and self._has_ended(rounds[-1]):
+                return
+            self._begin(len(rounds))
+
+    def _begin(self, number: int) -> None:
+        block = self._knowledge.next()
+        trials = self._knowledge.trials(list(block.points), number)
+        known = {trial.number for trial in self._record.trials}
+        new = [trial for trial in trials if trial.number not in known]
+        numbers = tuple(trial.number for trial in trials)
+        self._record.begin(Round(number, block.first, block.n, numbers), new)
+
+    def _measure(self, told: Round) -> None:
+        """Scores a round's trials, and commits what is known of them now."""
+        trials = [self._record.trials[number] for number in told.trials]
+        schedules = [trial.schedule for trial in trials]
+        before = self._knowledge.reach()
+        results = self._evaluator.results(schedules, told.first, told.n)
+        scored: list[tuple[Evaluation, Result]] = []
+        now: list[Trial] = []
+        for trial, result in zip(trials, results, strict=True):
+            if isinstance(result, Diverged):
+                lost = replace(trial, n=None, gain=None, fid=None, reason=result.cause)
+                now.append(replace(lost, state="diverged"))
+                continue
+            name = self._scoring.name(trial, told.first, told.n)
+            found = as_evaluation(trial, "search", told.first, result, name)
+            scored.append((found, result))
+            now.append(_with(trial, [*self._record.in_rounds(trial), found]))
+        influences = [result.score.influence.numpy().astype(np.float64) for _, result in scored]
+        matrix = covariances(influences).tolist()
+        closed = replace(told, covariance=tuple(tuple(row) for row in matrix))
+        self._record.end(closed, [found for found, _ in scored], now)
+        self._tracker.closed(now)
+        for trial in now:
+            self._events.say("trial", describe(trial))
+        if (after := self._knowledge.reach()) != before:
+            self._events.say("note", _opened(after))
+
+    def _has_ended(self, last: Round) -> bool:
+        """Judges the last round, unless that is recorded, and says so."""
+        told = self._knowledge.judgement()
+        if told != last.judgement:
+            self._record.end(replace(last, judgement=told))
+            leader = self._knowledge.leader(told)
+            self._events.say(
+                "note", f"round {last.number}: best λ about {leader}; {described(told)}"
+            )
+        return told.ending is not None
+
+
+def _opened(reach: Space) -> str:
+    (low, high), (left, right) = reach.mean, reach.slope
+    return (
+        f"the best may lie near an edge: means from {low:.5g} to {high:.5g} and slopes from "
+        f"{left:.3g} to {right:.3g} are looked at now"
+    )
+
+
+def _with(trial: Trial, scored: Sequence[Evaluation]) -> Trial:
+    """A trial with what all its rounds say together."""
+    known = steps_of(scored)[-1]
+    return replace(trial, state="complete", n=known.n, gain=known.gain, fid=known.fid)

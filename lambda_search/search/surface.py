@@ -1,0 +1,160 @@
+r"""A smooth surface through noisy scores: what they tell of every schedule of the plane.
+
+A Gaussian process on y = log score in scaled coordinates x = (u, v): a quadratic trend whose
+coefficients have a normal prior, and a squared-exponential residual,
+
+    k(x, x') = s² φ(x)ᵀφ(x') + τ² exp(−|x − x'|²/2ℓ²),   φ = (1, u, v, u², uv, v²),
+
+with noise of a full covariance N, that of the logs. To N are added a bias that is linear in
+x and falls with n, as the half-split score's does, and, for scores that lie high on a wall, a part
+of their height, since the form holds near the lowest. Conditioned on the scores it is
+
+    μ(x) = k(x, X)(K + N)⁻¹ y,   C(x, x') = k(x, x') − k(x, X)(K + N)⁻¹ k(X, x')
+
+(Rasmussen & Williams 2006, eq. 2.23–2.24). s, τ and ℓ are not picked: the posteriors of a few
+are weighted by their marginal likelihoods (eq. 2.30), and of this mixture mean and covariance are
+kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from lambda_search.search.noise import Array
+from lambda_search.search.noise import Measurement
+from lambda_search.search.noise import noise_covariance
+
+__all__ = ["Gaussian", "Kernel", "Surface"]
+
+_JITTER = 1e-9
+_BIAS = 0.03
+"""Of log scores at n = d, a unit from the middle; it falls as (d/n)^1.5."""
+_MISFIT = 0.2
+"""Standard deviation of what the form leaves over, a unit above the lowest log score."""
+_LEAST = 0.01
+"""Kernels of less weight are left out of covariances."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One choice of s, τ and ℓ."""
+
+    trend: float
+    residual: float
+    length: float
+
+    def __call__(self, a: Array, b: Array) -> Array:
+        """Prior covariance [p, q] of the surface at `a` [p, 2] and `b` [q, 2]."""
+        apart = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+        trend = self.trend**2 * _quadratic(a) @ _quadratic(b).T
+        found: Array = trend + self.residual**2 * np.exp(-apart / (2 * self.length**2))
+        return found
+
+    def variance(self, at: Array) -> Array:
+        """Prior variances [p] at `at` [p, 2]."""
+        found: Array = self.trend**2 * (_quadratic(at) ** 2).sum(1) + self.residual**2
+        return found
+
+
+_Part: TypeAlias = tuple[Kernel, Array, Array]
+"""A kernel, the inverse of the Cholesky factor of K + N, and (K + N)⁻¹ y."""
+
+KERNELS = (Kernel(0.5, 0.03, 0.6), Kernel(0.5, 0.1, 0.6))
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """A joint normal distribution of log scores: mean [q], covariance [q, q]."""
+
+    mean: Array
+    covariance: Array
+
+    def draws(self, normals: Array) -> Array:
+        """Draws [r, q] from standard normals [r, q]."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        found: Array = self.mean + normals @ root.T
+        return found
+
+
+class Surface:
+    """The posterior of log scores, given `measured`.
+
+    Arguments:
+        measured: scores, all above zero, in the order of asking.
+        features: d of the scores, which decides their bias at n; 0 if they have none.
+        kernels: the choices to weigh.
+    """
+
+    def __init__(
+        self,
+        measured: Sequence[Measurement],
+        features: int = 0,
+        kernels: Sequence[Kernel] = KERNELS,
+    ) -> None:
+        scores = np.array([one.score for one in measured])
+        self.at = np.array([one.at for one in measured])
+        self._level = float(np.log(scores).mean())
+        y = np.log(scores) - self._level
+        noise = noise_covariance(measured) / np.outer(scores, scores)
+        noise += _JITTER * np.eye(len(y)) + _bias(measured, features)
+        noise += np.diag((_MISFIT * (y - y.min())) ** 2)
+        self._parts: list[_Part] = []
+        evidence = []
+        for kernel in kernels:
+            whiten = np.linalg.inv(np.linalg.cholesky(kernel(self.at, self.at) + noise))
+            white = whiten @ y
+            evidence.append(np.log(np.diag(whiten)).sum() - white @ white / 2)
+            self._parts.append((kernel, whiten, whiten.T @ white))
+        self.evidence = np.array(evidence)
+        weights = np.exp(self.evidence - self.evidence.max())
+        self.weights: Array = weights / weights.sum()
+
+    def mean(self, at: Array) -> Array:
+        """The posterior mean [q] at `at` [q, 2]."""
+        means = [kernel(at, self.at) @ alpha for kernel, _, alpha in self._parts]
+        found: Array = self._level + self.weights @ np.array(means)
+        return found
+
+    def spread(self, at: Array) -> Array:
+        """The posterior standard deviation [q] at `at` [q, 2]."""
+        mean = self.mean(at) - self._level
+        variance = np.zeros(len(at))
+        for weight, (kernel, whiten, alpha) in self._heavy():
+            cross = kernel(at, self.at)
+            own = kernel.variance(at) - ((whiten @ cross.T) ** 2).sum(0)
+            variance += weight * (own + (cross @ alpha - mean) ** 2)
+        return np.sqrt(np.maximum(variance, 0.0))
+
+    def posterior(self, at: Array) -> Gaussian:
+        """The joint posterior at `at` [q, 2]."""
+        mean = self.mean(at) - self._level
+        covariance = np.zeros((len(at), len(at)))
+        for weight, (kernel, whiten, alpha) in self._heavy():
+            cross = kernel(at, self.at)
+            off = cross @ alpha - mean
+            half = whiten @ cross.T
+            covariance += weight * (kernel(at, at) - half.T @ half + np.outer(off, off))
+        return Gaussian(mean + self._level, (covariance + covariance.T) / 2)
+
+    def _heavy(self) -> list[tuple[float, _Part]]:
+        """The parts of the mixture that count."""
+        pairs = zip(self.weights.tolist(), self._parts, strict=True)
+        return [(weight, part) for weight, part in pairs if weight > _LEAST]
+
+
+def _bias(measured: Sequence[Measurement], features: int) -> Array:
+    """What the scores' biases at their n add to the covariance of their errors."""
+    at = np.array([one.at for one in measured])
+    share = np.array([min((features / one.n) ** 1.5, 2.0) for one in measured])
+    found: Array = _BIAS**2 * np.outer(share, share) * (at @ at.T)
+    return found
+
+
+def _quadratic(at: Array) -> Array:
+    u, v = at.T
+    return np.column_stack([np.ones(len(at)), u, v, u * u, u * v, v * v])

@@ -1,0 +1,73 @@
+"""What a study file says of rounds by the knowledge gradient, what it leaves open filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lambda_search.errors import UsageError
+from lambda_search.search.kg import KnowledgeGradient
+from lambda_search.search.space import Space
+from lambda_search.spec import SearchSpec
+
+__all__ = ["check_budget", "decisive", "knowledge_gradient", "tolerance_of"]
+
+_TOLERANCE = 0.01
+_BUDGET, _BUDGET_WIDTHS = 10_000, 40
+"""Images of all rounds: so many for each feature, and the first number at least."""
+
+_WIDTH = 2048
+"""d of Inception, which is assumed where no extractor is here to tell."""
+
+
+def knowledge_gradient(
+    search: SearchSpec, space: Space, width: int, batch: int
+) -> KnowledgeGradient | None:
+    """Whose rounds a study has; None where it has rungs.
+
+    Arguments:
+        search: what its file says.
+        space: its ranges.
+        width: d, 0 where it is not known.
+        batch: images in a shard.
+    """
+    if search.proposals != "kg":
+        return None
+    return KnowledgeGradient(
+        space,
+        width or _WIDTH,
+        batch,
+        search.seed,
+        count=max(search.parallel - 1, 1),
+        tolerance=tolerance_of(search),
+        budget=_budget(search, width),
+        trials=search.trials,
+    )
+
+
+def tolerance_of(search: SearchSpec) -> float:
+    """The share of the FID that is not worth more images."""
+    return _TOLERANCE if search.tolerance is None else search.tolerance
+
+
+def decisive(search: SearchSpec, width: int) -> dict[str, Any]:
+    """What decides the numbers of rounds beside what decides those of rungs."""
+    if search.proposals != "kg":
+        return {}
+    return {"tolerance": tolerance_of(search), "budget": _budget(search, width)}
+
+
+def check_budget(search: SearchSpec, model: KnowledgeGradient | None) -> None:
+    """Raises UsageError for a budget that is spent before the first round."""
+    if model is None or search.budget is None or search.budget.images >= model.first_images:
+        return
+    raise UsageError(
+        f"search.budget.images is {search.budget.images:,}, and the first round has "
+        f"{model.first_images:,} images.",
+        f"Take {model.first_images + 2 * model.later_images:,} or more, or leave it out.",
+    )
+
+
+def _budget(search: SearchSpec, width: int) -> int:
+    if search.budget is not None:
+        return search.budget.images
+    return max(_BUDGET, _BUDGET_WIDTHS * (width or _WIDTH))

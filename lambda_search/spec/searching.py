@@ -1,0 +1,107 @@
+"""What a study file says of the search: where λ is looked for, and how."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from typing import Literal
+from typing import Self
+
+from pydantic import Field
+from pydantic import field_validator
+from pydantic import model_validator
+
+from lambda_search.setting import FrozenModel
+
+__all__ = ["DEFAULT_TILT", "BudgetSpec", "Range", "SearchSpec"]
+
+Range = tuple[float, float]
+
+DEFAULT_TILT: Range = (-0.08, 0.05)
+"""Default range of k(T′ − 1), the rise of λ over the grid.
+
+Published optima have 0 to 0.05; the bundled model's, with its fixed small variance, about −0.07.
+"""
+
+_KG_TRIALS = 100
+_PERCENT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
+
+
+class BudgetSpec(FrozenModel):
+    """What a search may cost.
+
+    Arguments:
+        images: of all its rounds; 40 for each feature, 10,000 at least, unless given.
+    """
+
+    images: int = Field(ge=128, le=1_000_000)
+
+
+class SearchSpec(FrozenModel):
+    """Where and how to look for λ.
+
+    Arguments:
+        mean: range of λ̄.
+        slope: range of k; k(T′ − 1) from −0.08 to 0.05 unless given.
+        trials: candidates in all, λ = 1 among them; 24 unless given, 100 with `kg`.
+        parallel: candidates proposed together; a study keeps at most parallel × shards workers
+            busy. With `kg` the schedules of a round, λ = 1 among them, two or more; its first
+            round has eight.
+        proposals: `gp` (Gaussian process), `tpe`, `random`, `qmc` (Sobol), `grid` (three slopes),
+            or `kg`: rounds of the schedules that lower the expected regret most (knowledge
+            gradient), until none is left that is better. With `kg` the ranges are where it begins:
+            where the best lies at an edge, it goes on beyond.
+        seed: of the proposals and of all noise.
+        tolerance: of `kg`: share of the FID that is not worth more images; 1 % unless given.
+        budget: of `kg`: what its rounds may cost.
+    """
+
+    mean: Range = (0.99, 1.05)
+    slope: Range | None = None
+    trials: int = Field(default=24, ge=2, le=100_000)
+    parallel: int = Field(default=4, ge=1, le=1024)
+    proposals: Literal["gp", "tpe", "random", "qmc", "grid", "kg"] = "gp"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    tolerance: float | None = Field(default=None, ge=1e-4, le=0.5)
+    budget: BudgetSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tries_more_where_images_are_the_limit(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("proposals") == "kg":
+            return {"trials": _KG_TRIALS} | value
+        return value
+
+    @field_validator("tolerance", mode="before")
+    @classmethod
+    def _reads_percent(cls, value: Any) -> Any:
+        """`1%` is 0.01."""
+        if isinstance(value, str) and (told := _PERCENT.fullmatch(value)):
+            return round(float(told[1]) / 100, 12)
+        return value
+
+    @field_validator("mean", "slope")
+    @classmethod
+    def _is_not_empty(cls, value: Range | None) -> Range | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError(
+                f"the range [{value[0]:g}, {value[1]:g}] is empty; put the lower end first"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        if (
+            self.mean[0] == self.mean[1]
+            and self.slope is not None
+            and self.slope[0] == self.slope[1]
+        ):
+            raise ValueError("the ranges of mean and slope are single points; widen one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_budget_where_it_counts(self) -> Self:
+        for name in ("tolerance", "budget"):
+            if getattr(self, name) is not None and self.proposals != "kg":
+                raise ValueError(f"{name} is for proposals: kg; leave it out, or take these")
+        return self

@@ -1,0 +1,110 @@
+"""Searches that play an emulator: how many images each spends until its leader is good.
+
+After every step of a search stands a `Mark`. Images are counted as a study would make them: λ = 1
+and all rounds; an index that a schedule was sampled at before costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from optuna.distributions import FloatDistribution
+
+from lambda_search.search.kg import KnowledgeGradient
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
+from tests.search.emulator import Emulator
+from tests.search.landscapes import MEAN
+from tests.search.landscapes import TILT
+
+STEPS = 11
+SPACE = Space(MEAN, (TILT[0] / (STEPS - 1), TILT[1] / (STEPS - 1)), STEPS)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a search stood after so many images; `is_good` as `Landscape.good` has it."""
+
+    images: int
+    leader: Point
+    is_good: bool
+    ending: str | None = None
+
+
+def tilt(point: Point) -> float:
+    """k(T′ − 1)."""
+    return point.slope * (STEPS - 1)
+
+
+def images_to_goal(marks: list[Mark]) -> float:
+    """The images after which the leader was good for good; infinite if it is not at the end."""
+    bad = [number for number, mark in enumerate(marks) if not mark.is_good]
+    if not bad:
+        return marks[0].images
+    return marks[bad[-1] + 1].images if bad[-1] + 1 < len(marks) else float("inf")
+
+
+def fewest(
+    emulator: Emulator, seed: int, most: int, ends: bool = False, **options: object
+) -> list[Mark]:
+    """Ours, up to `most` images; or up to its own end, with `ends`."""
+    budget = options.pop("budget", most)
+    search = KnowledgeGradient(
+        SPACE, emulator.landscape.features, seed=seed, budget=budget, **options
+    )
+    seen: dict[Point, set[tuple[int, int]]] = {}
+    measured, marks, images, round_ = {}, [], 0, search.opening()
+    number = 0
+    while True:
+        for point in round_.points:
+            score, psi = emulator.measure(point.mean, tilt(point), round_.first, round_.n)
+            before = max(
+                (n for first, n in seen.get(point, ()) if first == round_.first), default=0
+            )
+            images += max(0, round_.n - before)
+            seen.setdefault(point, set()).add((round_.first, round_.n))
+            found = search.measurement(point, round_.first, score, psi)
+            measured[point, round_.first] = found
+        scores = list(measured.values())
+        verdict = search.verdict(scores)
+        leader = verdict.leader
+        good = emulator.landscape.good(leader.mean, tilt(leader))
+        marks.append(Mark(images, leader, good, verdict.ending))
+        if images >= most or (ends and verdict.ending):
+            return marks
+        number += 1
+        round_ = search.next(scores, number)
+
+
+def grid(emulator: Emulator, n: int = 10_000) -> list[Mark]:
+    """A hand-made one, 15 means × 5 slopes at full count, and λ = 1; it leads when all is done."""
+    points = [Point(float(m), float(s)) for m in np.linspace(*SPACE.mean, 15)
+              for s in np.linspace(*SPACE.slope, 5)]  # fmt: skip
+    scores = [emulator.measure(one.mean, tilt(one), 0, n)[0] for one in points]
+    best = points[int(np.argmin(scores))]
+    good = emulator.landscape.good(best.mean, tilt(best))
+    return [Mark(n * len(points), best, good)]
+
+
+def peer(
+    emulator: Emulator, sampler: optuna.samplers.BaseSampler, n: int, most: int
+) -> list[Mark]:
+    """Optuna's sampler with our paired score on the first n images; the lowest score leads."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=sampler)
+    base = emulator.measure(1.0, 0.0, 0, n)[0]
+    images, marks = n, []
+    leader, lowest = Point(1.0, 0.0), 0.0
+    ranges = {"mean": FloatDistribution(*SPACE.mean), "slope": FloatDistribution(*SPACE.slope)}
+    while images < most:
+        trial = study.ask(ranges)
+        point = Point(**trial.params)
+        value = emulator.measure(point.mean, tilt(point), 0, n)[0] - base
+        study.tell(trial, value)
+        images += n
+        if value < lowest:
+            leader, lowest = point, value
+        marks.append(Mark(images, leader, emulator.landscape.good(leader.mean, tilt(leader))))
+    return marks

@@ -1,0 +1,224 @@
+"""A whole study by the knowledge gradient: rounds, the record, interruptions, and how it ends."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from lambda_search.errors import Interrupted
+from lambda_search.errors import UsageError
+from lambda_search.search.knowledge import Knowledge
+from lambda_search.search.record import Record
+from lambda_search.store.store import Store
+from lambda_search.work import tasks
+from lambda_search.work.pool import SerialPool
+from tests.search.running import Halting
+from tests.search.running import plan_of
+from tests.search.running import record
+from tests.search.running import run
+
+KG = {"trials: 7, parallel: 3": "trials: 12, parallel: 3, proposals: kg", ", rungs: [32, 64]": ""}
+
+
+def changed(text, changes):
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
+class Two(SerialPool):
+    """Two workers: tasks end in whatever order they like."""
+
+    def __init__(self):
+        super().__init__()
+        self._workers = ThreadPoolExecutor(2)
+
+    def submit(self, task, *arguments, **options):
+        submit = super().submit
+        return self._workers.submit(lambda: submit(task, *arguments, **options).result())
+
+
+@pytest.fixture
+def text(study_text):
+    return changed(study_text, KG)
+
+
+def launch(text, pool, store=None, heard=None):
+    store = store or Store()
+    run(text, pool, store, heard)
+    return [*record(store), store.rounds(store.study("tiny").id)]
+
+
+@pytest.fixture(scope="module")
+def known(tiny_pipeline, tmp_path_factory):
+    """The record of an undisturbed run, its shards, and what was said."""
+    from tests.conftest import STUDY
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAMBDA_SEARCH_HOME", str(tmp_path_factory.mktemp("home")))
+        text, pool, heard = changed(STUDY.format(folder=tiny_pipeline), KG), Halting(), []
+        return launch(text, pool, Store(), heard), pool.done, heard
+
+
+def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
+    (trials, evaluations, rows, rounds), shards, heard = known
+    assert [one.number for one in rounds] == list(range(len(rounds))) and len(rounds) > 2
+    assert rounds[0].trials == tuple(range(8)) and rounds[0].n == 128
+    assert all(one.n == 192 and len(one.trials) <= 3 for one in rounds[1:])
+    assert all(one.trials[0] == 0 for one in rounds), "λ = 1 is in every round"
+    blocks = [range(one.first, one.first + one.n) for one in rounds]
+    assert all(a.stop == b.start for a, b in pairwise(blocks))
+    assert [one.judgement.ending for one in rounds[:-1]] == [None] * (len(rounds) - 1)
+    assert rounds[-1].judgement.ending == "trials"
+    tried = [trial for trial in trials if trial["n"]]
+    assert len(tried) == 12 and {trial["state"] for trial in trials} == {"complete"}
+    assert all(
+        trial["generation"] == min(r.number for r in rounds if trial["number"] in r.trials)
+        for trial in tried
+    )
+    again = [t for t in tried if sum(t["number"] in r.trials for r in rounds) > 1]
+    for trial in again:
+        own = [e for e in evaluations if (e["trial"], e["phase"]) == (trial["number"], "search")]
+        assert trial["n"] == sum(e["n"] for e in own)
+        mean = sum(e["gain"] * e["n"] for e in own) / trial["n"]
+        assert trial["gain"] == pytest.approx(mean, abs=1e-12)
+    assert trials[0]["gain"] == 0 and trials[0] in again
+    [row] = rows
+    assert any("ended as its trials were spent" in one for one in row["provenance"].cautions)
+    assert row["provenance"].rungs == ()
+    made = sum(one.images for one in rounds) + 80 * (1 + len(row["provenance"].candidates))
+    assert len(set(shards)) == len(shards) == made // 16, "no shard twice, and none beside"
+    assert sum("best λ about" in one.text for one in heard) == len(rounds)
+
+
+def test_candidates_are_the_posteriors_best_first_even_if_never_sampled(known):
+    (trials, _, rows, rounds), _, _ = known
+    first, *others = rows[0]["provenance"].candidates
+    told = rounds[-1].judgement
+    [leader] = [one for one in trials if one["number"] == first.trial]
+    assert (leader["mean"], leader["slope"]) == (told.mean, told.slope)
+    assert leader["n"] is None and first.trial == 12, "it has no images of the search"
+    assert others and all(one.trial in range(1, 12) for one in others)
+
+
+@pytest.mark.parametrize(
+    "after", [3, 70, *(pytest.param(n, marks=pytest.mark.slow) for n in (66, 110, 150))]
+)
+def test_interrupted_anywhere_it_goes_on_to_the_same_record(after, text, known):
+    store, first, second = Store(), Halting(after), Halting()
+    with pytest.raises(Interrupted):
+        launch(text, first, store)
+    assert launch(text, second, store) == known[0]
+    assert sorted(first.done + second.done, key=str) == sorted(known[1], key=str)
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_same_record_as_one(text, known):
+    assert launch(text, Two()) == known[0]
+
+
+def test_more_trials_go_on_without_any_image_of_before(text):
+    """Features are pruned with the row; the record alone tells the model all of it."""
+    store, first, second = Store(), Halting(), Halting()
+    small = changed(text, {"trials: 12": "trials: 8"})
+    before = launch(small, first, store)
+    assert [one.judgement.ending for one in before[3]] == ["trials"]
+    after = launch(changed(text, {"trials: 12": "trials: 9"}), second, store)
+    assert after[3][0] == replace(before[3][0], judgement=after[3][0].judgement)
+    assert after[3][0].judgement.ending is None and len(after[3]) > 1
+    assert min(start for _, start in second.done) == 128, "only what is new was sampled"
+    firsts = [row["provenance"].confirm_indices[0] for row in after[2]]
+    assert firsts == [1_000_000, 1_000_080]
+
+
+def test_diverged_schedules_are_lost_and_the_study_goes_on(text, monkeypatch):
+    real = tasks.sample_batch
+
+    def sample(model, sampling, schedule, *rest, **options):
+        found = real(model, sampling, schedule, *rest, **options)
+        return found * torch.nan if schedule.mean(4) > 1.02 else found
+
+    monkeypatch.setattr(tasks, "sample_batch", sample)
+    small = changed(text, {"trials: 12": "trials: 10"})
+    trials, evaluations, rows, rounds = launch(small, Halting(), Store())
+    lost = {one["number"] for one in trials if one["state"] == "diverged"}
+    assert lost and all(trials[number]["mean"] > 1.02 for number in lost)
+    assert len(rounds[0].covariance) == 8 - len(lost & set(rounds[0].trials))
+    assert not lost & {one["trial"] for one in evaluations}
+    later = [number for one in rounds[1:] for number in one.trials]
+    assert len(later) > len(lost & set(later)) + len(rounds), "it turns away from them"
+    assert rows and not lost & {one.trial for one in rows[0]["provenance"].candidates}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fixed"),
+    [
+        ({"slope: [-0.01, 0.01]": "slope: [0, 0]"}, ("slope", 0.0)),
+        ({"mean: [0.97, 1.05]": "mean: [1.02, 1.02]"}, ("mean", 1.02)),
+    ],
+)
+def test_one_axis_may_be_fixed(text, changes, fixed):
+    name, value = fixed
+    trials, *_ = launch(changed(text, changes | {"trials: 12": "trials: 10"}), Halting())
+    assert {one[name] for one in trials[1:]} == {value}
+    other = "mean" if name == "slope" else "slope"
+    assert len({one[other] for one in trials[1:]}) == len(trials) - 1
+
+
+def test_other_ranges_begin_with_an_opening_of_their_own(text):
+    store = Store()
+    launch(changed(text, {"trials: 12": "trials: 8"}), Halting(), store)
+    moved = {"trials: 12": "trials: 16", "mean: [0.97, 1.05]": "mean: [1.1, 1.12]"}
+    trials, _, _, rounds = launch(changed(text, moved), Halting(), store)
+    assert rounds[1].n == 128 and len(rounds[1].trials) == 8 and rounds[1].first == 128
+    assert all(1.1 <= trials[number]["mean"] <= 1.12 for number in rounds[1].trials[1:])
+
+
+def test_the_tolerance_decides_again_what_was_recorded(text):
+    """With a file that is content with more, the very rounds end as found or without gain."""
+    store = Store()
+    small = changed(text, {"trials: 12": "trials: 8"})
+    before = launch(small, Halting(), store)[3]
+    pool = Halting()
+    easy = changed(small, {"seed: 3": "seed: 3, tolerance: 50%"})
+    [after] = launch(easy, pool, store)[3]
+    assert before[0].judgement.ending == "trials"
+    assert after.judgement.ending == "no gain" and after.judgement.gain <= 0.05
+    row = store.rows(store.study("tiny").id)[-1]
+    assert any(
+        "λ = 1 is about the best" in one and "50 %" in one for one in row.provenance.cautions
+    )
+    assert all(start >= 1_000_000 for _, start in pool.done)
+
+
+def test_a_budget_ends_the_search_below_itself_and_one_too_small_is_refused(text):
+    budget = changed(text, {"seed: 3": "seed: 3, budget: {images: 1700}"})
+    plan = plan_of(budget)
+    assert plan.most_images() == 1700 + plan.confirm_images()
+    rounds = launch(budget, Halting())[3]
+    assert rounds[-1].judgement.ending == "budget"
+    assert sum(one.images for one in rounds) == 1024 + 3 * 192
+    with pytest.raises(UsageError, match="the first round has 1,024 images"):
+        plan_of(changed(budget, {"1700": "1000"}))
+
+
+def test_a_search_with_rungs_can_go_on_in_rounds(study_text, text):
+    store = Store()
+    run(study_text, Halting(), store)
+    _, _, rows, rounds = launch(changed(text, {"trials: 12": "trials: 9"}), Halting(), store)
+    assert len(rounds) > 1 and len(rows) == 2
+    assert rounds[0].trials[0] == 0 and min(rounds[0].trials[1:]) >= 7
+
+
+def test_what_is_known_is_read_from_the_record_alone(text, known):
+    """The store's numbers are the very ones: the last judgement is found again, digit by digit."""
+    store = Store()
+    rounds = launch(text, Halting(), store)[3]
+    study, plan = store.study("tiny"), plan_of(text)
+    known_again = Knowledge(plan.kg, plan, Record(study, None, store))
+    last = replace(rounds[-1], judgement=None)
+    known_again._record._rounds[last.number] = last
+    assert known_again.judgement() == rounds[-1].judgement

@@ -1,0 +1,114 @@
+"""What people see of a study by the knowledge gradient: costs, report, pages, Optuna's view."""
+
+from dataclasses import replace
+from math import sqrt
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+from starlette.testclient import TestClient
+
+from lambda_search.records import leading
+from lambda_search.records import steps_of
+from lambda_search.report.effort import efforts
+from lambda_search.report.findings import read_findings
+from lambda_search.report.pages import study_figures
+from lambda_search.report.pages import study_page
+from lambda_search.report.pages import trial_table
+from lambda_search.search.cost import describe
+from lambda_search.service.app import create_app
+from lambda_search.service.settings import Settings
+from lambda_search.store.optuna_view import optuna_storage
+from lambda_search.store.store import Store
+from tests.conftest import STUDY
+from tests.search.running import Halting
+from tests.search.running import plan_of
+from tests.search.running import run
+from tests.search.test_rounds import KG
+from tests.search.test_rounds import changed
+
+
+@pytest.fixture(scope="module")
+def shown(tiny_pipeline, tmp_path_factory):
+    """The URL of a store with a study that is done, in which a schedule was measured twice."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAMBDA_SEARCH_HOME", str(home))
+        url = f"sqlite:///{home}/store.db"
+        run(changed(STUDY.format(folder=tiny_pipeline), KG), Halting(), Store(url))
+    return url
+
+
+def test_optuna_sees_one_value_for_a_trial_of_several_rounds(shown):
+    store = Store(shown)
+    trials = {one.number: one for one in store.trials(1)}
+    seen = optuna.load_study(study_name="tiny", storage=optuna_storage(store)).trials
+    assert {one.state for one in seen} <= {TrialState.COMPLETE}
+    several = [one for one in seen if len(one.intermediate_values) > 1 and one.number]
+    assert several, "none was measured twice"
+    for one in seen:
+        if trials[one.number].n is not None:
+            assert one.value == pytest.approx(-trials[one.number].gain, abs=1e-9)
+            assert one.last_step == trials[one.number].n
+    never = [one for one in seen if trials[one.number].n is None]
+    assert all(one.value == one.user_attrs["confirmed"] for one in never)
+
+
+def test_report_and_page_show_it(shown):
+    store = Store(shown)
+    found = read_findings(store, "tiny")
+    assert {"plane", "rungs", "cost", "lambdas"} <= set(study_figures(found))
+    page = study_page(found)
+    assert "the search ended as" in page and "last rung" not in page
+    with TestClient(create_app(Settings(store=shown)), "http://127.0.0.1:8000") as client:
+        answer = client.get("/studies/tiny")
+        assert answer.status_code == 200 and "the search ended as" in answer.text
+        lines = client.get("/studies/tiny/trials.json").json()
+    assert [one["n"] for one in lines] == [one.n for one in found.trials]
+
+
+def test_images_and_errors_are_those_of_all_rounds(shown):
+    store = Store(shown)
+    found = read_findings(store, "tiny")
+    rounds = store.rounds(1)
+    [whole] = [one for one in efforts(found.evaluations, (), 4) if one.name == "search"]
+    assert whole.images == sum(one.images for one in rounds)
+    errors = {one.number: error for one, error, _ in trial_table(found) if one.n}
+    assert all(error is not None for number, error in errors.items() if number)
+    searched = [one for one in found.evaluations if one.phase == "search"]
+    for number in errors:
+        several = [one for one in searched if one.trial == number]
+        n = sum(one.n for one in several)
+        if number:
+            told = sqrt(sum((one.n * one.gain_standard_error) ** 2 for one in several)) / n
+            assert errors[number] == pytest.approx(told)
+    assert leading(found.trials).schedule.is_identity or leading(found.trials).gain > 0
+
+
+def test_of_rungs_the_last_holds_and_of_rounds_all(shown):
+    several = Store(shown).evaluations(1)
+    found = [one for one in several if one.trial == 0 and one.phase == "search"]
+    assert [one.n for one in steps_of(found)][:2] == [128, 320]
+    nested = [replace(found[0], n=n) for n in (64, 128)]
+    assert steps_of(nested) == nested
+
+
+def test_the_cost_that_is_told_is_that_of_rounds(study_text):
+    plan = plan_of(changed(study_text, KG))
+    told = describe(plan, [], 1)
+    assert told["rounds"] == "1,024 images, then 576 each, 10,000 in all at most"
+    assert "rungs" not in told and told["images"] == 10_000 + plan.confirm_images()
+    assert told["workers_that_help"] == "at most 64"
+
+
+def test_a_draft_by_rounds_has_no_rungs(cli, tiny_pipeline, tmp_path):
+    code, _, err = cli(
+        *("init", tiny_pipeline, "--out", tmp_path / "x.yaml", "--extractor", "bundled"),
+        *("--reference", "bundled:fashion-mnist", "--set", "search.proposals=kg"),
+    )
+    assert code == 0, err
+    text = (tmp_path / "x.yaml").read_text()
+    document = yaml.safe_load(text)
+    assert "rungs" not in document["metric"] and document["search"]["trials"] == 100
+    assert "Proposals kg have none." in text
