@@ -452,3 +452,27 @@ def test_values_of_a_matrix_are_not_shared_between_studies():
     )
     found = [(one.sampler.name, one.sampler.steps) for one in parse_specs(text)]
     assert found == [("ddim", 20), ("ddim", 50), ("ancestral", 20), ("ancestral", 50)]
+
+
+@pytest.mark.parametrize(
+    ("written", "share"), [("1%", 0.01), ("0.7 %", 0.007), ("0.01", 0.01), ("'0.01'", 0.01)]
+)
+def test_a_precision_is_a_share(written, share):
+    [spec] = parse_specs(PRECISE.format(written))
+    assert spec.confirm.precision == share
+    assert parse_specs(spec.to_yaml()) == [spec]
+
+
+@pytest.mark.parametrize("written", ["1", "0", "-1%", "100%", "true", "much", ".nan", "[1%]"])
+def test_what_is_no_precision_says_how_to_write_one(written):
+    with pytest.raises(UsageError, match=r"like 1% or 0\.01"):
+        parse_specs(PRECISE.format(written))
+
+
+PRECISE = """
+name: s
+model: {{framework: diffusers, checkpoint: x}}
+sampler: {{name: ddim, steps: 4}}
+metric: {{extractor: bundled, reference: r.npz}}
+confirm: {{precision: {}}}
+"""

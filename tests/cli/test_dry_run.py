@@ -187,3 +187,15 @@ def test_a_reference_of_another_kind_is_a_caution(dry, study, tmp_path, n, size,
         assert plan.reference_notes == (shown["reference"],)
         bundled = load_extractor("bundled", torch.device("cpu"))
         assert load_reference(reference, bundled, cache=references_folder()).statistics.count == n
+
+
+def test_looks_cost_less_than_they_may(dry, study_file):
+    code, plain = dry(study_file)
+    assert code == 0 and plain["expected_images"] is None
+    document = yaml.safe_load(study_file.read_text())
+    document["confirm"] |= {"samples": 50_000, "precision": "1%"}
+    study_file.write_text(yaml.safe_dump(document))
+    code, shown = dry(study_file)
+    assert code == 0 and "up to 5 looks from 512 on" in shown["confirmation"]
+    assert shown["images"] - plain["images"] == 3 * (50_000 - 80)
+    assert plain["images"] < shown["expected_images"] < shown["images"] / 4

@@ -5,6 +5,7 @@ from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
 
+from lambda_search.records import Looks
 from lambda_search.records import NoiseLevel
 from lambda_search.records import Origin
 from lambda_search.records import Origins
@@ -79,6 +80,8 @@ def every_kind():
             found[3].provenance, also=(other,), config={"a": [1, 2.5, None, {"b": True}]}
         ),
     )
+    looks = Looks(0.01, 5, (found[4].n // 2, found[4].n), 2.5, "proven", 0.1)
+    found[4] = replace(found[4], provenance=replace(found[4].provenance, looks=looks))
     source = Source("A paper", "0000.00000", "https://example.org/x", "table 1")
     published = replace(
         row(setting(model="p", weights="unknown", extractor="theirs", reference="theirs")),

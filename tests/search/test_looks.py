@@ -168,7 +168,7 @@ def test_a_proof_that_was_broken_off_goes_on_where_it_was(finished):
 def test_what_cannot_be_confirmed_is_said_in_one_message(finished, cli):
     store, _ = finished
     for changed, said in (
-        ({"precision": "2"}, "like 1% or 0.01"),
+        ({"precision": "2"}, r"like 1% or 0\.01"),
         ({"samples": 3}, "confirm.samples"),
         ({"top": 0}, "confirm.top"),
     ):
