@@ -106,6 +106,10 @@ class Knowledge:
         """The schedule that leads by a judgement."""
         return self._plan.space.schedule(Point(told.mean, told.slope))
 
+    def is_beyond(self, trial: Trial) -> bool:
+        """Whether a trial lies outside of the file's ranges, λ = 1 apart."""
+        return trial.number > 0 and not self._plan.space.contains(trial)
+
     def reach(self) -> Space:
         """The ranges, as far as the search has opened them."""
         return self._model.reach(self._measured())

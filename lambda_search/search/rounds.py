@@ -25,7 +25,6 @@ from lambda_search.search.progress import describe
 from lambda_search.search.publish import as_evaluation
 from lambda_search.search.record import Record
 from lambda_search.search.scoring import Scoring
-from lambda_search.search.space import Space
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Result
 
@@ -78,12 +77,17 @@ class Rounds:
         new = [trial for trial in trials if trial.number not in known]
         numbers = tuple(trial.number for trial in trials)
         self._record.begin(Round(number, block.first, block.n, numbers), new)
+        beyond = [str(one.schedule) for one in new if self._knowledge.is_beyond(one)]
+        if beyond:
+            self._events.say(
+                "note",
+                f"a better λ may lie beyond the ranges: λ = {' and '.join(beyond)} is tried",
+            )
 
     def _measure(self, told: Round) -> None:
         """Scores a round's trials, and commits what is known of them now."""
         trials = [self._record.trials[number] for number in told.trials]
         schedules = [trial.schedule for trial in trials]
-        before = self._knowledge.reach()
         results = self._evaluator.results(schedules, told.first, told.n)
         scored: list[tuple[Evaluation, Result]] = []
         now: list[Trial] = []
@@ -103,8 +107,6 @@ class Rounds:
         self._tracker.closed(now)
         for trial in now:
             self._events.say("trial", describe(trial))
-        if (after := self._knowledge.reach()) != before:
-            self._events.say("note", _opened(after))
 
     def _has_ended(self, last: Round) -> bool:
         """Judges the last round, unless that is recorded, and says so."""
@@ -116,14 +118,6 @@ class Rounds:
                 "note", f"round {last.number}: best λ about {leader}; {described(told)}"
             )
         return told.ending is not None
-
-
-def _opened(reach: Space) -> str:
-    (low, high), (left, right) = reach.mean, reach.slope
-    return (
-        f"the best may lie near an edge: means from {low:.5g} to {high:.5g} and slopes from "
-        f"{left:.3g} to {right:.3g} are looked at now"
-    )
 
 
 def _with(trial: Trial, scored: Sequence[Evaluation]) -> Trial:

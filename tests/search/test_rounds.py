@@ -92,6 +92,9 @@ def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
     made = sum(one.images for one in rounds) + 80 * (1 + len(row["provenance"].candidates))
     assert len(set(shards)) == len(shards) == made // 16, "no shard twice, and none beside"
     assert sum("best λ about" in one.text for one in heard) == len(rounds)
+    beyond = [t for t in tried if abs(t["slope"]) > 0.01 or not 0.97 <= t["mean"] <= 1.05]
+    said = " ".join(one.text for one in heard if "beyond the ranges" in one.text)
+    assert beyond and all(str(one["schedule"]) in said for one in beyond)
 
 
 def test_candidates_are_the_posteriors_best_first_even_if_never_sampled(known):
