@@ -26,9 +26,9 @@ from lambda_search.search.missing import Missing
 from lambda_search.search.missing import look_at
 from lambda_search.search.missing import outline
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import with_models
 from lambda_search.search.weights import MissingWeights
 from lambda_search.search.weights import model_of
+from lambda_search.search.weights import with_models
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.own import unmade

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from math import ceil
-from typing import TypeVar
 
 import torch
 
@@ -28,10 +25,10 @@ from lambda_search.search.terms import check_budget
 from lambda_search.search.terms import decisive
 from lambda_search.search.terms import knowledge_gradient
 from lambda_search.search.weights import model_of
+from lambda_search.search.weights import with_models
 from lambda_search.setting import Sampling
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
-from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.contents import libraries_of
 from lambda_search.work.context import resolve_measure
@@ -45,10 +42,7 @@ __all__ = [
     "assemble",
     "resolve",
     "resolve_all",
-    "with_models",
 ]
-
-M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -242,18 +236,6 @@ def resolve_all(specs: Iterable[StudySpec]) -> list[Plan]:
         UsageError: for anything that is wrong with them or missing.
     """
     return [resolve(spec, model) for spec, model in with_models(specs, model_of)]
-
-
-def with_models(
-    specs: Iterable[StudySpec], read: Callable[[ModelSpec], M]
-) -> Iterator[tuple[StudySpec, M]]:
-    """Studies with what `read` makes of their models, once for several in a row that share one."""
-    known: tuple[ModelSpec, M] | None = None
-    for spec in specs:
-        named = spec.model.model_copy(update={"name": None, "dataset": None})
-        if known is None or known[0] != named:
-            known = named, read(named)
-        yield spec, known[1]
 
 
 def assemble(

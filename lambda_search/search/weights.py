@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import TypeVar
+
 from lambda_search.errors import MissingFile
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.paths import locate
 from lambda_search.spec import ModelSpec
+from lambda_search.spec import StudySpec
 
-__all__ = ["MissingWeights", "model_of"]
+__all__ = ["MissingWeights", "model_of", "with_models"]
+
+M = TypeVar("M")
 
 
 class MissingWeights(MissingFile):
@@ -28,6 +36,18 @@ def model_of(spec: ModelSpec) -> Model:
         here = locate(spec.checkpoint) is not None  # then it is the classifier or the decoder
         cause = error.cause if here else f"The weights {spec.checkpoint} are not on this machine."
         raise MissingWeights(cause, _advice(spec) or error.hint) from error
+
+
+def with_models(
+    specs: Iterable[StudySpec], read: Callable[[ModelSpec], M]
+) -> Iterator[tuple[StudySpec, M]]:
+    """Studies with what `read` makes of their models, once for several in a row that share one."""
+    known: tuple[ModelSpec, M] | None = None
+    for spec in specs:
+        named = spec.model.model_copy(update={"name": None, "dataset": None})
+        if known is None or known[0] != named:
+            known = named, read(named)
+        yield spec, known[1]
 
 
 def _advice(spec: ModelSpec) -> str:
