@@ -138,6 +138,6 @@ def test_the_latest_trials_are_shown_the_others_a_page_each_and_all_in_the_files
     assert len(client.get("/studies/many/trials.json").json()) == 420
     [figures] = re.findall('id="figures">(.*?)</script>', client.get("/studies/many").text)
     plane = json.loads(figures)["plane"]["data"]
-    drawn = sum(len(one["x"]) for one in plane if one["name"] in ("stopped early", "last rung"))
+    drawn = sum(len(one["x"]) for one in plane if one["name"] in ("stopped early", "complete"))
     assert 299 <= drawn <= 301
     store.close()
