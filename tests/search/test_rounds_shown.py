@@ -77,6 +77,12 @@ def test_report_and_page_show_it(shown):
         assert "better ones may lie outside the search" not in one
         assert "trials that fell behind were stopped" not in one and "complete ones" not in one
         assert "A rung" not in one and "in all rounds so far" in one
+    surface = found.surface
+    at_edge = replace(surface, best=(float(surface.means[-1]), surface.best[1]))
+    vars(found)["surface"] = at_edge
+    page = study_page(found)
+    assert "that is the upper end of the mean" in page
+    assert ", beyond which the search goes on where better ones may lie." in page
 
 
 def test_figures_show_gains_on_all_rounds_so_far(shown):
