@@ -82,8 +82,11 @@ class Knowledge:
         return found
 
     def trials(self, points: list[Point], generation: int) -> list[Trial]:
-        """The trials at `points`, without those that diverged; new ones are not recorded."""
-        known = {trial.schedule: trial for trial in self._record.trials}
+        """The trials at `points`, without those that diverged; new ones are not recorded.
+
+        Of several with one schedule, as older studies have them, the first.
+        """
+        known = {trial.schedule: trial for trial in reversed(self._record.trials)}
         found, number = [], len(self._record.trials)
         for point in points:
             schedule = self._plan.space.schedule(point)

@@ -270,15 +270,15 @@ def test_a_candidate_that_was_never_measured_is_none_of_the_trials_of_another_se
 
 def test_new_trials_have_numbers_of_their_own_where_schedules_repeat(text):
     plan = plan_of(text)
-    means = (1.0, 1.01, 1.01, 1.02)
+    means = (1.0, 1.01, 1.01, 1.02, 1.0)
     trials = [
         Trial(n, 0, plan.space.schedule(Point(mean, 0.0)), mean, 0.0, "complete")
         for n, mean in enumerate(means)
     ]
     record = SimpleNamespace(trials=trials, rounds=[])
-    asked = [Point(1.03, 0.0), Point(1.02, 0.0), Point(1.04, 0.0)]
+    asked = [Point(mean, 0.0) for mean in (1.0, 1.03, 1.02, 1.04, 1.01)]
     found = Knowledge(plan.kg, plan, record).trials(asked, 1)
-    assert [one.number for one in found] == [4, 3, 5]
+    assert [one.number for one in found] == [0, 5, 3, 6, 1]
 
 
 def test_parallel_and_the_budget_that_is_left_open(text):
