@@ -26,6 +26,8 @@ from lambda_search.store.store import Store
 
 __all__ = ["Changed", "answered", "changed", "driven_by", "held"]
 
+_RANGES = ("search.mean", "search.slope")
+
 
 @dataclass(frozen=True)
 class Changed:
@@ -35,13 +37,16 @@ class Changed:
         study: its name.
         fields: what differs.
         candidates: how many it has tried, λ = 1 apart.
-        inside: how many of these lie in the ranges of the new file.
+        count: how many of these count: those in the ranges of the new file, or where it goes in
+            rounds those that rounds have measured.
+        in_rounds: whether it does.
     """
 
     study: str
     fields: Sequence[Change]
     candidates: int
-    inside: int
+    count: int
+    in_rounds: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -57,10 +62,24 @@ class Changed:
             return "Nothing that decides numbers has changed."
         if not self.candidates:
             return ""
-        if self.inside == self.candidates:
+        if not self.in_rounds:
+            return self._of_ranges
+        words = f"All {self.candidates} candidates so far count"
+        if self.count < self.candidates:
+            words = (
+                f"{self.count} of {self.candidates} candidates so far were measured in rounds and "
+                "count; the others are kept, and rounds measure anew"
+            )
+        moved = self.count and any(one.field in _RANGES for one in self.fields)
+        told = "; where to look, those in and near the new ranges tell" if moved else ""
+        return f"{words}{told}."
+
+    @property
+    def _of_ranges(self) -> str:
+        if self.count == self.candidates:
             return f"All {self.candidates} candidates so far count."
         return (
-            f"{self.inside} of {self.candidates} candidates so far lie in the new ranges and "
+            f"{self.count} of {self.candidates} candidates so far lie in the new ranges and "
             "count; the others are kept, and cannot be confirmed."
         )
 
@@ -131,8 +150,12 @@ def changed(studies: Sequence[Written], store: Store) -> list[Changed]:
     return found
 
 
-def _counted(study: Study, spec: StudySpec, store: Store) -> tuple[int, int]:
+def _counted(study: Study, spec: StudySpec, store: Store) -> tuple[int, int, bool]:
+    """How many candidates a study has tried, how many of them count, and whether by rounds."""
+    tried = [one for one in store.trials(study.id) if one.number and not one.is_unmeasured]
+    if spec.search.proposals == "kg":
+        measured = {number for one in store.rounds(study.id) for number in one.trials}
+        return len(tried), sum(one.number in measured for one in tried), True
     (low, high), (down, up) = spec.search.mean, spec.slope_range(study.steps)
-    tried = [trial for trial in store.trials(study.id) if trial.number]
     inside = [one for one in tried if low <= one.mean <= high and down <= one.slope <= up]
-    return len(tried), len(inside)
+    return len(tried), len(inside), False

@@ -41,7 +41,7 @@ from tests.search.landscapes import SIMULATED
 from tests.search.landscapes import Landscape
 
 LANDSCAPES = {"bundled": BUNDLED, "simulated": SIMULATED, "none": (NO_GAIN,)}
-PLAYERS = ("ours", "nested", "independent", "grid", "tpe", "gp")
+PLAYERS = ("ours", "independent", "grid", "tpe", "gp")
 SIZES = (300, 600, 1200, 2500)
 WIDE = 2048
 
@@ -63,7 +63,7 @@ def main(
     for kind in landscapes.split(","):
         for truth in LANDSCAPES[kind]:
             for name in names.split(","):
-                is_ours = name in PLAYERS[:3]
+                is_ours = name in PLAYERS[:2]
                 row = played(name, truth, seeds if is_ours else peer_seeds, components)
                 figures.append(row)
                 console.print(
@@ -119,7 +119,7 @@ def played_once(
         return players.peer(shown, sampler, n, 3 * aim if name == "tpe" else aim)
     told: Callable[..., Any] = independent if name == "independent" else noise_covariance
     with patch("lambda_search.search.surface.noise_covariance", told):
-        return players.fewest(shown, seed, aim, fresh=name != "nested")
+        return players.fewest(shown, seed, aim)
 
 
 def independent(measured: Any) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from lambda_search.earlier import changed
 from lambda_search.errors import UsageError
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
+from lambda_search.records import Round
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
@@ -102,6 +103,34 @@ def test_new_ranges_tell_which_trials_still_count(store):
     [told] = changed(written("digits", "numbers"), store)
     assert told.lines[-1] == "Nothing that decides numbers has changed."
     assert changed(written(), store) == []
+
+
+def kg(old="search: {", new="search: {"):
+    [found] = parse_specs(TEXT.replace("search: {", "search: {proposals: kg, ").replace(old, new))
+    return [Written(found, "/")]
+
+
+def test_where_rounds_count_it_is_told_which_ones_do(store):
+    """None of another search's, all of rounds wherever they lie; what was only confirmed never."""
+    [told] = changed(kg(), store)
+    assert "search.proposals: gp → kg" in " ".join(told.lines)
+    assert "0 of 8 candidates so far were measured in rounds and count" in told.lines[-1]
+    studies.submit(kg()[0].spec, store)
+    claim = Queue(store).claim()
+    only = Trial(9, 1, LambdaSchedule(1.2), 1.2, 0.0, "complete")
+    store.begin_round(
+        claim.lease, Round(0, 0, 16, (0, 1, 2, 10)), [Trial(10, 1, LambdaSchedule(1.1), 1.1, 0.0)]
+    )
+    store.propose(claim.lease, [only])
+    [told] = changed(kg("trials: 12", "trials: 40"), store)
+    assert "3 of 9 candidates so far were measured in rounds" in told.lines[-1]
+    [told] = changed(kg("mean: [0.97, 1.06]", "mean: [0.99, 1.02]"), store)
+    assert told.lines[-1].endswith("where to look, those in and near the new ranges tell.")
+    store.begin_round(claim.lease, Round(1, 16, 16, tuple(range(9))))
+    [told] = changed(kg("trials: 12", "trials: 40"), store)
+    assert told.lines[-1] == "All 9 candidates so far count."
+    [told] = changed(written(), store)
+    assert "8 of 9 candidates so far lie in the new ranges" in told.lines[-1]
 
 
 REFUSED = {

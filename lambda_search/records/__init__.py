@@ -33,6 +33,7 @@ from lambda_search.records.provenance import Source
 from lambda_search.records.rounds import Ending
 from lambda_search.records.rounds import Judgement
 from lambda_search.records.rounds import Round
+from lambda_search.records.rounds import told_of_rounds
 from lambda_search.records.row_parts import Arrival
 from lambda_search.records.row_parts import NoiseLevel
 from lambda_search.records.row_parts import Origins
@@ -106,5 +107,6 @@ __all__ = [
     "row_json",
     "sampling_line",
     "steps_of",
+    "told_of_rounds",
     "using_lines",
 ]

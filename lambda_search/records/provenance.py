@@ -196,6 +196,7 @@ class Provenance:
         extractor, reference: what was measured, with fingerprints, under the names it had.
         seed: of the noise.
         rungs: numbers of images of the search.
+        search: how it went and ended, in words, where it had rounds instead.
         confirm_indices: the first sample index of the confirmation, and the one after the last.
         looks: how it went, if it looked several times.
         baseline: λ = 1 on these.
@@ -219,6 +220,7 @@ class Provenance:
     reference: str = ""
     seed: int | None = None
     rungs: tuple[int, ...] = ()
+    search: str = ""
     confirm_indices: tuple[int, int] | None = None
     looks: Looks | None = None
     baseline: Figures | None = None

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 from typing import TypeAlias
 
-__all__ = ["Ending", "Judgement", "Round"]
+__all__ = ["Ending", "Judgement", "Round", "told_of_rounds"]
 
 Ending: TypeAlias = Literal["found", "no gain", "budget", "trials"]
+
+_ENDINGS: Mapping[Ending, str] = {
+    "found": "it found its best",
+    "no gain": "λ = 1 is about the best",
+    "budget": "its images were spent",
+    "trials": "its trials were spent",
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Judgement:
         gain: the probability that λ = 1 is worse than some by more than the tolerance.
         tolerance: a share of the FID.
         terms: digest of the ranges and the tolerance that this holds for.
+        best: number of the trial with a score that lies nearest to that schedule.
         ending: why the search ended there: a better one was unlikely (`found`), even over λ = 1
             (`no gain`), or the images (`budget`) or schedules (`trials`) were spent. None while
             it goes on.
@@ -32,7 +42,23 @@ class Judgement:
     gain: float
     tolerance: float
     terms: str
+    best: int
     ending: Ending | None = None
+
+    @property
+    def words(self) -> str:
+        """Why the search ended, and how sure it is."""
+        share = f"{100 * self.tolerance:g} %"
+        if self.ending == "no gain":
+            doubt = f"a schedule that gains more than {share} has a probability of {self.gain:.1%}"
+        else:
+            doubt = (
+                f"a schedule better than the best by more than {share} has a probability of "
+                f"{self.regret:.1%}"
+            )
+        if self.ending is None:
+            return doubt
+        return f"the search ended as {_ENDINGS[self.ending]}: {doubt}"
 
 
 @dataclass(frozen=True)
@@ -64,3 +90,13 @@ class Round:
     def images(self) -> int:
         """How many images it makes."""
         return len(self.trials) * self.n
+
+
+def told_of_rounds(rounds: Sequence[Round]) -> str:
+    """How many rounds there were, on how many images, and how they ended, in words."""
+    several = "round" if len(rounds) == 1 else "rounds"
+    counts = sorted({one.n for one in rounds})
+    extent = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
+    words = f"{len(rounds)} {several} on {extent} images of each schedule"
+    told = rounds[-1].judgement
+    return words if told is None else f"{words}; {told.words}"

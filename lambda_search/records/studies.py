@@ -71,6 +71,15 @@ class Trial:
         """Whether it has not ended yet."""
         return self.state == "proposed"
 
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether it has ended, and no image of the search was made for it.
+
+        So the best of a posterior that was only confirmed, and what a search left open that goes
+        on otherwise.
+        """
+        return self.state in ("complete", "stopped") and self.gain is None
+
 
 @dataclass(frozen=True)
 class Leading:
@@ -81,18 +90,23 @@ class Leading:
     n: int
 
 
-def leading(trials: Iterable[Trial]) -> Leading | None:
+def leading(trials: Iterable[Trial], best: int | None = None) -> Leading | None:
     """The best of the trials that have ended, on the most images that any was scored on.
 
     Where none is better than λ = 1, it is λ = 1, with a gain of 0. None before any was scored.
+
+    Arguments:
+        best: the number of the one that leads by the last judgement of a search by rounds, whose
+            trials have as many images as each was given.
     """
-    known = [one for one in trials if one.n is not None and one.gain is not None]
-    scored = [one for one in known if one.number] or known  # λ = 1 is in every round
+    scored = [one for one in trials if one.n is not None and one.gain is not None]
+    if best is not None:
+        scored = [one for one in scored if one.number == best] or scored
     if not scored:
         return None
     most = max(one.n or 0 for one in scored)
-    best = max((one for one in scored if one.n == most), key=lambda one: (one.gain, -one.number))
-    return leading_of(best.schedule, best.gain or 0.0, most)
+    first = max((one for one in scored if one.n == most), key=lambda one: (one.gain, -one.number))
+    return leading_of(first.schedule, first.gain or 0.0, most)
 
 
 def leading_of(best: LambdaSchedule, gain: float, n: int) -> Leading:

@@ -24,7 +24,7 @@ class Effort:
     """A phase, or a rung of one.
 
     Arguments:
-        name: of the phase; of a rung, how many images it has.
+        name: of the phase; of a rung or of rounds, how many images of each schedule they have.
         schedules: how many were scored, λ = 1 among them.
         images: scored for the first time there.
         network_evaluations: for these; None if the steps are not known.
@@ -136,8 +136,11 @@ def _rungs(searched: Sequence[Evaluation], nfe: int | None) -> list[Effort]:
         for n in sorted(several):
             new[n].append(n - before)
             before = n
+    name = "rounds of" if any(one.first for one in searched) else "to"
     return [
-        Effort(f"to {n:,} images", len(each), sum(each), _network(sum(each), nfe), is_part=True)
+        Effort(
+            f"{name} {n:,} images", len(each), sum(each), _network(sum(each), nfe), is_part=True
+        )
         for n, each in sorted(new.items())
     ]
 

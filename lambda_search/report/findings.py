@@ -10,6 +10,7 @@ from functools import cached_property
 from lambda_search.records import Evaluation
 from lambda_search.records import Event
 from lambda_search.records import Image
+from lambda_search.records import Round
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import Trial
@@ -32,7 +33,7 @@ class Findings:
         study: its record.
         spec: its file; None if this release cannot read it.
         row: the last row that it made.
-        trials, evaluations, events: in order.
+        trials, evaluations, events, rounds: in order.
         images: pictures of λ = 1 and of the row's λ.
         is_abandoned: whether it runs by its state, and its driver is gone.
     """
@@ -45,6 +46,7 @@ class Findings:
     events: Sequence[Event] = ()
     images: Sequence[Image] = ()
     is_abandoned: bool = False
+    rounds: Sequence[Round] = ()
 
     @property
     def name(self) -> str:
@@ -84,15 +86,23 @@ class Findings:
 
     @cached_property
     def winner(self) -> Trial | None:
-        """The trial that the row is about; without a row, the best so far on the most images."""
+        """The trial that the row is about; without a row, the best so far.
+
+        That is who leads by the last judgement of rounds, or the best on the most images.
+        """
         if self.row is not None and self.row.provenance.trial is not None:
-            number = self.row.provenance.trial
-            return next((one for one in self.trials if one.number == number), None)
+            return self._numbered(self.row.provenance.trial)
+        told = [one.judgement.best for one in self.rounds if one.judgement is not None]
+        if told:
+            return self._numbered(told[-1])
         return max(
             self.scored,
             key=lambda one: (one.n or 0, one.gain or 0.0, -one.number),
             default=None,
         )
+
+    def _numbered(self, number: int) -> Trial | None:
+        return next((one for one in self.trials if one.number == number), None)
 
     def with_most(self, count: int) -> Findings:
         """The same with so many trials at most: λ = 1, the winner, and those on most images."""
@@ -143,4 +153,5 @@ def read_findings(store: Store, name: str) -> Findings:
         events=store.events(name),
         images=store.images(preview) if preview else (),
         is_abandoned=study.state == "running" and not store.is_driven(study),
+        rounds=store.rounds(study.id),
     )

@@ -172,7 +172,7 @@ def study_figures(findings: Findings, most: int | None = None) -> dict[str, go.F
     if any(one.trial for one in few.evaluations):
         found["rungs"] = figures.rung_figure(few.evaluations, winner)
     if findings.scored:
-        found["cost"] = figures.cost_figure(findings.trials)
+        found["cost"] = figures.cost_figure(findings.trials, findings.evaluations, findings.rounds)
     return found
 
 

@@ -113,7 +113,7 @@ def _proven(row: Row) -> Iterator[Line]:
 def _so_far(findings: Findings) -> Iterator[Line]:
     """Of a study that has not ended well: how far it is, and what to do."""
     study, spec, best = findings.study, findings.spec, findings.winner
-    ended = sum(not trial.is_open for trial in findings.trials)
+    ended = sum(not (one.is_open or one.is_unmeasured) for one in findings.trials)
     budget = "" if spec is None else f" of {spec.search.trials}"
     yield Line("trials", f"{ended}{budget} ended")
     if findings.row is None and best is not None and best.gain is not None:
@@ -139,6 +139,7 @@ def _searched(findings: Findings) -> str:
     if ranges is not None:
         mean, slope = ranges
         what.append(f"mean of λ {_extent(mean)}, slope k {_extent(slope)}")
+        what[-1] += " to begin with" if findings.rounds else ""
     what.append(f"{len(findings.trials)} trials")
     return "; ".join(what)
 
@@ -155,7 +156,9 @@ def _images(row: Row) -> str:
         first, end = told.confirm_indices
         words += f", which the search has not seen (indices {first:,} to {end - 1:,}"
         words += ")" if told.seed is None else f", seed {told.seed})"
-    if told.rungs:
+    if told.search:
+        words += f"; the search had {told.search}"
+    elif told.rungs:
         words += f"; the search compared trials on {_listed(told.rungs)}"
     return words
 

@@ -20,7 +20,7 @@ from lambda_search.search.noise import Array
 from lambda_search.search.noise import Field
 from lambda_search.search.surface import Surface
 
-__all__ = ["Box", "Outlook", "opening"]
+__all__ = ["MOST", "Box", "Outlook", "opening"]
 
 _LONG, _SHORT = 1.0, 0.55
 _FINE = 29
@@ -30,6 +30,8 @@ _RINGS, _AROUND = (0.5, 1.0, 1.6), 16
 """The trust region: rings round the leader, in half-axes of the fitted valley."""
 _AGAIN = 12
 """Old schedules that are weighed, the lowest ones."""
+MOST = 1 + _AROUND * len(_RINGS) + _AGAIN
+"""A batch has no more schedules."""
 _DRAWS = 128
 
 

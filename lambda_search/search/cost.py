@@ -147,7 +147,7 @@ def _ways(plan: Plan) -> dict[str, str]:
     """How schedules are compared: at rungs, or in rounds."""
     if plan.kg is None:
         return {"rungs": ", ".join(f"{n:,}" for n in plan.rungs) + _assumed(plan)}
-    first, later = plan.kg.first_images, plan.kg.later_images
+    first, later = plan.kg.first_images, plan.kg.allowance.later_images
     return {
         "rounds": f"{first:,} images, then {later:,} each, {plan.kg.most_images:,} in all at most"
         + _assumed(plan)

@@ -96,6 +96,7 @@ class Driver:
     def _search(self) -> None:
         ended = [trial for trial in self._record.trials if not trial.is_open]
         self._tracker.closed([trial for trial in ended if self._scoring.counts(trial)])
+        self._tracker.leads(self._record.best)
         going_on = f", going on after {len(ended)} finished trials" if ended else ""
         self._events.say("search", f"searching{going_on}")
         if (model := self._plan.kg) is not None:
@@ -117,7 +118,8 @@ class Driver:
     def _propose(self, generation: int) -> list[Trial]:
         """Asks for a generation and commits it; empty when the budget is spent.
 
-        Trials outside of the ranges, which were other ones then, take no part of the budget.
+        Trials outside of the ranges, which were other ones then, take no part of the budget, nor
+        do those that were never measured.
         """
         search, space, trials = self._plan.spec.search, self._plan.space, self._record.trials
         left = search.trials - sum(self._scoring.counts(trial) for trial in trials)

@@ -1,8 +1,9 @@
 """The search that needs the fewest images: which schedules to measure next, on which images.
 
 A study goes in rounds. The first measures λ = 1 and an opening design on d images each, every
-later one λ = 1 and a few schedules on half as many again, from a block of indices of its own:
-what schedules share of their noise is shared inside a block only, and averages out over blocks.
+later one λ = 1 and a few schedules on half as many again (more where the budget would make too
+many rounds), from a block of indices of its own: what schedules share of their noise is shared
+inside a block only, and averages out over blocks.
 The model of all scores (`surface`) says who leads, where the next images lower the expected regret
 most (`allocation`), and when to end:
 
@@ -10,7 +11,7 @@ most (`allocation`), and when to end:
   at most 5 %;
 - `no gain`: it beats λ = 1 by so much with that probability at most;
 - `budget`: the images that are left make no further round;
-- `trials`: as many schedules were tried as may be.
+- `trials`: as many schedules were measured in rounds as may be.
 
 A round depends on the study's seed, its number and the scores of the rounds before it alone. No
 schedule is ever ruled out: all scores stay in the model, those of d images with their bias, and
@@ -30,6 +31,10 @@ import numpy as np
 from lambda_search.records import Ending
 from lambda_search.search.allocation import Outlook
 from lambda_search.search.allocation import opening
+from lambda_search.search.allowance import Allowance
+from lambda_search.search.allowance import Block
+from lambda_search.search.allowance import Spent
+from lambda_search.search.allowance import whole
 from lambda_search.search.noise import Array
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
@@ -37,46 +42,25 @@ from lambda_search.search.noise import noise_covariance
 from lambda_search.search.plane import FARTHEST
 from lambda_search.search.plane import Plane
 from lambda_search.search.space import IDENTITY
+from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.surface import Surface
 
-__all__ = ["OPENING", "Block", "KnowledgeGradient", "Verdict"]
+__all__ = ["OPENING", "KnowledgeGradient", "Verdict"]
 
 OPENING = 7
 """Schedules beside λ = 1 in the first round."""
-
-_LATER = 1.5
-"""Images of every later round, in d."""
 
 _RISK = 0.05
 _APART = 0.1
 """Candidates of a confirmation differ by more than this, in half-widths."""
 
 _SAME = 0.02
-"""A schedule this near to the lowest of the posterior stands for it."""
+"""A schedule this near to another one stands for it."""
 
 _KNOWN = 3
 """Schedules in the ranges without which there is nothing to go by."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """What to measure next.
-
-    Arguments:
-        points: the schedules, λ = 1 first.
-        first, n: the images of each.
-    """
-
-    points: tuple[Point, ...]
-    first: int
-    n: int
-
-    @property
-    def images(self) -> int:
-        """How many images it makes."""
-        return len(self.points) * self.n
 
 
 @dataclass(frozen=True)
@@ -109,9 +93,8 @@ class KnowledgeGradient:
         seed: of the study.
         count: schedules in a round beside λ = 1; the first has `OPENING`.
         tolerance: share of the FID that is not worth more images.
-        budget: images in all.
+        budget: images in all; enough for some rounds unless given (`allowance`).
         trials: schedules in all, λ = 1 among them.
-        fresh: whether each round has a block of indices of its own; else prefixes grow.
     """
 
     def __init__(
@@ -122,27 +105,24 @@ class KnowledgeGradient:
         seed: int = 0,
         count: int = 3,
         tolerance: float = 0.01,
-        budget: int = 10_000,
+        budget: int | None = None,
         trials: int = 10**6,
-        fresh: bool = True,
     ) -> None:
         self._plane = Plane(space)
         self._features = features
         self._batch = batch
         self._seed = seed
-        self._count = count
         self._tolerance = tolerance
-        self._budget = budget
         self._trials = trials
-        self._fresh = fresh
+        self.allowance = Allowance.of(self.opening(), features, batch, count, budget, trials)
 
-    def opening(self, first: int = 0) -> Block:
-        """The first round, on the images from index `first` on."""
-        count = min(OPENING, self._trials - 1)
+    def opening(self, first: int = 0, tried: int = 1) -> Block:
+        """The first round, on the images from index `first` on, after so many schedules."""
+        count = min(OPENING, self._trials - tried)
         points = opening(count, is_line=not all(self._plane.has_width))
         if not self._plane.has_width[0]:
             points = points[:, ::-1]
-        return self._block(points, first, self._whole(self._features))
+        return self._block(points, first, whole(self._features, self._batch))
 
     def measurement(
         self, point: Point, first: int, score: float, influence: Array, n: int | None = None
@@ -155,31 +135,42 @@ class KnowledgeGradient:
         found = Measurement(self._plane.place(point), first, score, influence, n)
         return replace(found, score=max(score, float(noise_covariance([found])[0, 0] ** 0.5)))
 
-    def verdict(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Verdict:
-        """What the scores so far say."""
+    def verdict(
+        self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point] = ()
+    ) -> Verdict:
+        """What the scores so far say.
+
+        Arguments:
+            measured: all of them.
+            spent: what the rounds took that they are from.
+            lost: schedules that diverged, there or before.
+        """
         outlook = self._outlook(measured, lost, 0)
         regret = outlook.chance_of_better(self._tolerance)
         gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
-        images = sum(one.n for one in measured)
-        ending = self.ending(regret, gain, images, self._schedules(measured, lost))
+        ending = self.ending(regret, gain, measured, spent, lost)
         leader = IDENTITY if ending == "no gain" else self._plane.point(outlook.leader)
         return Verdict(leader, regret, gain, ending)
 
-    def ending(self, regret: float, gain: float, images: int, schedules: int) -> Ending | None:
-        """Why the search may end, if it may.
-
-        Arguments:
-            regret, gain: a verdict's probabilities.
-            images: made so far.
-            schedules: tried so far, λ = 1 among them.
-        """
+    def ending(
+        self,
+        regret: float,
+        gain: float,
+        measured: Sequence[Measurement],
+        spent: Spent,
+        lost: Sequence[Point] = (),
+    ) -> Ending | None:
+        """Why the search may end, if it may, given a verdict's probabilities."""
         if gain <= _RISK:
             return "no gain"
         if regret <= _RISK:
             return "found"
-        if images + self.later_images > self._budget:
-            return "budget"
-        return "trials" if schedules >= self._trials else None
+        count = self.allowance.left(spent)
+        if count < 1:
+            return "trials"
+        again = self._reopening(measured, spent, lost)
+        coming = (count + 1) * self.allowance.n if again is None else again.images
+        return "budget" if spent.images + coming > self.allowance.images else None
 
     @property
     def first_images(self) -> int:
@@ -187,37 +178,45 @@ class KnowledgeGradient:
         return self.opening().images
 
     @property
-    def later_images(self) -> int:
-        """Images of every other."""
-        return self._whole(_LATER * self._features) * (self._count + 1)
-
-    @property
     def most_images(self) -> int:
         """Images of all rounds, at most."""
-        return self.first_images if self._trials <= OPENING + 1 else self._budget
+        opened = self.opening()
+        return opened.images if len(opened.points) >= self._trials else self.allowance.images
 
     def next(
-        self, measured: Sequence[Measurement], number: int, lost: Sequence[Point] = ()
+        self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point] = ()
     ) -> Block:
-        """Round `number` (from 1 on), given all scores of the rounds before.
+        """The round after those that were, given all their scores; arguments as in `verdict`.
 
         Another opening where these were in ranges that have nothing in common with the present.
         """
-        n = self._whole(_LATER * self._features)
-        first = max(one.first + one.n for one in measured)
-        known = [self._plane.place(point) for point in lost] + [one.at for one in measured]
-        inside = {at for at in known if max(map(abs, at)) <= 1} - {self._plane.at_one}
-        if len(inside) < min(_KNOWN, self._trials - 1):
-            return self.opening(first)
-        if not self._fresh:
-            first, n = 0, self._whole(self._features * (1 + number / 2))
-        near = self._near(measured)
-        tried = sorted({one.at for one in near} - {self._plane.at_one})
-        count = min(self._count, self._trials - self._schedules(measured, lost))
-        found = self._outlook(measured, lost, number).batch(
-            Field.of(near), n, count, np.array([self._plane.at_one]), tried
+        again = self._reopening(measured, spent, lost)
+        if again is not None:
+            return again
+        near, n = self._near(measured), self.allowance.n
+        known = sorted({one.at for one in near} - {self._plane.at_one})
+        found = self._outlook(measured, lost, spent.rounds).batch(
+            Field.of(near), n, self.allowance.left(spent), np.array([self._plane.at_one]), known
         )
-        return self._block(found, first, n)
+        return self._block(found, _end(measured), n)
+
+    def _reopening(
+        self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point]
+    ) -> Block | None:
+        """An opening, where few known schedules lie in the ranges and it has one that is not."""
+        known = [self._plane.place(one) for one in lost] + [one.at for one in measured]
+        inside = {at for at in known if max(map(abs, at)) <= 1} - {self._plane.at_one}
+        if len(inside) >= min(_KNOWN, self._trials - 1):
+            return None
+        block, seen = self.opening(_end(measured), spent.schedules), np.array(known)
+        places = [np.array(self._plane.place(one)) for one in block.points]
+        new = any(np.abs(seen - place).max(1).min() > _SAME for place in places)
+        return block if new else None
+
+    def distance(self, one: Placed, other: Placed) -> float:
+        """How far apart two schedules lie, in half-widths of the ranges."""
+        ends = (np.array(self._plane.place(Point(at.mean, at.slope))) for at in (one, other))
+        return float(np.hypot(*np.subtract(*ends)))
 
     def candidates(
         self, measured: Sequence[Measurement], most: int, lost: Sequence[Point] = ()
@@ -243,10 +242,6 @@ class KnowledgeGradient:
         """The ranges, as far as they have opened."""
         tried = [one.at for one in self._near(measured) if one.at != self._plane.at_one]
         return self._plane.space(self._plane.box(np.array(tried).reshape(-1, 2)))
-
-    def _schedules(self, measured: Sequence[Measurement], lost: Sequence[Point]) -> int:
-        """How many were tried, λ = 1 among them."""
-        return len({one.at for one in measured} | {self._plane.at_one}) + len(lost)
 
     def _near(self, measured: Sequence[Measurement]) -> list[Measurement]:
         """Those at λ = 1, and in reach of the ranges."""
@@ -275,5 +270,7 @@ class KnowledgeGradient:
         points = dict.fromkeys([IDENTITY, *(self._plane.point(one) for one in at)])
         return Block(tuple(points), first, n)
 
-    def _whole(self, n: float) -> int:
-        return -(-int(max(n, 64)) // self._batch) * self._batch
+
+def _end(measured: Sequence[Measurement]) -> int:
+    """The first index that none of `measured` has."""
+    return max(one.first + one.n for one in measured)

@@ -7,17 +7,16 @@ covariance, so that nothing has to be sampled or scored again to go on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from lambda_search.records import Ending
 from lambda_search.records import Judgement
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.allowance import Block
+from lambda_search.search.allowance import Spent
 from lambda_search.search.edges import left_open
-from lambda_search.search.kg import Block
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.noise import Measurement
 from lambda_search.search.noise import condensed
@@ -29,14 +28,7 @@ from lambda_search.search.space import Space
 from lambda_search.search.terms import tolerance_of
 from lambda_search.setting import fingerprint
 
-__all__ = ["Knowledge", "described"]
-
-_ENDINGS: Mapping[Ending, str] = {
-    "found": "it found its best",
-    "no gain": "λ = 1 is about the best",
-    "budget": "its images were spent",
-    "trials": "its trials were spent",
-}
+__all__ = ["Knowledge"]
 
 
 class Knowledge:
@@ -58,40 +50,44 @@ class Knowledge:
         rounds = self._record.rounds
         if not rounds:
             return self._model.opening()
-        return self._model.next(self._measured(), len(rounds), self._lost())
+        return self._model.next(self._measured(), self._spent(), self._lost())
 
     def judgement(self) -> Judgement:
         """What is known after the last round: as it was recorded, where it holds for the file.
 
         Whether that ends the search depends on the budget and the trials that the file has now.
         """
-        rounds = self._record.rounds
-        told, tolerance = rounds[-1].judgement, tolerance_of(self._plan.spec.search)
-        space = self._plan.space
+        last, tolerance = self._record.rounds[-1], tolerance_of(self._plan.spec.search)
+        told, space = last.judgement, self._plan.space
         terms = fingerprint({"ranges": [space.mean, space.slope], "tolerance": tolerance})
+        known = self._measured(), self._spent(), self._lost()
         if told is None or told.terms != terms:
-            found = self._model.verdict(self._measured(), self._lost())
+            found = self._model.verdict(*known)
             at = found.leader.mean, found.leader.slope
-            told = Judgement(*at, found.regret, found.gain, tolerance, terms)
-        images = sum(one.images for one in rounds)
-        tried = {number for one in rounds for number in one.trials}
-        return replace(told, ending=self._model.ending(told.regret, told.gain, images, len(tried)))
+            best = self._standing_for(found.leader)
+            told = Judgement(*at, found.regret, found.gain, tolerance, terms, best)
+        return replace(told, ending=self._model.ending(told.regret, told.gain, *known))
 
     def candidates(self) -> list[Trial]:
         """Whom to confirm, the best first; one that was never sampled becomes a trial."""
         points = self._model.candidates(
             self._measured(), self._plan.spec.confirm.top, self._lost()
         )
-        found = self.trials(points, len(self._record.rounds))
-        new = [trial for trial in found if trial.is_open]
-        self._record.propose(new)
-        self._record.close((), [replace(trial, state="complete") for trial in new])
+        known = {trial.number for trial in self._record.trials}
+        found = [
+            trial if trial.number in known else replace(trial, state="complete")
+            for trial in self.trials(points, len(self._record.rounds))
+        ]
+        self._record.propose([trial for trial in found if trial.number not in known])
         return found
 
     def trials(self, points: list[Point], generation: int) -> list[Trial]:
-        """The trials at `points`, without those that diverged; new ones are not recorded."""
-        known = {trial.schedule: trial for trial in self._record.trials}
-        found, number = [], len(known)
+        """The trials at `points`, without those that diverged; new ones are not recorded.
+
+        Of several with one schedule, as older studies have them, the first.
+        """
+        known = {trial.schedule: trial for trial in reversed(self._record.trials)}
+        found, number = [], len(self._record.trials)
         for point in points:
             schedule = self._plan.space.schedule(point)
             trial = known.get(schedule)
@@ -115,10 +111,23 @@ class Knowledge:
         return self._model.reach(self._measured())
 
     def cautions(self, best: Placed) -> tuple[str, ...]:
-        """What the search leaves open: why it ended, and a best at an edge of what it saw."""
+        """What the search leaves open: if it was cut off, and a best at an edge of what it saw."""
         told = self._record.rounds[-1].judgement
-        ended = () if told is None else (described(told),)
+        cut_off = told is not None and told.ending in ("budget", "trials")
+        ended = (told.words,) if told is not None and cut_off else ()
         return (*ended, *left_open(self.reach(), self._record.trials, best))
+
+    def _spent(self) -> Spent:
+        rounds = self._record.rounds
+        tried = {number for one in rounds for number in one.trials}
+        return Spent(len(rounds), sum(one.images for one in rounds), len(tried))
+
+    def _standing_for(self, leader: Point) -> int:
+        """The number of the trial with a score that lies nearest to `leader`."""
+        trials, rounds = self._record.trials, self._record.rounds
+        tried = {number for one in rounds for number in one.trials}
+        scored = [trials[number] for number in sorted(tried) if trials[number].gain is not None]
+        return min(scored, key=lambda one: self._model.distance(leader, one)).number
 
     def _measured(self) -> list[Measurement]:
         return [one for number in range(len(self._record.rounds)) for one in self._of(number)]
@@ -146,18 +155,3 @@ class Knowledge:
             for trial in self._record.trials
             if trial.state == "diverged"
         ]
-
-
-def described(told: Judgement) -> str:
-    """Why a search ended, and how sure it is, in words."""
-    share = f"{100 * told.tolerance:g} %"
-    if told.ending == "no gain":
-        doubt = f"a schedule that gains more than {share} has a probability of {told.gain:.1%}"
-    else:
-        doubt = (
-            f"a schedule better than the best by more than {share} has a probability of "
-            f"{told.regret:.1%}"
-        )
-    if told.ending is None:
-        return doubt
-    return f"the search ended as {_ENDINGS[told.ending]}: {doubt}"

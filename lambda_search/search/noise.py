@@ -1,13 +1,10 @@
 r"""The noise that scores share: their joint covariance, from influences on shared indices.
 
 The score of a schedule on the images I moves with image i by ψᵢ/|I| (`metrics.evidence`).
-Schedules that share indices share the images' noise, so two scores a and b have the covariance
-
-    Σ_{i ∈ Iₐ ∩ I_b} ψₐᵢ ψ_bᵢ / (nₐ n_b) = n_ab/(nₐ n_b) · Cov(ψₐ, ψ_b),
-
-which is Cov(ψₐ, ψ_b)/max(nₐ, n_b) for nested prefixes and nothing for blocks of indices apart. As
-a matrix of inner products it is never indefinite. (Correlated noise in kriging: Chen, Ankenman &
-Nelson 2012, doi:10.1145/2133390.2133391.)
+Schedules on one block of indices share the images' noise, so two scores a and b on the n images
+of a block have the covariance Cov(ψₐ, ψ_b)/n, and none on blocks apart. As a matrix of inner
+products it is never indefinite. (Correlated noise in kriging: Chen, Ankenman & Nelson 2012,
+doi:10.1145/2133390.2133391.)
 
 For schedules that have not been tried, `Field` says how ψ changes over the plane: by a constant
 and a slope along each axis, of one covariance, and by a part of each schedule's own.
@@ -66,18 +63,21 @@ def condensed(covariance: Array, n: int) -> Array:
 
 
 def noise_covariance(measured: Sequence[Measurement]) -> Array:
-    """The covariance [m, m] of the scores' errors."""
-    weighted = [one.influence / np.sqrt(one.n * (one.n - 1)) for one in measured]
+    """The covariance [m, m] of the scores' errors, on blocks of indices apart."""
     found = np.zeros((len(measured), len(measured)))
-    for a, one in enumerate(measured):
-        for b, other in enumerate(measured[: a + 1]):
-            low = max(one.first, other.first)
-            high = min(one.first + one.n, other.first + other.n)
-            if low < high:
-                left = weighted[a][low - one.first : high - one.first]
-                right = weighted[b][low - other.first : high - other.first]
-                found[a, b] = found[b, a] = left @ right
+    for places in _blocks(measured):
+        n = measured[places[0]].n
+        psi = np.stack([measured[place].influence for place in places])
+        found[np.ix_(places, places)] = psi @ psi.T / (n * (n - 1))
     return found
+
+
+def _blocks(measured: Sequence[Measurement]) -> list[list[int]]:
+    """The places of the scores on each block of images."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for place, one in enumerate(measured):
+        found.setdefault((one.first, one.n), []).append(place)
+    return list(found.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +98,7 @@ class Field:
 
         Four or more of them tell all of it; of fewer it is what they show.
         """
-        blocks: dict[tuple[int, int], list[Measurement]] = {}
-        for one in measured:
-            blocks.setdefault((one.first, one.n), []).append(one)
-        widest = max(blocks.values(), key=len)
+        widest = [measured[place] for place in max(_blocks(measured), key=len)]
         psi = np.stack([one.influence / one.score for one in widest])
         design = _design(np.array([one.at for one in widest]))
         solved, _, rank, _ = np.linalg.lstsq(design, psi, rcond=1e-6)

@@ -23,6 +23,7 @@ from lambda_search.search.rungs import default_rungs
 from lambda_search.search.space import Space
 from lambda_search.search.terms import check_budget
 from lambda_search.search.terms import decisive
+from lambda_search.search.terms import hurried
 from lambda_search.search.terms import knowledge_gradient
 from lambda_search.search.weights import model_of
 from lambda_search.search.weights import with_models
@@ -118,7 +119,7 @@ class Plan:
                 "rungs": self.rungs,
                 "top": confirm.top,
                 "samples": confirm.samples,
-                **decisive(search, self._width),
+                **decisive(search, self.kg),
             }
             | ({} if confirm.precision is None else {"precision": confirm.precision})
         )
@@ -136,7 +137,7 @@ class Plan:
                 f"confirm.samples is {self.spec.confirm.samples:,}; below {enough:,}, four times "
                 "the features' width, no gain can be confirmed"
             )
-        return (*found, *self.doubts)
+        return (*found, *hurried(self.kg), *self.doubts)
 
     def shards(self, n: int) -> int:
         """How many shards hold n images."""
@@ -172,7 +173,7 @@ class Plan:
     def widest_shards(self) -> int:
         """How many shards of the search can be sampled at once: the workers that help."""
         if self.kg is not None:
-            return max(self.kg.first_images, self.kg.later_images) // self.batch
+            return max(self.kg.first_images, self.kg.allowance.later_images) // self.batch
         return self.spec.search.parallel * self.shards(self.rungs[-1])
 
     def most_feature_bytes(self) -> int:

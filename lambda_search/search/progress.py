@@ -37,6 +37,7 @@ class Tracker:
         self._images_expected = 0
         self._marks = deque([(time.monotonic(), 0)])
         self._ended: dict[int, Trial] = {}
+        self._best: int | None = None
 
     def expect(self, trials: int, images: int) -> None:
         """The budget, and about how many images search and confirmation make together."""
@@ -54,9 +55,13 @@ class Tracker:
         """
         self._ended |= {trial.number: trial for trial in ended}
 
+    def leads(self, best: int | None) -> None:
+        """Which trial leads by the last judgement of rounds, if there is one."""
+        self._best = best
+
     def snapshot(self, workers: int = 0) -> Progress:
         """How far it is now, on that many workers."""
-        meter, best = self.meter, leading(self._ended.values())
+        meter, best = self.meter, leading(self._ended.values(), self._best)
         return Progress(
             study=self._study,
             phase=self.stage,

@@ -65,14 +65,17 @@ class Observation:
 
 
 def observations(trials: Sequence[Trial]) -> list[Observation]:
-    """What proposals are told of the trials that have ended: of those that diverged, the worst."""
+    """What proposals are told of the trials that have ended: of those that diverged, the worst.
+
+    Nothing is told of those that were never measured.
+    """
     values = [-trial.gain for trial in trials if trial.gain is not None]
     highest, lowest = max(values, default=0.0), min(values, default=0.0)
     worst = highest + (highest - lowest or 1.0)
     return [
         Observation(Point(trial.mean, trial.slope), worst if trial.gain is None else -trial.gain)
         for trial in trials
-        if not trial.is_open
+        if not trial.is_open and not trial.is_unmeasured
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
@@ -13,6 +14,7 @@ from lambda_search.records import Round
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import Trial
+from lambda_search.records import told_of_rounds
 from lambda_search.store.leases import Lease
 from lambda_search.store.store import Store
 
@@ -70,6 +72,17 @@ class Record:
             if trial.number in one.trials
         )
         return [one for one in found if one is not None]
+
+    def searched(self, trial: Trial) -> list[Evaluation]:
+        """The trial's evaluations of the search, oldest first."""
+        own = (one for one in self._known.values() if one.trial == trial.number)
+        return [one for one in own if one.phase == "search"]
+
+    @property
+    def best(self) -> int | None:
+        """The number of the trial that leads by the last judgement of rounds, if there is one."""
+        told = [one.judgement.best for one in self.rounds if one.judgement is not None]
+        return told[-1] if told else None
 
     def gains(self, n: int) -> dict[int, float]:
         """Gains at the rung n by trial number."""
@@ -134,7 +147,10 @@ class Record:
         images: Sequence[Image],
         decisive: str,
     ) -> Row:
-        """Commits the end; arguments as in `Store.publish`."""
+        """Commits the end, the row with how rounds led to it; arguments as in `Store.publish`."""
+        if self.rounds and not row.provenance.rungs:
+            told = replace(row.provenance, search=told_of_rounds(self.rounds))
+            row = replace(row, provenance=told)
         return self._store.publish(self._lease, row, evaluations, images, decisive)
 
     def _remember(self, evaluations: Iterable[Evaluation]) -> None:

@@ -16,9 +16,9 @@ from lambda_search.events import Events
 from lambda_search.records import Evaluation
 from lambda_search.records import Round
 from lambda_search.records import Trial
+from lambda_search.records import TrialState
 from lambda_search.records import steps_of
 from lambda_search.search.knowledge import Knowledge
-from lambda_search.search.knowledge import described
 from lambda_search.search.noise import covariances
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
@@ -67,8 +67,17 @@ class Rounds:
                 self._measure(rounds[-1])
                 continue
             if rounds and self._has_ended(rounds[-1]):
+                self._close_others()
                 return
             self._begin(len(rounds))
+
+    def _close_others(self) -> None:
+        """Ends what another search left open, with the scores that it has."""
+        own = {number for one in self._record.rounds for number in one.trials}
+        left = [one for one in self._record.trials if one.is_open and one.number not in own]
+        self._record.close(
+            (), [_with(trial, self._record.searched(trial), "stopped") for trial in left]
+        )
 
     def _begin(self, number: int) -> None:
         block = self._knowledge.next()
@@ -113,14 +122,15 @@ class Rounds:
         told = self._knowledge.judgement()
         if told != last.judgement:
             self._record.end(replace(last, judgement=told))
+            self._tracker.leads(told.best)
             leader = self._knowledge.leader(told)
-            self._events.say(
-                "note", f"round {last.number}: best λ about {leader}; {described(told)}"
-            )
+            self._events.say("note", f"round {last.number}: best λ about {leader}; {told.words}")
         return told.ending is not None
 
 
-def _with(trial: Trial, scored: Sequence[Evaluation]) -> Trial:
-    """A trial with what all its rounds say together."""
+def _with(trial: Trial, scored: Sequence[Evaluation], state: TrialState = "complete") -> Trial:
+    """A trial with what all its evaluations say together, if there are some."""
+    if not scored:
+        return replace(trial, state=state)
     known = steps_of(scored)[-1]
-    return replace(trial, state="complete", n=known.n, gain=known.gain, fid=known.fid)
+    return replace(trial, state=state, n=known.n, gain=known.gain, fid=known.fid)

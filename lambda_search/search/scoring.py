@@ -30,8 +30,13 @@ class Scoring:
         self._evaluator = evaluator
 
     def counts(self, trial: Trial) -> bool:
-        """Whether a trial is λ = 1 or lies in the ranges as they are now; rounds go beyond."""
-        return self._plan.kg is not None or not trial.number or self._plan.space.contains(trial)
+        """Whether a trial takes part: λ = 1, and what lies in the present ranges and is measured.
+
+        In a search by rounds what is in one of these, wherever it lies.
+        """
+        if self._plan.kg is not None:
+            return any(trial.number in one.trials for one in self._record.rounds)
+        return not trial.is_unmeasured and (not trial.number or self._plan.space.contains(trial))
 
     def score(self, trials: Sequence[Trial], n: int) -> tuple[list[Evaluation], dict[int, str]]:
         """Scores those of `trials` that have no evaluation at the rung n.

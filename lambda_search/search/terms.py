@@ -9,11 +9,11 @@ from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.space import Space
 from lambda_search.spec import SearchSpec
 
-__all__ = ["check_budget", "decisive", "knowledge_gradient", "tolerance_of"]
+__all__ = ["check_budget", "decisive", "hurried", "knowledge_gradient", "tolerance_of"]
 
 _TOLERANCE = 0.01
-_BUDGET, _BUDGET_WIDTHS = 10_000, 40
-"""Images of all rounds: so many for each feature, and the first number at least."""
+_LEAST_ROUNDS = 2
+"""Rounds after the first, with fewer of which a search has hardly begun."""
 
 _WIDTH = 2048
 """d of Inception, which is assumed where no extractor is here to tell."""
@@ -39,7 +39,7 @@ def knowledge_gradient(
         search.seed,
         count=max(search.parallel - 1, 1),
         tolerance=tolerance_of(search),
-        budget=_budget(search, width),
+        budget=None if search.budget is None else search.budget.images,
         trials=search.trials,
     )
 
@@ -49,11 +49,26 @@ def tolerance_of(search: SearchSpec) -> float:
     return _TOLERANCE if search.tolerance is None else search.tolerance
 
 
-def decisive(search: SearchSpec, width: int) -> dict[str, Any]:
+def decisive(search: SearchSpec, model: KnowledgeGradient | None) -> dict[str, Any]:
     """What decides the numbers of rounds beside what decides those of rungs."""
-    if search.proposals != "kg":
+    if model is None:
         return {}
-    return {"tolerance": tolerance_of(search), "budget": _budget(search, width)}
+    return {"tolerance": tolerance_of(search), "budget": model.allowance.images}
+
+
+def hurried(model: KnowledgeGradient | None) -> tuple[str, ...]:
+    """A caution where the budget ends a search that has hardly begun."""
+    if model is None or model.most_images == model.first_images:
+        return ()
+    first, later = model.first_images, model.allowance.later_images
+    wanted = first + _LEAST_ROUNDS * later
+    if model.allowance.images >= wanted:
+        return ()
+    return (
+        f"search.budget.images is {model.allowance.images:,}: after the first round of {first:,} "
+        f"images it has room for fewer than {_LEAST_ROUNDS} more of {later:,}; the search has "
+        f"hardly begun below {wanted:,}",
+    )
 
 
 def check_budget(search: SearchSpec, model: KnowledgeGradient | None) -> None:
@@ -63,11 +78,6 @@ def check_budget(search: SearchSpec, model: KnowledgeGradient | None) -> None:
     raise UsageError(
         f"search.budget.images is {search.budget.images:,}, and the first round has "
         f"{model.first_images:,} images.",
-        f"Take {model.first_images + 2 * model.later_images:,} or more, or leave it out.",
+        f"Take {model.first_images + _LEAST_ROUNDS * model.allowance.later_images:,} or more, or "
+        "leave it out.",
     )
-
-
-def _budget(search: SearchSpec, width: int) -> int:
-    if search.budget is not None:
-        return search.budget.images
-    return max(_BUDGET, _BUDGET_WIDTHS * (width or _WIDTH))

@@ -82,6 +82,8 @@ def _measured(row: Row) -> Iterator[str]:
     if told.confirm_indices is not None:
         first, end = told.confirm_indices
         yield f"The search never saw these images (sample indices {first:,} to {end - 1:,})."
+    if told.search:
+        yield f"The search had {told.search}."
 
 
 def origin_of(row: Row) -> str:
@@ -112,6 +114,7 @@ def facts_of(row: Row) -> list[tuple[str, str]]:
         "configuration": row.setting.definition,
         "seed": "" if told.seed is None else str(told.seed),
         "rungs": ", ".join(f"{n:,}" for n in told.rungs) + " images" * bool(told.rungs),
+        "search": told.search,
         "device": "" if told.identity is None else told.identity.device,
         "hub": " at ".join(one for one in (row.origins.hub, row.origins.revision) if one),
         "file": row.origins.file or "",

@@ -31,7 +31,8 @@ class BudgetSpec(FrozenModel):
     """What a search may cost.
 
     Arguments:
-        images: of all its rounds; 40 for each feature, 10,000 at least, unless given.
+        images: of all its rounds; unless given 40 for each feature, and no fewer than 10,000 or
+            than the first round and five more take. Of a large number rounds have more each.
     """
 
     images: int = Field(ge=128, le=1_000_000)
@@ -45,8 +46,8 @@ class SearchSpec(FrozenModel):
         slope: range of k; k(T′ − 1) from −0.08 to 0.05 unless given.
         trials: candidates in all, λ = 1 among them; 24 unless given, 100 with `kg`.
         parallel: candidates proposed together; a study keeps at most parallel × shards workers
-            busy. With `kg` the schedules of a round, λ = 1 among them, two or more; its first
-            round has eight.
+            busy. With `kg` the schedules of a round, λ = 1 among them, 2 to 62; its first round
+            has eight.
         proposals: `gp` (Gaussian process), `tpe`, `random`, `qmc` (Sobol), `grid` (three slopes),
             or `kg`: rounds of the schedules that lower the expected regret most (knowledge
             gradient), until none is left that is better. With `kg` the ranges are where it begins:

@@ -24,6 +24,7 @@ from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
+from lambda_search.store.clock import now
 from lambda_search.store.contests import GRADES
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
@@ -101,7 +102,7 @@ def trial_of(row: TrialRow) -> Trial:
 
 
 def trial_row(study_id: int, trial: Trial) -> TrialRow:
-    """A new trial; the store says when it was made."""
+    """A new trial, which may have ended as it begins; the store says when it was made."""
     return TrialRow(
         study_id=study_id,
         number=trial.number,
@@ -111,6 +112,7 @@ def trial_row(study_id: int, trial: Trial) -> TrialRow:
         mean=trial.mean,
         slope=trial.slope,
         state=trial.state,
+        finished=None if trial.is_open else now(),
     )
 
 

@@ -153,7 +153,7 @@ class StudyRecords(Transactions):
             session.execute(
                 update(RoundRow)
                 .where(RoundRow.study_id == lease.study_id, RoundRow.number == closed.number)
-                .values(round_values(closed) | {"closed": now()})
+                .values(round_values(closed))
             )
 
         self.write(change, lease)

@@ -144,8 +144,6 @@ class RoundRow(Base):
     trials: Mapped[list[int]]
     covariance: Mapped[list[list[float | None]] | None]
     judgement: Mapped[dict[str, Any] | None]
-    created: Mapped[datetime] = mapped_column(default=now)
-    closed: Mapped[datetime | None]
 
 
 class EvaluationRow(Base):

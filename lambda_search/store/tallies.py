@@ -1,7 +1,7 @@
 """How many studies stand, a line each: a whole page in a constant number of queries.
 
-The best trial of a study is that of `records.leading`: by gain on the most images that any of its
-ended trials was scored on.
+The best trial of a study is that of `records.leading`: the one that leads by the last judgement of
+its rounds, or else by gain on the most images that any of its ended trials was scored on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_
 from sqlalchemy import func
+from sqlalchemy import or_
 from sqlalchemy import select
+from sqlalchemy import tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import lazyload
 from sqlalchemy.orm import load_only
@@ -24,6 +26,7 @@ from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.tables import EvaluationRow
 from lambda_search.store.tables import EventRow
+from lambda_search.store.tables import RoundRow
 from lambda_search.store.tables import ScheduleRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
@@ -36,6 +39,11 @@ _LEASE = (
     lazyload(StudyRow.setting),
     lazyload(StudyRow.attempts),
 )
+
+_ENDED = or_(
+    TrialRow.state == "diverged", and_(TrialRow.state != "proposed", TrialRow.gain.is_not(None))
+)
+"""Not those that were only confirmed, nor what a search left open that goes on otherwise."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Tally:
     """What there is of a study.
 
     Arguments:
-        trials: how many have ended.
+        trials: how many have ended, of those that were measured or diverged.
         best: the leading one.
         row: the last row that it made.
         driven: whether a living driver is at work on it.
@@ -68,7 +76,7 @@ class Tallies(Transactions):
     """Counts what there is of studies."""
 
     def tallies(self, studies: Sequence[Study]) -> dict[int, Tally]:
-        """What there is of each of these, by its id; in four queries, however many they are."""
+        """What there is of each of these, by its id; in five queries, however many they are."""
         ids = [one.id for one in studies]
 
         def found(session: Session) -> dict[int, Tally]:
@@ -101,14 +109,15 @@ class Tallies(Transactions):
 def _counts(session: Session, ids: Sequence[int]) -> dict[int, int]:
     query = (
         select(TrialRow.study_id, func.count())
-        .where(TrialRow.study_id.in_(ids), TrialRow.state != "proposed")
+        .where(TrialRow.study_id.in_(ids), _ENDED)
         .group_by(TrialRow.study_id)
     )
     return {id: count for id, count in session.execute(query)}
 
 
 def _best(session: Session, ids: Sequence[int]) -> dict[int, Leading]:
-    order = TrialRow.number == 0, TrialRow.n.desc(), TrialRow.gain.desc(), TrialRow.number
+    leads = tuple_(TrialRow.study_id, TrialRow.number).in_(_judged(session, ids))
+    order = leads.desc(), TrialRow.n.desc(), TrialRow.gain.desc(), TrialRow.number
     place = func.row_number().over(partition_by=TrialRow.study_id, order_by=order)
     ranked = (
         select(TrialRow.study_id, TrialRow.b, TrialRow.k, TrialRow.gain, TrialRow.n)
@@ -126,6 +135,19 @@ def _best(session: Session, ids: Sequence[int]) -> dict[int, Leading]:
         id: leading_of(LambdaSchedule(b, k), gain, n)
         for id, b, k, gain, n, _ in session.execute(query)
     }
+
+
+def _judged(session: Session, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """The studies that have judged rounds, with the number of the trial that leads by the last."""
+    last = (
+        select(RoundRow.study_id, func.max(RoundRow.number))
+        .where(RoundRow.study_id.in_(ids), RoundRow.judgement.is_not(None))
+        .group_by(RoundRow.study_id)
+    )
+    query = select(RoundRow.study_id, RoundRow.judgement).where(
+        tuple_(RoundRow.study_id, RoundRow.number).in_(last)
+    )
+    return [(id, told["best"]) for id, told in session.execute(query) if told is not None]
 
 
 def _rows(session: Session, ids: Sequence[int]) -> dict[int, Found]:

@@ -77,6 +77,10 @@ def test_the_best_so_far_is_never_worse_than_lambda_one():
     assert (worse.schedule.is_identity, worse.gain, worse.n) == (True, 0.0, 100)
     better = leading([ended(0, 0.0), ended(1, 9.0, 50), ended(2, 0.3), ended(3, 0.2)])
     assert (better.schedule.b, better.gain, better.n) == (1.02, 0.3, 100)
+    alone = leading([ended(0, 0.0, 200), ended(1, 0.3)])
+    assert (alone.schedule.is_identity, alone.n) == (True, 200), "no other was scored on as many"
+    judged = leading([ended(0, 0.0, 200), ended(1, 0.3, 50), ended(2, 0.4)], best=1)
+    assert (judged.schedule.b, judged.gain, judged.n) == (1.01, 0.3, 50)
     text = "\n".join(shown(80, replace(RUNNING, best=LambdaSchedule(), best_gain=0.0)))
     assert "nothing better than λ = 1 so far" in text and "-" not in text.split("gain")[-1][:3]
 

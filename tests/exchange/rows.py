@@ -81,7 +81,9 @@ def every_kind():
         ),
     )
     looks = Looks(0.01, 5, (found[4].n // 2, found[4].n), 2.5, "proven", 0.1)
-    found[4] = replace(found[4], provenance=replace(found[4].provenance, looks=looks))
+    found[4] = replace(
+        found[4], provenance=replace(found[4].provenance, looks=looks, search="2 rounds")
+    )
     source = Source("A paper", "0000.00000", "https://example.org/x", "table 1")
     published = replace(
         row(setting(model="p", weights="unknown", extractor="theirs", reference="theirs")),

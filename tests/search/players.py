@@ -1,7 +1,7 @@
 """Searches that play an emulator: how many images each spends until its leader is good.
 
 After every step of a search stands a `Mark`. Images are counted as a study would make them: λ = 1
-and all rounds; an index that a schedule was sampled at before costs nothing.
+and all rounds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 
+from lambda_search.search.allowance import Spent
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
@@ -47,35 +48,27 @@ def images_to_goal(marks: list[Mark]) -> float:
 
 
 def fewest(
-    emulator: Emulator, seed: int, most: int, ends: bool = False, **options: object
+    emulator: Emulator, seed: int, most: int, ends: bool = False, budget: int | None = None
 ) -> list[Mark]:
     """Ours, up to `most` images; or up to its own end, with `ends`."""
-    budget = options.pop("budget", most)
     search = KnowledgeGradient(
-        SPACE, emulator.landscape.features, seed=seed, budget=budget, **options
+        SPACE, emulator.landscape.features, seed=seed, budget=budget or most
     )
-    seen: dict[Point, set[tuple[int, int]]] = {}
-    measured, marks, images, round_ = {}, [], 0, search.opening()
-    number = 0
+    scores, marks, round_ = [], [], search.opening()
+    spent, tried = Spent(0, 0, 0), set()
     while True:
         for point in round_.points:
             score, psi = emulator.measure(point.mean, tilt(point), round_.first, round_.n)
-            before = max(
-                (n for first, n in seen.get(point, ()) if first == round_.first), default=0
-            )
-            images += max(0, round_.n - before)
-            seen.setdefault(point, set()).add((round_.first, round_.n))
-            found = search.measurement(point, round_.first, score, psi)
-            measured[point, round_.first] = found
-        scores = list(measured.values())
-        verdict = search.verdict(scores)
+            scores.append(search.measurement(point, round_.first, score, psi))
+        tried |= set(round_.points)
+        spent = Spent(spent.rounds + 1, spent.images + round_.images, len(tried))
+        verdict = search.verdict(scores, spent)
         leader = verdict.leader
         good = emulator.landscape.good(leader.mean, tilt(leader))
-        marks.append(Mark(images, leader, good, verdict.ending))
-        if images >= most or (ends and verdict.ending):
+        marks.append(Mark(spent.images, leader, good, verdict.ending))
+        if spent.images >= most or (ends and verdict.ending):
             return marks
-        number += 1
-        round_ = search.next(scores, number)
+        round_ = search.next(scores, spent)
 
 
 def grid(emulator: Emulator, n: int = 10_000) -> list[Mark]:

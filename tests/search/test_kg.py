@@ -1,13 +1,16 @@
 """The search of few images: designs, decisions, repeatability, and that it finds what is there."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from lambda_search.search.allocation import MOST
 from lambda_search.search.allocation import Box
 from lambda_search.search.allocation import Outlook
 from lambda_search.search.allocation import opening
+from lambda_search.search.allowance import Spent
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
@@ -107,11 +110,13 @@ def test_a_fixed_axis_stays_fixed(mean, slope):
     space = Space(mean, slope, 11)
     search = KnowledgeGradient(space, features=64, seed=1)
     shown, scores, round_ = Emulator(BUNDLED[0], 1), [], search.opening()
+    spent = Spent(0, 0, 0)
     for number in range(1, 4):
         for point in round_.points:
             found = shown.measure(point.mean, 10 * point.slope, round_.first, round_.n)
             scores.append(search.measurement(point, round_.first, *found))
-        round_ = search.next(scores, number)
+        spent = Spent(number, spent.images + round_.images, 8 + 3 * (number - 1))
+        round_ = search.next(scores, spent)
         assert len(set(round_.points)) == len(round_.points) == 4
         fixed = {p.slope if slope[0] == slope[1] else p.mean for p in round_.points[1:]}
         assert fixed == {slope[0] if slope[0] == slope[1] else mean[0]}
@@ -124,20 +129,104 @@ def test_same_seed_same_rounds_and_another_seed_others():
     assert fewest(shown, 3, 4000) != first
 
 
-def test_rounds_have_indices_of_their_own_or_grow_one_prefix():
-    shown = Emulator(BUNDLED[0], 0)
-    for fresh in (True, False):
-        search = KnowledgeGradient(SPACE, features=128, fresh=fresh)
-        opened = search.opening()
-        scores = [
-            search.measurement(
-                one, 0, *shown.measure(one.mean, 10 * one.slope, opened.first, opened.n)
-            )
-            for one in opened.points
+def played(search, rounds=1):
+    """All scores of the first rounds on the emulator, and what these took."""
+    shown, scores, tried, spent = Emulator(BUNDLED[0], 0), [], set(), Spent(0, 0, 0)
+    for number in range(rounds):
+        block = search.next(scores, spent) if number else search.opening()
+        for one in block.points:
+            found = shown.measure(one.mean, 10 * one.slope, block.first, block.n)
+            scores.append(search.measurement(one, block.first, *found))
+        tried |= set(block.points)
+        spent = Spent(number + 1, spent.images + block.images, len(tried))
+    return scores, spent
+
+
+def test_rounds_have_indices_of_their_own():
+    search = KnowledgeGradient(SPACE, features=128)
+    then = search.next(*played(search))
+    assert (then.first, then.n) == (128, 192) and then.points[0] == ONE
+
+
+CENTRED = Space((0.98, 1.02), (-0.005, 0.005), 11)
+
+
+@pytest.mark.parametrize("trials", [2, 3, 4, 8, 9])
+@pytest.mark.parametrize("space", [SPACE, CENTRED], ids=["usual", "centred"])
+def test_every_round_measures_something_until_the_trials_are_spent(space, trials):
+    """Ranges centred on λ = 1 have an opening with fewer schedules, which is not made again."""
+    search = KnowledgeGradient(space, features=64, trials=trials, budget=10**6)
+    blocks, scores, tried, spent = [search.opening()], [], set(), Spent(0, 0, 0)
+    while True:
+        block = blocks[-1]
+        for one in block.points:
+            psi = np.random.default_rng(len(scores)).standard_normal(block.n)
+            scores.append(search.measurement(one, block.first, 20 - one.mean, psi - psi.mean()))
+        tried |= set(block.points)
+        spent = Spent(len(blocks), spent.images + block.images, len(tried))
+        if search.ending(1.0, 1.0, scores, spent) is not None:
+            break
+        blocks.append(search.next(scores, spent))
+        assert len(blocks[-1].points) > 1 and len(blocks) < 12
+    assert search.ending(1.0, 1.0, scores, spent) == "trials" and len(tried) == trials
+    assert all(a.points != b.points for a, b in pairwise(blocks))
+
+
+def test_what_diverged_elsewhere_takes_none_of_the_trials():
+    search = KnowledgeGradient(SPACE, features=128, trials=12)
+    scores, spent = played(search)
+    lost = [Point(0.9 + n / 1000, -0.02) for n in range(20)]
+    assert search.ending(1.0, 1.0, scores, spent, lost) is None
+    assert len(search.next(scores, spent, lost).points) == 4
+    assert search.ending(1.0, 1.0, scores, replace(spent, schedules=12), lost) == "trials"
+
+
+def test_the_budget_is_weighed_against_the_round_that_comes():
+    """In other ranges that is an opening, which has more images than other rounds."""
+    before = KnowledgeGradient(SPACE, features=128)
+    scores, spent = played(before)
+    moved = replace(SPACE, mean=(1.2, 1.3))
+    for images, ending in ((2 * 1024 - 1, "budget"), (2 * 1024, None)):
+        search = KnowledgeGradient(moved, features=128, budget=images)
+        placed = [
+            replace(one, at=search.measurement(point, 0, 1.0, one.influence).at)
+            for one, point in zip(scores, before.opening().points, strict=True)
         ]
-        then = search.next(scores, 1)
-        assert (then.first, then.n) == ((128, 192) if fresh else (0, 192))
-        assert then.points[0] == ONE
+        assert search.ending(1.0, 1.0, placed, spent) == ending
+        if ending is None:
+            assert search.next(placed, spent).images == 1024
+    for images, ending in ((1024 + 4 * 192 - 1, "budget"), (1024 + 4 * 192, None)):
+        search = KnowledgeGradient(SPACE, features=128, budget=images)
+        assert search.ending(1.0, 1.0, scores, spent) == ending
+
+
+@pytest.mark.parametrize("count", [1, 3, 20, 1023])
+@pytest.mark.parametrize("features", [128, 2048])
+def test_no_budget_makes_more_rounds_than_can_be_weighed(count, features):
+    made = KnowledgeGradient(SPACE, features, 16, count=count, budget=1_000_000)
+    allowed = made.allowance
+    rounds = (1_000_000 - made.first_images) / allowed.later_images
+    assert rounds <= 60 and rounds * (allowed.count + 1) <= 1200
+    assert allowed.count <= MOST
+    usual = KnowledgeGradient(SPACE, features, 1, count=3).allowance
+    assert usual.n == 1.5 * features, "usual budgets have rounds of the usual size"
+
+
+@pytest.mark.parametrize("count", [1, 3, 15, 1023])
+def test_a_budget_that_is_left_open_has_room_for_five_rounds_more(count):
+    for features in (128, 2048):
+        made = KnowledgeGradient(SPACE, features, 32, count=count)
+        assert made.allowance.images >= made.first_images + 5 * made.allowance.later_images
+        assert made.allowance.images >= max(10_000, 40 * features)
+
+
+def test_a_batch_has_as_many_schedules_as_are_promised():
+    scores, _ = played(KnowledgeGradient(SPACE, features=128), rounds=4)
+    found = outlook(scores).batch(Field.of(scores), 192, 1023, np.zeros((1, 2)), [])
+    assert MOST - 12 >= len(found) > 20
+    old = [tuple(one) for one in np.random.default_rng(0).uniform(-1, 1, (40, 2))]
+    again = outlook(scores).batch(Field.of(scores), 192, 1023, np.zeros((1, 2)), old)
+    assert len(again) == len(found) + 12 <= MOST
 
 
 def test_the_plane_opens_beyond_an_edge_where_the_best_lies():

@@ -2,8 +2,11 @@
 
 import pytest
 
+from lambda_search.records import Trial
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.proposals import IDENTITY
 from lambda_search.search.proposals import Observation
+from lambda_search.search.proposals import observations
 from lambda_search.search.proposals import propose
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
@@ -73,3 +76,20 @@ def test_a_fixed_slope_is_a_line_search():
 def test_the_schedule_of_lambda_one_is_exactly_one():
     assert SPACE.schedule(IDENTITY).is_identity
     assert SPACE.schedule(Point(1.02, 0.001)).b == pytest.approx(1.0155, abs=1e-12)
+
+
+def test_nothing_is_told_of_what_was_never_measured():
+    """A candidate that was only confirmed, and one that another search left open."""
+    trials = [
+        Trial(0, 0, LambdaSchedule(), 1.0, 0.0, "complete", 64, 0.0, 9.0),
+        Trial(1, 0, LambdaSchedule(1.01), 1.01, 0.0, "stopped", 32, 0.2, 8.8),
+        Trial(2, 0, LambdaSchedule(1.02), 1.02, 0.0, "diverged"),
+        Trial(3, 0, LambdaSchedule(1.03), 1.03, 0.0, "complete"),
+        Trial(4, 0, LambdaSchedule(1.04), 1.04, 0.0, "stopped"),
+    ]
+    told = observations(trials)
+    assert [(one.point.mean, one.value) for one in told] == [
+        (1.0, 0.0),
+        (1.01, -0.2),
+        (1.02, pytest.approx(0.2)),
+    ]

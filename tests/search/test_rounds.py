@@ -3,15 +3,21 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lambda_search.errors import Interrupted
 from lambda_search.errors import UsageError
+from lambda_search.records import Trial
+from lambda_search.search import driver
+from lambda_search.search.allocation import MOST
 from lambda_search.search.knowledge import Knowledge
 from lambda_search.search.record import Record
+from lambda_search.search.space import Point
 from lambda_search.store.store import Store
+from lambda_search.store.study_records import StudyRecords
 from lambda_search.work import tasks
 from lambda_search.work.pool import SerialPool
 from tests.search.running import Halting
@@ -89,6 +95,11 @@ def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
     [row] = rows
     assert any("ended as its trials were spent" in one for one in row["provenance"].cautions)
     assert row["provenance"].rungs == ()
+    told = row["provenance"].search
+    assert told.startswith(
+        f"{len(rounds)} rounds on 128 to 192 images of each schedule; the search"
+    )
+    assert f"{rounds[-1].judgement.regret:.1%}" in told
     made = sum(one.images for one in rounds) + 80 * (1 + len(row["provenance"].candidates))
     assert len(set(shards)) == len(shards) == made // 16, "no shard twice, and none beside"
     assert sum("best λ about" in one.text for one in heard) == len(rounds)
@@ -191,9 +202,10 @@ def test_the_tolerance_decides_again_what_was_recorded(text):
     assert before[0].judgement.ending == "trials"
     assert after.judgement.ending == "no gain" and after.judgement.gain <= 0.05
     row = store.rows(store.study("tiny").id)[-1]
-    assert any(
-        "λ = 1 is about the best" in one and "50 %" in one for one in row.provenance.cautions
-    )
+    assert not any("search ended" in one for one in row.provenance.cautions), "all is well"
+    told = row.provenance.search
+    assert "ended as λ = 1 is about the best" in told and "50 %" in told
+    assert f"probability of {after.judgement.gain:.1%}" in told
     assert all(start >= 1_000_000 for _, start in pool.done)
 
 
@@ -201,6 +213,10 @@ def test_a_budget_ends_the_search_below_itself_and_one_too_small_is_refused(text
     budget = changed(text, {"seed: 3": "seed: 3, budget: {images: 1700}"})
     plan = plan_of(budget)
     assert plan.most_images() == 1700 + plan.confirm_images()
+    [hurried] = [one for one in plan.cautions() if "budget" in one]
+    assert "room for fewer than 2 more of 576" in hurried
+    enough = plan_of(changed(budget, {"1700": str(1024 + 2 * 576)}))
+    assert not any("budget" in one for one in (*enough.cautions(), *plan_of(text).cautions()))
     rounds = launch(budget, Halting())[3]
     assert rounds[-1].judgement.ending == "budget"
     assert sum(one.images for one in rounds) == 1024 + 3 * 192
@@ -214,6 +230,65 @@ def test_a_search_with_rungs_can_go_on_in_rounds(study_text, text):
     _, _, rows, rounds = launch(changed(text, {"trials: 12": "trials: 9"}), Halting(), store)
     assert len(rounds) > 1 and len(rows) == 2
     assert rounds[0].trials[0] == 0 and min(rounds[0].trials[1:]) >= 7
+
+
+def test_what_another_search_left_open_is_closed_with_what_it_has(study_text, text):
+    store = Store()
+    with pytest.raises(Interrupted):
+        run(study_text, Halting(5), store)
+    left = [one.number for one in store.trials(1) if one.is_open]
+    small = changed(text, {"trials: 12": "trials: 8"})
+    trials, *_, rounds = launch(small, Halting(), store)
+    own = {number for one in rounds for number in one.trials}
+    others = [one for one in trials if one["number"] in left and one["number"] not in own]
+    assert others and {one["state"] for one in others} == {"stopped"}
+    assert all((one["n"] is None) == (one["gain"] is None) for one in others)
+    assert len(own) == 8, "they take no part"
+
+
+def test_a_candidate_that_was_never_measured_is_none_of_the_trials_of_another_search(
+    study_text, text, monkeypatch
+):
+    """It is complete from the first commit on, and other proposals neither count nor hear it."""
+    store, told, proposed = Store(), [], []
+    keep = StudyRecords.propose
+    monkeypatch.setattr(
+        StudyRecords, "propose", lambda *some: (proposed.extend(some[2]), keep(*some))
+    )
+    launch(changed(text, {"trials: 12": "trials: 8"}), Halting(), store)
+    [never] = [one for one in store.trials(1) if one.n is None]
+    assert proposed == [replace(never, created=None, finished=None)]
+    assert never.is_unmeasured and never.finished is not None
+    asked = driver.propose
+    monkeypatch.setattr(driver, "propose", lambda *some: told.append(some[5]) or asked(*some))
+    run(changed(study_text, {"trials: 7": "trials: 10"}), Halting(), store)
+    inside = {one.point for one in told[0]}
+    assert Point(never.mean, never.slope) not in inside and len(inside) == 8
+    known = [one for one in store.trials(1) if plan_of(study_text).space.contains(one)]
+    assert len(known) == 10 + 1, "and one that was only confirmed"
+
+
+def test_new_trials_have_numbers_of_their_own_where_schedules_repeat(text):
+    plan = plan_of(text)
+    means = (1.0, 1.01, 1.01, 1.02, 1.0)
+    trials = [
+        Trial(n, 0, plan.space.schedule(Point(mean, 0.0)), mean, 0.0, "complete")
+        for n, mean in enumerate(means)
+    ]
+    record = SimpleNamespace(trials=trials, rounds=[])
+    asked = [Point(mean, 0.0) for mean in (1.0, 1.03, 1.02, 1.04, 1.01)]
+    found = Knowledge(plan.kg, plan, record).trials(asked, 1)
+    assert [one.number for one in found] == [0, 5, 3, 6, 1]
+
+
+def test_parallel_and_the_budget_that_is_left_open(text):
+    plan = plan_of(changed(text, {"trials: 12, parallel: 3": "trials: 100, parallel: 32"}))
+    assert plan.kg.allowance.later_images == 32 * 192
+    assert plan.kg.allowance.images == 1024 + 5 * 32 * 192
+    wide = plan_of(changed(text, {"trials: 12, parallel: 3": "trials: 900, parallel: 500"}))
+    assert wide.widest_shards() == (MOST + 1) * 192 // 16
+    few = plan_of(changed(text, {"trials: 12, parallel: 3": "trials: 10, parallel: 32"}))
+    assert few.kg.allowance.later_images == 3 * 192, "there are two trials left for it"
 
 
 def test_what_is_known_is_read_from_the_record_alone(text, known):

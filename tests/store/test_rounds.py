@@ -24,7 +24,7 @@ def test_a_round_is_committed_once_and_closed_digit_by_digit(url, setting):
     assert [one.number for one in store.trials(lease.study_id)] == [0, 1]
     covariance = (0.1 + 0.2, 1e-17), (1e-17, 2 / 3)
     measured = replace(asked, covariance=covariance)
-    judged = Judgement(1.01, -0.001, 1 / 3, 0.1, 0.01, "terms", "found")
+    judged = Judgement(1.01, -0.001, 1 / 3, 0.1, 0.01, "terms", 1, "found")
     store.close_round(lease, measured)
     store.close_round(lease, replace(measured, judgement=judged))
     assert store.rounds(lease.study_id) == [replace(measured, judgement=judged)]

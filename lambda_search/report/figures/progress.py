@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+from typing import TypeAlias
 
 import plotly.graph_objects as go
 
 from lambda_search.records import Evaluation
 from lambda_search.records import Interval
+from lambda_search.records import Round
 from lambda_search.records import Trial
+from lambda_search.records import steps_of
 from lambda_search.report.figures.style import BASELINE
 from lambda_search.report.figures.style import BEST
 from lambda_search.report.figures.style import GREY
@@ -19,14 +23,20 @@ __all__ = ["cost_figure", "rung_figure"]
 
 _MOST_TICKS = 8
 
+_Place: TypeAlias = tuple[int, float | None, str]
+"""Images spent, a gain, and what it is of."""
+
 _DEPTH = 1.5
 """How far losses are shown, in largest gains; worse trials lie below the frame."""
 
 
 def rung_figure(evaluations: Sequence[Evaluation], winner: int | None) -> go.Figure:
-    """Gain by number of images, with paired 95 % intervals; thin lines are the other trials."""
+    """Gain by number of images, with paired 95 % intervals; thin lines are the other trials.
+
+    Of a trial in several rounds, on the images of all rounds so far.
+    """
     figure = go.Figure()
-    searched = [e for e in evaluations if e.phase == "search" and e.trial != 0]
+    searched = [one for several in _by_trial(evaluations).values() for one in steps_of(several)]
     for chosen in (False, True):
         mine = _apart([e for e in searched if (e.trial == winner) == chosen])
         if not mine:
@@ -68,44 +78,75 @@ def rung_figure(evaluations: Sequence[Evaluation], winner: int | None) -> go.Fig
     return styled(figure, "images", "gain: FID(1) − FID(λ)")
 
 
-def cost_figure(trials: Sequence[Trial]) -> go.Figure:
-    """The best gain so far over the images spent, trial by trial."""
-    spent, best = 0, float("-inf")
-    x: list[int] = []
-    y: list[float | None] = []
-    each: list[float] = []
-    names: list[str] = []
-    for trial in trials:
-        if trial.gain is None or trial.n is None:
-            continue
-        spent += trial.n
-        if trial.state == "complete":
-            best = max(best, trial.gain)
-        x.append(spent)
-        y.append(None if best == float("-inf") else best)
-        each.append(trial.gain)
-        names.append(f"trial {trial.number}, λ = {trial.schedule}")
+def cost_figure(
+    trials: Sequence[Trial],
+    evaluations: Sequence[Evaluation] = (),
+    rounds: Sequence[Round] = (),
+) -> go.Figure:
+    """The best gain so far over the images spent, trial by trial.
+
+    Of a search by rounds, the gain of who led after each of them, on all its images so far.
+    """
+    each, line = _by_round(evaluations, rounds) if rounds else _by_number(trials)
+    told = "who led" if rounds else "best so far"
     figure = go.Figure()
     figure.add_scatter(
-        x=x,
-        y=each,
-        text=names,
+        **_drawn(each),
         mode="markers",
         marker={"color": GREY, "size": 7},
         hovertemplate="%{text}: gain %{y:.3f}<extra></extra>",
         name="a trial",
     )
     figure.add_scatter(
-        x=x,
-        y=y,
-        text=names,
+        **_drawn(line),
         mode="lines",
         line={"shape": "hv", "color": LINE, "width": 2.5},
-        hovertemplate="best so far %{y:.3f} after %{x:,} images<extra></extra>",
-        name="best so far",
+        hovertemplate=f"{told} %{{y:.3f}} after %{{x:,}} images<extra></extra>",
+        name=told,
     )
-    _at_one(figure, each)
+    _at_one(figure, [gain for _, gain, _ in each if gain is not None])
     return styled(figure, "images spent on trials", "gain: FID(1) − FID(λ)")
+
+
+def _by_number(trials: Sequence[Trial]) -> tuple[list[_Place], list[_Place]]:
+    """The trials with scores one after the other, and the best of the complete ones."""
+    spent, best = 0, float("-inf")
+    each: list[_Place] = []
+    line: list[_Place] = []
+    for trial in trials:
+        if trial.gain is None or trial.n is None:
+            continue
+        spent += trial.n
+        if trial.state == "complete":
+            best = max(best, trial.gain)
+        name = f"trial {trial.number}, λ = {trial.schedule}"
+        each.append((spent, trial.gain, name))
+        line.append((spent, None if best == float("-inf") else best, name))
+    return each, line
+
+
+def _by_round(
+    evaluations: Sequence[Evaluation], rounds: Sequence[Round]
+) -> tuple[list[_Place], list[_Place]]:
+    """The gains in each round, and that of who led after it on all images so far."""
+    spent, own = 0, _by_trial(evaluations)
+    each: list[_Place] = []
+    line: list[_Place] = []
+    for one in rounds:
+        spent += one.images
+        for trial in one.trials[1:]:
+            in_it = [e for e in own.get(trial, ()) if (e.first, e.n) == (one.first, one.n)]
+            each += [(spent, e.gain, f"trial {trial}, round {one.number}") for e in in_it]
+        if one.judgement is not None:
+            best = one.judgement.best
+            known = [e for e in own.get(best, ()) if e.first <= one.first]
+            line.append((spent, steps_of(known)[-1].gain if known else 0.0, f"trial {best}"))
+    return each, line
+
+
+def _drawn(places: Sequence[_Place]) -> dict[str, list[Any]]:
+    x, y, text = ([place[axis] for place in places] for axis in range(3))
+    return {"x": x, "y": y, "text": text}
 
 
 def _at_one(figure: go.Figure, gains: Sequence[float]) -> None:
@@ -117,6 +158,15 @@ def _at_one(figure: go.Figure, gains: Sequence[float]) -> None:
     best, worst = max(gains, default=0.0), min(gains, default=0.0)
     if best > 0 and worst < -_DEPTH * best:
         figure.update_yaxes(autorangeoptions={"clipmin": -_DEPTH * best})
+
+
+def _by_trial(evaluations: Sequence[Evaluation]) -> dict[int, list[Evaluation]]:
+    """Those of the search, λ = 1 apart."""
+    found: dict[int, list[Evaluation]] = {}
+    for one in evaluations:
+        if one.phase == "search" and one.trial:
+            found.setdefault(one.trial, []).append(one)
+    return found
 
 
 def _apart(evaluations: Sequence[Evaluation]) -> list[Evaluation | None]:

@@ -20,8 +20,6 @@ def upgrade() -> None:
         sa.Column("trials", sa.JSON(), nullable=False),
         sa.Column("covariance", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("judgement", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("created", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("closed", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["study_id"], ["ls_study.id"], name=op.f("fk_ls_round_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ls_round")),
         sa.UniqueConstraint("study_id", "number", name=op.f("uq_ls_round_study_id_number")),

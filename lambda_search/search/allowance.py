@@ -1,0 +1,109 @@
+"""What a search by rounds may spend, and how many images and schedules its rounds have.
+
+A round weighs all scores before it, which takes the cube of their number. So that no budget makes
+more than `_ROUNDS` rounds or `_SCORES` scores after the opening, the rounds of a large one have
+more images: a search ends after ten or twenty rounds, and where it does not, its noise wants
+images rather than schedules. 1,200 scores are weighed in a few seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Self
+
+from lambda_search.search.allocation import MOST
+from lambda_search.search.space import Point
+
+__all__ = ["Allowance", "Block", "Spent", "whole"]
+
+_LATER = 1.5
+"""Images of every later round, in d, at least."""
+
+_BUDGET, _BUDGET_WIDTHS, _BUDGET_ROUNDS = 10_000, 40, 5
+"""Images in all: so many, so many for each feature, so many later rounds; whichever is most."""
+
+_ROUNDS, _SCORES = 60, 1200
+
+
+@dataclass(frozen=True)
+class Block:
+    """What to measure next.
+
+    Arguments:
+        points: the schedules, λ = 1 first.
+        first, n: the images of each.
+    """
+
+    points: tuple[Point, ...]
+    first: int
+    n: int
+
+    @property
+    def images(self) -> int:
+        """How many images it makes."""
+        return len(self.points) * self.n
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What rounds took so far.
+
+    Arguments:
+        rounds: how many there were.
+        images: made in them.
+        schedules: measured in them or lost there, λ = 1 among them.
+    """
+
+    rounds: int
+    images: int
+    schedules: int
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What all rounds may take, and what one has after the first.
+
+    Arguments:
+        images, schedules: of all rounds, λ = 1 among the schedules.
+        count: schedules in a later round beside λ = 1, at most.
+        n: images of each there.
+    """
+
+    images: int
+    schedules: int
+    count: int
+    n: int
+
+    @classmethod
+    def of(
+        cls,
+        opened: Block,
+        features: int,
+        batch: int,
+        count: int,
+        budget: int | None,
+        schedules: int,
+    ) -> Self:
+        """That of a search with the first round `opened`; arguments as `KnowledgeGradient` has."""
+        count = min(count, MOST, max(schedules - len(opened.points), 1))
+        least = whole(_LATER * features, batch)
+        some = opened.images + _BUDGET_ROUNDS * least * (count + 1)
+        images = budget or max(_BUDGET, _BUDGET_WIDTHS * features, some)
+        scores = min(_ROUNDS * (count + 1), _SCORES)
+        n = max(least, whole((images - opened.images) / scores, batch))
+        return cls(images, schedules, count, n)
+
+    @property
+    def later_images(self) -> int:
+        """Images of a later round, at most."""
+        return self.n * (self.count + 1)
+
+    def left(self, spent: Spent) -> int:
+        """How many schedules beside λ = 1 the next round may have; none after all of them."""
+        return max(min(self.count, self.schedules - spent.schedules), 0)
+
+
+def whole(n: float, batch: int) -> int:
+    """How many images make whole batches of n or more, 64 at least."""
+    return ceil(max(n, 64) / batch) * batch
