@@ -59,13 +59,16 @@ def starts(pool):
 
 
 def test_a_proof_is_made_again_on_images_of_its_own_and_nothing_is_searched(finished):
-    store, before = finished
+    store, _ = finished
     trials, pool = store.trials(store.study("tiny").id), Halting()
+    last = store.events("tiny")[-1].number
     state, message, spec, decisive, rows = standing(store)
     row = again(store, pool)
     assert row.provenance.confirm_indices == (1_000_032, 1_000_064)
     assert starts(pool) == {1_000_032, 1_000_048}
     assert store.trials(store.study("tiny").id) == trials
+    kinds = [event.kind for event in store.events("tiny", last)]
+    assert "confirm" in kinds and "search" not in kinds
     further = again(store, samples=48, precision="20%", top=1)
     assert further.provenance.confirm_indices == (1_000_064, 1_000_112)
     assert len(further.provenance.candidates) == 1 and further.provenance.looks.made == (48,)

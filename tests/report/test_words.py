@@ -1,10 +1,13 @@
 """Rows in words, as reports and services tell them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from lambda_search.report.effort import Effort
 from lambda_search.report.words import looks_of
+from lambda_search.report.words import summary_of
 from lambda_search.service.telling import evidence_of
 from tests.exchange.rows import every_kind
 
@@ -27,6 +30,11 @@ def test_a_row_of_several_looks_tells_them_what_ended_them_and_the_luck(ended):
     assert words.endswith("as that of the best of 2, the gain may be 0.12 too high")
     assert "too high" not in looks_of(replace(row, provenance=replace(told, looks=looks)))
     assert any(words in one for one in evidence_of(replace(row, provenance=several)))
+    study = SimpleNamespace(setting=None, state="done", message="")
+    told = {"study": study, "row": replace(row, provenance=several), "model": "m", "trials": []}
+    found = SimpleNamespace(sampler="", steps=0, ranges=None, is_abandoned=False, **told)
+    summary = summary_of(found, Effort("all", 2, 10, None, None))
+    assert words in [line.text for line in summary if line.name == "looks"]
 
 
 def test_other_rows_tell_nothing_of_looks():

@@ -14,6 +14,7 @@ from lambda_search.search.confirm import optimism
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.looks import Seen
 from lambda_search.store.store import Store
+from tests.conftest import STUDY
 from tests.search.brownian import holds
 from tests.search.brownian import holds_once_proven
 from tests.search.brownian import paths
@@ -63,26 +64,31 @@ def test_the_road_depends_on_widths_alone_and_without_a_precision_is_one_look():
     assert [one.n for one in walked(PLAN, 9.0, baseline=0.0)][-1] == 50_000
 
 
-@pytest.fixture
-def looking(study_text):
+@pytest.fixture(scope="module")
+def looking(tiny_pipeline):
     """A study that looks twice: a random model's FID is large, and its gains small."""
-    return study_text.replace("trials: 7", "trials: 4").replace(
-        "samples: 80", "samples: 1040, precision: 0.018%"
+    quick = STUDY.format(folder=tiny_pipeline).replace("batch: 16", "batch: 64")
+    return (
+        quick.replace("[32, 64]", "[64]")
+        .replace("trials: 7", "trials: 3")
+        .replace("samples: 80", "samples: 704, precision: 0.018%")
     )
 
 
-@pytest.fixture
-def done(looking):
-    store, pool = Store(), Halting()
-    return store, run(looking, pool, store), pool.done
+@pytest.fixture(scope="module")
+def done(looking, tmp_path_factory):
+    store, pool = Store("sqlite://"), Halting()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LAMBDA_SEARCH_HOME", str(tmp_path_factory.mktemp("home")))
+        return store, run(looking, pool, store), pool.done
 
 
 def test_the_row_says_how_it_ended(done, tmp_path):
     store, row, shards = done
     looks = row.provenance.looks
-    assert looks.precision == 0.00018 and looks.planned == 5
+    assert looks.precision == 0.00018 and looks.planned == 4
     assert looks.made[0] == 512 and looks.made[-1] == row.n and len(looks.made) > 1
-    assert (looks.ended == "samples") == (row.n == 1040 and "not yet" in row.verdict)
+    assert (looks.ended == "samples") == (row.n == 704 and "not yet" in row.verdict)
     assert "to ±0.018 %" in row.verdict
     error = row.candidate.gain_standard_error
     assert row.gain_interval.half_width == pytest.approx(looks.boundary * error)
@@ -99,7 +105,7 @@ def test_the_row_says_how_it_ended(done, tmp_path):
         Row.from_json(told.to_json())
 
 
-@pytest.mark.parametrize("last", [3, pytest.param(70, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("last", [3, pytest.param(28, marks=pytest.mark.slow)])
 def test_killed_between_looks_it_walks_the_same_road(looking, done, tmp_path, last):
     """After a few shards of the last look, and of the first."""
     whole, _, shards = done
@@ -112,7 +118,7 @@ def test_killed_between_looks_it_walks_the_same_road(looking, done, tmp_path, la
 
 
 def test_without_a_precision_nothing_is_new(study_text):
-    store, text = Store(), study_text.replace("trials: 7", "trials: 3")
+    store, text = Store(), study_text.replace("trials: 7", "trials: 2")
     row = run(text, Halting(), store)
     assert row.provenance.looks is None and "looks" not in row.to_json()["provenance"]
     assert plan_of(text).digest() != plan_of(text.replace("80", "80, precision: 1%")).digest()
@@ -125,7 +131,7 @@ def doubt(held):
 
 def test_intervals_hold_at_all_looks_together_and_would_not_by_the_wrong_rule():
     plan = LookPlan(Terms(16 * 512, 0.018, 3), 512, 128)
-    found = paths(plan, runs=3000)
+    found = paths(plan, runs=2000)
     held, looks = zip(*(holds(plan, one) for one in found), strict=True)
     assert {2, 3} <= set(looks), "the road differs with what is seen"
     assert doubt(held) > 0.01
