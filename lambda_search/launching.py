@@ -35,14 +35,13 @@ from lambda_search.store.settings import other_setting
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
 from lambda_search.studies import Named
-from lambda_search.studies import confirm_anew as queue_anew
 from lambda_search.studies import submit_written
 from lambda_search.studies import written
 from lambda_search.work.pool import Pool
 
 __all__ = [
     "Launch",
-    "confirm_anew",
+    "check_same",
     "launch",
     "plans_of",
     "prepare",
@@ -167,34 +166,6 @@ class Launch:
         return [rows[name] for name in self.names]
 
 
-def confirm_anew(
-    name: str,
-    text: str,
-    store: Store,
-    pool: Pool,
-    watch: Watcher | None = None,
-    listeners: Collection[Listener] = (),
-) -> Row:
-    """Proves a finished study anew, with the file that `studies.confirmed_anew` made.
-
-    Raises:
-        LambdaSearchError: if it fails, or what it needs is not here; then it waits in the queue.
-        Interrupted: on Ctrl-C; `resume` goes on.
-    """
-    queue_anew(name, text, store)
-    driven = drive(
-        store,
-        pool,
-        names=[name],
-        at_once=1,
-        leave="stopped",
-        watch=watch,
-        listeners=tuple(listeners),
-    )
-    [row] = Launch([name], [], {}, {}, {}).rows_of(driven)
-    return row
-
-
 def prepare(studies: Sequence[Written], store: Store) -> Launch:
     """Looks at everything before anything is computed: what the store can tell comes first.
 
@@ -230,8 +201,8 @@ def _prepared(
             continue
         if _is_finished(study, plan):
             finished[study.name] = store.rows(study.id)[-1]
-        elif study.setting is not None and study.setting.key not in _keys(plan):
-            raise other_setting(study.name, study.setting, plan.setting)
+        else:
+            check_same(study, plan)
     waiting = {
         plan.spec.name: plan
         for plan in plans
@@ -247,9 +218,14 @@ def _prepared(
     )
 
 
-def _keys(plan: Plan) -> set[str]:
-    """Of the plan's setting, as it is spelled now and as an older release spelled it."""
-    return {one.key for one in (plan.setting, plan.former) if one is not None}
+def check_same(study: Study, plan: Plan) -> None:
+    """Raises UsageError if a study was begun with another setting than the plan's.
+
+    One that is spelled as an older release spelled it is the same.
+    """
+    keys = {one.key for one in (plan.setting, plan.former) if one is not None}
+    if study.setting is not None and study.setting.key not in keys:
+        raise other_setting(study.name, study.setting, plan.setting)
 
 
 def _is_finished(study: Study, plan: Plan) -> bool:

@@ -27,11 +27,13 @@ from lambda_search.remote import Service
 from lambda_search.remote import no_store
 from lambda_search.remote import service_at
 from lambda_search.shell import command
+from lambda_search.spec import ConfirmSpec
 from lambda_search.spec import check_names
 from lambda_search.spec import parse_specs
 from lambda_search.store import upkeep
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
+from lambda_search.store.waiting import requeue
 from lambda_search.submitting import Named
 from lambda_search.submitting import post
 from lambda_search.submitting import submit_from_afar
@@ -40,11 +42,10 @@ from lambda_search.submitting import written
 
 __all__ = [
     "Named",
-    "confirmed_anew",
-    "confirm_anew",
     "nobody_drives",
     "nobody_drives_now",
     "post",
+    "proof_wanted",
     "resume",
     "remove",
     "rename",
@@ -97,8 +98,8 @@ def stop(name: str, store: Where = None) -> Study:
         return service.stop(name)
     with _opened(store) as opened:
         stopped = Queue(opened).stop(name)
-        if stopped.state == "stopped":
-            Events(name, [opened.say]).say("stopped", stopped.message)
+        if stopped.state != "running":
+            Events(name, [opened.say]).say("stopped", stopped.message or "no proof is wanted now")
         return stopped
 
 
@@ -119,18 +120,18 @@ def resume(name: str, store: Where = None) -> Study:
             )
         if study.state == "queued" or (not study.stop_wanted and opened.is_driven(study)):
             return study
-        again = Queue(opened).requeue(name)
+        again = requeue(opened, name)
         Events(name, [opened.say]).say("queued", "waits for a driver again")
         return again
 
 
-def confirmed_anew(name: str, store: Store, **changed: Any) -> str:
-    """The file of a finished study whose proof is to be made again, or further.
+def proof_wanted(name: str, store: Store, **changed: Any) -> ConfirmSpec:
+    """The `confirm` of a proof that is to be made of a finished study, again or further.
 
     Arguments:
         name: the study's.
         store: where it is.
-        changed: what its `confirm` shall say (samples, precision, top); None leaves it as it is.
+        changed: what it shall say (samples, precision, top); None leaves it as in its file.
 
     Raises:
         UsageError: if there is no such study, it has not ended, has nothing to confirm, or cannot
@@ -140,7 +141,7 @@ def confirmed_anew(name: str, store: Store, **changed: Any) -> str:
     study = store.study(name)
     if store.is_driven(study):
         raise driven_by(name, study.driver)
-    if study.state != "done":
+    if study.state != "done" and study.proof_wanted is None:
         waits = study.state in ("queued", "running")
         raise Conflict(
             f"The study '{name}' is {study.state}; only what is done can be confirmed again.",
@@ -156,14 +157,7 @@ def confirmed_anew(name: str, store: Store, **changed: Any) -> str:
     document = yaml.safe_load(spec.to_yaml())
     document["confirm"] = document.get("confirm", {}) | told
     [spec] = parse_specs(yaml.safe_dump(document), f"the study '{name}', so confirmed,")
-    return spec.to_yaml()
-
-
-def confirm_anew(name: str, text: str, store: Store) -> Study:
-    """Queues a study with the file that `confirmed_anew` made: its proof on images of its own."""
-    study = Queue(store).requeue(name, text)
-    Events(name, [store.say]).say("queued", "its proof is wanted again")
-    return study
+    return spec.confirm
 
 
 def wait(name: str, store: Where = None, tell: Callable[[str], None] | None = None) -> Row:

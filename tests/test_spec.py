@@ -240,10 +240,6 @@ def test_a_given_model_name_stays():
         ),
         ({"search__tolerance": 0.01}, "search: tolerance is for proposals: kg"),
         ({"search__budget": {"images": 5000}}, "search: budget is for proposals: kg"),
-        (
-            {"search__proposals": "kg", "search__tolerance": "80%"},
-            "search.tolerance: input should",
-        ),
         ({"search__seed": -1}, "search.seed: input should be greater than or equal to 0"),
         ({"metric__rungs": [1000, 500]}, "rungs must rise and start at 16 images or more"),
         ({"metric__rungs": [500, 500]}, "rungs must rise"),
@@ -455,24 +451,41 @@ def test_values_of_a_matrix_are_not_shared_between_studies():
 
 
 @pytest.mark.parametrize(
-    ("written", "share"), [("1%", 0.01), ("0.7 %", 0.007), ("0.01", 0.01), ("'0.01'", 0.01)]
+    ("written", "share"),
+    [
+        *(("1%", 0.01), ("0.7 %", 0.007), ("0.01", 0.01), ("'0.01'", 0.01)),
+        *(("0.01%", 1e-4), ("1e-4", 1e-4), ("50%", 0.5)),
+    ],
 )
-def test_a_precision_is_a_share(written, share):
-    [spec] = parse_specs(PRECISE.format(written))
-    assert spec.confirm.precision == share
-    assert parse_specs(spec.to_yaml()) == [spec]
+def test_precision_and_tolerance_are_shares(written, share):
+    for text in SHARES.values():
+        [spec] = parse_specs(text.format(written))
+        assert share in (spec.confirm.precision, spec.search.tolerance)
+        assert parse_specs(spec.to_yaml()) == [spec]
 
 
-@pytest.mark.parametrize("written", ["1", "0", "-1%", "100%", "true", "much", ".nan", "[1%]"])
-def test_what_is_no_precision_says_how_to_write_one(written):
-    with pytest.raises(UsageError, match=r"like 1% or 0\.01"):
-        parse_specs(PRECISE.format(written))
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("1", "0", "-1%", "100%", "51%", "true", "much", ".nan", "[1%]"),
+        *("0.009%", "9e-5", "1e-9", "'%'"),
+    ],
+)
+def test_what_is_no_share_says_how_to_write_one(written):
+    for place, text in SHARES.items():
+        with pytest.raises(UsageError) as caught:
+            parse_specs(text.format(written))
+        said = f"{place}: write a share of the FID at λ = 1 from 0.01% to 50%, like 1% or 0.01"
+        assert said in str(caught.value)
 
 
-PRECISE = """
+_SHORT = """
 name: s
 model: {{framework: diffusers, checkpoint: x}}
 sampler: {{name: ddim, steps: 4}}
 metric: {{extractor: bundled, reference: r.npz}}
-confirm: {{precision: {}}}
 """
+SHARES = {
+    "confirm.precision": _SHORT + "confirm: {{precision: {}}}",
+    "search.tolerance": _SHORT + "search: {{proposals: kg, tolerance: {}}}",
+}

@@ -10,7 +10,7 @@ import typer
 
 from lambda_search.shell import use_store
 
-__all__ = ["AsJson", "Gpus", "Hub", "RayAddress", "Roots", "StoreUrl", "Workers"]
+__all__ = ["AsJson", "Gpus", "Hub", "Models", "RayAddress", "Roots", "StoreUrl", "Workers"]
 
 
 def _remembered(
@@ -55,6 +55,15 @@ Gpus: TypeAlias = Annotated[
         envvar="LAMBDA_SEARCH_GPUS",
         min=0.0,
         help=r"GPUs a worker, fractions allowed, 0 for the CPU. \[default: 1 if there are any]",
+    ),
+]
+Models: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        help="Where the files that studies name are looked up; several may be given. "
+        r"\[default: the working folder]",
     ),
 ]
 Roots: TypeAlias = Annotated[

@@ -11,6 +11,7 @@ from lambda_search.records.answers import row_from_json
 from lambda_search.records.answers import row_json
 from lambda_search.records.evaluations import Evaluation
 from lambda_search.records.evaluations import Phase
+from lambda_search.records.evaluations import Terms
 from lambda_search.records.evaluations import steps_of
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
@@ -94,6 +95,7 @@ __all__ = [
     "Stage",
     "Study",
     "StudyState",
+    "Terms",
     "Trial",
     "TrialState",
     "leading",

@@ -17,6 +17,21 @@ Phase: TypeAlias = Literal["search", "confirm"]
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a confirmation commits itself to before it sees anything: they decide its intervals.
+
+    Arguments:
+        samples: the most images.
+        precision: the half-width asked for, as a share of FID(λ = 1); None for one look.
+        candidates: how many are compared with λ = 1.
+    """
+
+    samples: int
+    precision: float | None
+    candidates: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One schedule scored on n images from index `first` on, beside λ = 1 on the same noise.
 
@@ -32,6 +47,7 @@ class Evaluation:
         fingerprint: names the features behind it.
         picture: a PNG of its first images, if they were sampled for it. The store keeps it among
             its images, under the fingerprint, and does not hand it back here.
+        terms: of the confirmation that it belongs to; an earlier release kept none.
     """
 
     trial: int
@@ -47,6 +63,7 @@ class Evaluation:
     correlation: float
     fingerprint: str
     picture: bytes | None = field(default=None, repr=False, compare=False)
+    terms: Terms | None = None
 
 
 def steps_of(evaluations: Iterable[Evaluation]) -> list[Evaluation]:

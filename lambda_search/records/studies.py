@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from datetime import datetime
+from typing import Any
 from typing import Literal
 from typing import TypeAlias
 
@@ -169,6 +170,8 @@ class Study:
         created, updated: UTC.
         door: which way it came: "" from who can write to the store itself, `service` from
             who asked a service, so that what it may name is bounded (`spec.bounds`).
+        proof_wanted: the `confirm` of a proof that was asked for once it was done, and that it has
+            not come to yet; over its file's.
     """
 
     id: int
@@ -189,6 +192,7 @@ class Study:
     created: datetime
     updated: datetime
     door: str = ""
+    proof_wanted: Mapping[str, Any] | None = None
 
 
 EventKind: TypeAlias = Literal[

@@ -17,11 +17,19 @@ from lambda_search.report.findings import Findings
 __all__ = [
     "Line",
     "duration",
+    "looks_of",
     "provenance_of",
     "signed",
     "summary_of",
     "verdict_of",
 ]
+
+
+_ENDS = {
+    "proven": "it ended as the gain is proven, and known to {}",
+    "precise": "it ended as the gains are known to {}; none is proven",
+    "samples": "it ended with the last of the images, before the gains were known to {}",
+}
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,8 @@ def _proven(row: Row) -> Iterator[Line]:
     cautions = row.provenance.cautions
     yield Line("cautions", "" if cautions else "none were noted", several=cautions)
     yield Line("images", _images(row))
+    if looks := looks_of(row):
+        yield Line("looks", looks)
     yield Line("FID at λ", f"{_with_interval(row.fid, row.fid_interval)} on {row.n:,} images")
     yield Line(
         "FID at λ = 1",
@@ -160,6 +170,20 @@ def _images(row: Row) -> str:
         words += f"; the search had {told.search}"
     elif told.rungs:
         words += f"; the search compared trials on {_listed(told.rungs)}"
+    return words
+
+
+def looks_of(row: Row) -> str:
+    """How a confirmation in several looks went, and what of its gain may be luck; "" of others."""
+    told = row.provenance.looks
+    if told is None:
+        return ""
+    asked = f"±{100 * told.precision:g}\u00a0% of the FID at λ = 1"
+    words = f"{len(told.made)} of at most {told.planned}, at {_listed(told.made)}; "
+    words += _ENDS[told.ended].format(asked)
+    several = len(row.provenance.candidates)
+    if several > 1:
+        words += f"; as that of the best of {several}, the gain may be {told.luck:.2g} too high"
     return words
 
 

@@ -10,6 +10,7 @@ from lambda_search.events import Events
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Row
+from lambda_search.records import Terms
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.candidates import best_of
@@ -102,7 +103,7 @@ class Confirming:
             if len(self._known(alive, first, n)) <= len(alive):
                 found = self._compared(alive, first, n, _ordinal(looks, len(made)))
                 alive = [trial for trial, _ in found[1]]
-                self._commit(found, first)
+                self._commit(found, first, looks.terms)
             known = self._known(alive, first, n)
             made.append(_seen(known))
             self._tell(known[1:], looks, made)
@@ -115,12 +116,16 @@ class Confirming:
         found = (self._record.evaluation(trial, n, "confirm", first) for trial in several)
         return [one for one in found if one is not None]
 
-    def _commit(self, found: tuple[Result, list[tuple[Trial, Result]]], first: int) -> None:
+    def _commit(
+        self, found: tuple[Result, list[tuple[Trial, Result]]], first: int, terms: Terms
+    ) -> None:
         baseline, compared = found
         n = baseline.score.n
         self._record.close(
             [
-                as_evaluation(trial, "confirm", first, result, self._scoring.name(trial, first, n))
+                as_evaluation(
+                    trial, "confirm", first, result, self._scoring.name(trial, first, n), terms
+                )
                 for trial, result in [(self._record.trials[0], baseline), *compared]
                 if self._record.evaluation(trial, n, "confirm", first) is None
             ]
@@ -183,7 +188,7 @@ class Confirming:
         pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
         captions = "λ = 1", f"λ = {best}"
         images = [Image(*one) for one in zip(captions, pictures, strict=True)]
-        return self._record.publish(row, [], images, self._plan.digest())
+        return self._record.publish(row, images, self._plan.digest())
 
     def _candidates(self) -> list[Trial]:
         """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""
@@ -237,12 +242,16 @@ class Confirming:
         looked: Sequence[Evaluation],
         looks: LookPlan,
     ) -> bool:
-        """Whether a confirmation of the candidates would make the very looks that were made."""
+        """Whether a confirmation of the candidates is the very one that has looked so far.
+
+        Under other terms it would be another one, which chose them once it had seen something.
+        """
         numbers, seen = {0, *(one.number for one in candidates)}, {one.trial for one in looked}
         made = [
             _seen([one for one in looked if one.n == n]) for n in sorted({one.n for one in looked})
         ]
-        if not looks.leads_to(made):
+        one_look = Terms(looked[0].n, None, len(seen) - 1)  # all that an earlier release knew
+        if (looked[0].terms or one_look) != looks.terms or not looks.leads_to(made):
             return False
         if not self._record.is_proven(first):
             return seen <= numbers

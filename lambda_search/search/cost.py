@@ -34,12 +34,23 @@ from lambda_search.spec import StudySpec
 from lambda_search.work.own import unmade
 from lambda_search.work.recipe import OwnSamples
 
-__all__ = ["check_disk", "describe", "outlines"]
+__all__ = ["check_disk", "check_proof_disk", "describe", "outlines"]
 
 
 def check_disk(plans: Sequence[Plan], folder: Path) -> None:
     """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
-    needed = sum(plan.most_feature_bytes() for plan in plans) + 64 * 2**20
+    _check_room(sum(plan.most_feature_bytes() for plan in plans), folder)
+
+
+def check_proof_disk(plan: Plan, folder: Path) -> None:
+    """The same for the features of one more proof of a study that is done."""
+    widths = sum(measure.width for measure in plan.recipe.measures)
+    _check_room(4 * widths * (plan.confirm_images() + plan.own_images()), folder)
+
+
+def _check_room(features: int, folder: Path) -> None:
+    """Raises LambdaSearchError if so many bytes of features have no room in `folder`."""
+    needed = features + 64 * 2**20
     try:
         close_to_others(private_folder(folder))
         free = shutil.disk_usage(folder).free
@@ -50,7 +61,7 @@ def check_disk(plans: Sequence[Plan], folder: Path) -> None:
         ) from error
     if free < needed:
         raise LambdaSearchError(
-            f"The studies need {needed / 2**20:,.0f} MB in {folder}, and {free / 2**20:,.0f} MB "
+            f"The features need {needed / 2**20:,.0f} MB in {folder}, and {free / 2**20:,.0f} MB "
             "are free.",
             "Free some space, or move the data folder with LAMBDA_SEARCH_HOME.",
         )

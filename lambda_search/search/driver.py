@@ -97,6 +97,8 @@ class Driver:
         ended = [trial for trial in self._record.trials if not trial.is_open]
         self._tracker.closed([trial for trial in ended if self._scoring.counts(trial)])
         self._tracker.leads(self._record.best)
+        if self._record.is_asked_anew:  # then it is done, and has searched
+            return
         going_on = f", going on after {len(ended)} finished trials" if ended else ""
         self._events.say("search", f"searching{going_on}")
         if (model := self._plan.kg) is not None:

@@ -14,14 +14,19 @@ __all__ = ["done_families", "needed_families"]
 def needed_families(studies: Iterable[Study]) -> set[str]:
     """The families of features (`Recipe.family`) of all `studies` that are not done.
 
-    A study that no driver has resolved yet has none.
+    A study that no driver has resolved yet has none; one whose proof was asked for again, and
+    broke off, has.
     """
-    return _families(study for study in studies if study.state != "done")
+    return _families(study for study in studies if not _is_done(study))
 
 
 def done_families(studies: Iterable[Study]) -> set[str]:
     """The families of features of all `studies` that are done."""
-    return _families(study for study in studies if study.state == "done")
+    return _families(study for study in studies if _is_done(study))
+
+
+def _is_done(study: Study) -> bool:
+    return study.state == "done" and study.proof_wanted is None
 
 
 def _families(studies: Iterable[Study]) -> set[str]:

@@ -8,10 +8,13 @@ images, and seⱼ its standard error. K candidates share α = 0.05, so that each
 All intervals of all looks hold together with probability 95 %. A look is the last if nⱼ = N, or
 if, with all that is left of α spent on it, the widest Iⱼ is *precise*:
 
-    zⱼ · max se ≤ precision · FID(1).
+    zⱼ · max se ≤ precision · FID₁(1),   FID₁(1) as estimated at the first look.
 
-It depends on the widths alone. Widths say nothing of the gains, so this choice costs nothing (Chow
-& Robbins 1965), and Lan & DeMets' boundaries allow it at any n. What ended a confirmation is
+Beyond the first look it depends on widths alone. Widths say nothing of the gains, so this choice
+costs nothing (Chow & Robbins 1965), and Lan & DeMets' boundaries allow it at any n. FID₁(1) errs
+with the first look's gains, and so is not estimated again: a few percent, which move the end a
+little and coverage by less than simulations tell. N, the precision and K are settled before the
+first look and kept with it. What ended a confirmation is
 
     proven    it is precise, and the interval of the best gain lies above zero;
     precise   it is precise, and no gain is proven: there is none that is worth the precision;
@@ -31,6 +34,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from lambda_search.metrics.spending import boundaries
+from lambda_search.records import Terms
+from lambda_search.search.confirm import level_for
 
 __all__ = ["LookPlan", "Seen"]
 
@@ -49,7 +54,7 @@ class Seen:
     Arguments:
         n: images.
         error: the largest standard error of a candidate's gain.
-        baseline: FID(1), bias-corrected.
+        baseline: FID(1), bias-corrected; that of the first look counts.
     """
 
     n: int
@@ -62,18 +67,29 @@ class LookPlan:
     """The looks that a confirmation may take.
 
     Arguments:
-        samples: N.
-        precision: the half-width asked for, as a share of FID(1); None for one look at N.
-        level: 1 − α/K.
+        terms: N, the precision, and K; what has looked goes on under no others.
         first_from: images of the first look, in whole batches.
         batch: looks but the last one take whole batches.
     """
 
-    samples: int
-    precision: float | None
-    level: float
+    terms: Terms
     first_from: int
     batch: int
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return self.terms.samples
+
+    @property
+    def precision(self) -> float | None:
+        """The half-width asked for, as a share of FID(1); None for one look at N."""
+        return self.terms.precision
+
+    @property
+    def level(self) -> float:
+        """1 − α/K."""
+        return level_for(self.terms.candidates)
 
     @property
     def first(self) -> int:
@@ -104,7 +120,7 @@ class LookPlan:
         """How many times as wide as asked the interval is if this look is the last; 1 will do."""
         if self.precision is None or not made:
             return 0.0
-        last, wanted = made[-1], self.precision * made[-1].baseline
+        last, wanted = made[-1], self.precision * made[0].baseline
         half = self.boundary([one.n for one in made], ended=True) * last.error
         return half / wanted if wanted > 0 else float("inf")
 

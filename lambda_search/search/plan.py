@@ -15,7 +15,7 @@ from lambda_search.metrics.references.doubts import doubts
 from lambda_search.metrics.references.load import Reference
 from lambda_search.models.base import Model
 from lambda_search.records import NoiseLevel
-from lambda_search.search.confirm import level_for
+from lambda_search.records import Terms
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.proposals import check_candidates
@@ -146,7 +146,7 @@ class Plan:
     def looks(self, candidates: int) -> LookPlan:
         """The looks of a confirmation of so many candidates."""
         told, first = self.spec.confirm, default_rungs(self._width, self.batch)[-1]  # 4d
-        return LookPlan(told.samples, told.precision, level_for(candidates), first, self.batch)
+        return LookPlan(Terms(told.samples, told.precision, candidates), first, self.batch)
 
     def confirm_images(self, samples: int | None = None) -> int:
         """Images that the confirmation makes on `samples` of each schedule, by default all."""

@@ -24,6 +24,7 @@ from lambda_search.records import OtherMeasure
 from lambda_search.records import Phase
 from lambda_search.records import Provenance
 from lambda_search.records import Row
+from lambda_search.records import Terms
 from lambda_search.records import Trial
 from lambda_search.search.confirm import Confirmation
 from lambda_search.search.plan import Plan
@@ -34,7 +35,14 @@ __all__ = ["as_evaluation", "as_row"]
 _DISTRIBUTION = "lambda-search"
 
 
-def as_evaluation(trial: Trial, phase: Phase, first: int, result: Result, name: str) -> Evaluation:
+def as_evaluation(
+    trial: Trial,
+    phase: Phase,
+    first: int,
+    result: Result,
+    name: str,
+    terms: Terms | None = None,
+) -> Evaluation:
     """What is kept of one scored schedule."""
     score, against = result.score, result.against
     return Evaluation(
@@ -51,6 +59,7 @@ def as_evaluation(trial: Trial, phase: Phase, first: int, result: Result, name: 
         correlation=against.correlation,
         fingerprint=name,
         picture=result.picture,
+        terms=terms,
     )
 
 

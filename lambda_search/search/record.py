@@ -41,7 +41,8 @@ class Record:
         self._remember(store.evaluations(study.id))
         proven = (row.provenance.confirm_indices for row in store.rows(study.id))
         self._proven = {indices[0] for indices in proven if indices is not None}
-        self.is_asked_anew = study.decisive is None
+        self.is_asked_anew = study.proof_wanted is not None
+        self._decisive = study.decisive
         self._rounds = {one.number: one for one in store.rounds(study.id)}
 
     @property
@@ -140,18 +141,16 @@ class Record:
         self._remember(evaluations)
         self._trials |= {trial.number: trial for trial in trials}
 
-    def publish(
-        self,
-        row: Row,
-        evaluations: Sequence[Evaluation],
-        images: Sequence[Image],
-        decisive: str,
-    ) -> Row:
-        """Commits the end, the row with how rounds led to it; arguments as in `Store.publish`."""
+    def publish(self, row: Row, images: Sequence[Image], digest: str) -> Row:
+        """Commits the end: a row by the study's file, whose digest that is, or one asked for.
+
+        The row is told how rounds led to it.
+        """
         if self.rounds and not row.provenance.rungs:
             told = replace(row.provenance, search=told_of_rounds(self.rounds))
             row = replace(row, provenance=told)
-        return self._store.publish(self._lease, row, evaluations, images, decisive)
+        decisive = self._decisive if self.is_asked_anew else digest
+        return self._store.publish(self._lease, row, images, decisive)
 
     def _remember(self, evaluations: Iterable[Evaluation]) -> None:
         for one in evaluations:

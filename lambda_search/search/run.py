@@ -21,18 +21,15 @@ from lambda_search.events import Events
 from lambda_search.events import Listener
 from lambda_search.paths import home
 from lambda_search.paths import locate
-from lambda_search.paths import studies_folder
 from lambda_search.records import Origins
 from lambda_search.records import Row
 from lambda_search.search.driver import Driver
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import resolve
 from lambda_search.search.progress import Tracker
+from lambda_search.search.stored import as_wanted
+from lambda_search.search.stored import located_spec
 from lambda_search.spec import Bounds
-from lambda_search.spec import StudySpec
-from lambda_search.spec import located
-from lambda_search.spec import parse_specs
-from lambda_search.spec import unpacked
 from lambda_search.store.engine import StoreAway
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.leases import this_driver
@@ -74,19 +71,12 @@ class Shared:
         Raises:
             UsageError: for anything that is wrong with it; MissingFile for what is not here.
         """
-        known = self.plans.get(claim.study.spec)
-        if known is not None and not claim.study.door:
-            return known
-        [spec] = parse_specs(claim.study.spec, f"the study '{claim.study.name}'")
-        with self._loading:
-            return resolve(self._located(spec, claim))
-
-    def _located(self, spec: StudySpec, claim: Claim) -> StudySpec:
-        files = unpacked(claim.files, studies_folder())
-        if claim.study.door:
-            return self.bounds.located(spec, claim.files, files)
-        base = [Path(claim.study.base)] if claim.study.base else []
-        return located(spec, [*self.folders, *base, Path.cwd()], files)
+        study = claim.study
+        plan = None if study.door else self.plans.get(study.spec)
+        if plan is None:
+            with self._loading:
+                plan = resolve(located_spec(study, claim.files, self.folders, self.bounds))
+        return as_wanted(plan, study.proof_wanted)
 
 
 class Run:
@@ -203,7 +193,7 @@ class Run:
             plan.former,
         )
         rows = self._shared.store.rows(study.id)
-        if rows and study.decisive == plan.digest():
+        if rows and study.decisive == plan.digest() and study.proof_wanted is None:
             self._queue.end(self.lease, "done", "done", "nothing that decides numbers has changed")
             return rows[-1]
         driver = Driver(

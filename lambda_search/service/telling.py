@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lambda_search.records import Interval
 from lambda_search.records import Row
+from lambda_search.report.words import looks_of
 from lambda_search.report.words import provenance_of
 from lambda_search.report.words import signed
 from lambda_search.setting import Setting
@@ -84,6 +85,8 @@ def _measured(row: Row) -> Iterator[str]:
         yield f"The search never saw these images (sample indices {first:,} to {end - 1:,})."
     if told.search:
         yield f"The search had {told.search}."
+    if looks := looks_of(row):
+        yield f"The confirmation looked at them several times: {looks}."
 
 
 def origin_of(row: Row) -> str:

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-from typing import Any
-
-from pydantic import BeforeValidator
 from pydantic import Field
 
 from lambda_search.setting import FrozenModel
+from lambda_search.spec.shares import Share
 
 __all__ = ["ConfirmSpec"]
-
-
-def _share(value: Any) -> Any:
-    """`1%` as 0.01; whatever else as it is."""
-    try:
-        if isinstance(value, str) and value.strip().endswith("%"):
-            value = round(float(value.strip()[:-1]) / 100, 12)
-        if not isinstance(value, bool) and 0 < float(value) < 1:
-            return value
-    except (TypeError, ValueError):
-        pass
-    raise ValueError("write a share of the FID at λ = 1, like 1% or 0.01")
 
 
 class ConfirmSpec(FrozenModel):
@@ -37,4 +22,4 @@ class ConfirmSpec(FrozenModel):
 
     top: int = Field(default=3, ge=1, le=100)
     samples: int = Field(default=10_000, ge=16, le=1_000_000)
-    precision: Annotated[float, BeforeValidator(_share)] | None = None
+    precision: Share | None = None

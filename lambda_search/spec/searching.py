@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from typing import Literal
 from typing import Self
@@ -12,6 +11,7 @@ from pydantic import field_validator
 from pydantic import model_validator
 
 from lambda_search.setting import FrozenModel
+from lambda_search.spec.shares import Share
 
 __all__ = ["DEFAULT_TILT", "BudgetSpec", "Range", "SearchSpec"]
 
@@ -24,7 +24,6 @@ Published optima have 0 to 0.05; the bundled model's, with its fixed small varia
 """
 
 _KG_TRIALS = 100
-_PERCENT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
 
 
 class BudgetSpec(FrozenModel):
@@ -63,7 +62,7 @@ class SearchSpec(FrozenModel):
     parallel: int = Field(default=4, ge=1, le=1024)
     proposals: Literal["gp", "tpe", "random", "qmc", "grid", "kg"] = "gp"
     seed: int = Field(default=0, ge=0, lt=2**32)
-    tolerance: float | None = Field(default=None, ge=1e-4, le=0.5)
+    tolerance: Share | None = None
     budget: BudgetSpec | None = None
 
     @model_validator(mode="before")
@@ -71,14 +70,6 @@ class SearchSpec(FrozenModel):
     def _tries_more_where_images_are_the_limit(cls, value: Any) -> Any:
         if isinstance(value, dict) and value.get("proposals") == "kg":
             return {"trials": _KG_TRIALS} | value
-        return value
-
-    @field_validator("tolerance", mode="before")
-    @classmethod
-    def _reads_percent(cls, value: Any) -> Any:
-        """`1%` is 0.01."""
-        if isinstance(value, str) and (told := _PERCENT.fullmatch(value)):
-            return round(float(told[1]) / 100, 12)
         return value
 
     @field_validator("mean", "slope")

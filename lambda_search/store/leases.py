@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock
 from filelock import Timeout
 from sqlalchemy import case
+from sqlalchemy import false
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -133,7 +134,11 @@ def take(session: Session, study: StudyRow) -> Lease:
 def stop_lost(session: Session, study: StudyRow, message: str) -> None:
     """Stops a study that has no living owner; what it left of a lease is void."""
     _close_lost(session, study.id)
-    study.state, study.message, study.updated = "stopped", message, now()
+    if study.proof_wanted is not None:  # it is done as before
+        study.state, study.message = "done", ""
+    else:
+        study.state, study.message = "stopped", message
+    study.updated = now()
     study.owner, study.lease_until, study.stop_wanted = None, 0.0, False
     study.fence += 1
 
@@ -161,11 +166,11 @@ def renew(session: Session, lease: Lease) -> None:
 def end(session: Session, lease: Lease, state: str, outcome: str, message: str = "") -> bool:
     """Gives a lease back and leaves the study in `state`; False if it was lost or has ended.
 
-    A study that somebody asked to stop is not queued again: it is stopped then.
+    A study that somebody asked to stop is not queued again: it is stopped then. One whose proof
+    was asked for again is done as before.
     """
-    left: Any = state
-    if state == "queued":
-        left = case((StudyRow.stop_wanted, "stopped"), else_=state)
+    again = StudyRow.proof_wanted.is_not(None)
+    stops = StudyRow.stop_wanted if state == "queued" else false()
     touched = session.execute(
         update(StudyRow)
         .where(
@@ -174,8 +179,8 @@ def end(session: Session, lease: Lease, state: str, outcome: str, message: str =
             StudyRow.owner.is_not(None),
         )
         .values(
-            state=left,
-            message=message,
+            state=case((again, "done"), (stops, "stopped"), else_=state),
+            message=case((again, ""), else_=message),
             owner=None,
             lease_until=0.0,
             stop_wanted=False,

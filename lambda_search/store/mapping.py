@@ -21,6 +21,7 @@ from lambda_search.records import Retraction
 from lambda_search.records import Round
 from lambda_search.records import Row
 from lambda_search.records import Study
+from lambda_search.records import Terms
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
@@ -80,6 +81,7 @@ def study_of(row: StudyRow) -> Study:
         created=row.created,
         updated=row.updated,
         door=row.door,
+        proof_wanted=row.proof_wanted,
     )
 
 
@@ -131,6 +133,7 @@ def evaluation_of(row: EvaluationRow) -> Evaluation:
         gain_standard_error=row.gain_standard_error,
         correlation=row.correlation,
         fingerprint=row.fingerprint,
+        terms=None if row.terms is None else Terms(**row.terms),
     )
 
 
@@ -150,6 +153,7 @@ def evaluation_row(study_id: int, found: Evaluation) -> EvaluationRow:
         raw_gain=found.raw_gain,
         gain_standard_error=found.gain_standard_error,
         correlation=found.correlation,
+        terms=None if found.terms is None else asdict(found.terms),
     )
 
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import and_
 from sqlalchemy import delete
+from sqlalchemy import not_
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -38,6 +40,9 @@ from lambda_search.store.settings import setting_row
 from lambda_search.store.store import Store
 from lambda_search.store.tables import FileRow
 from lambda_search.store.tables import StudyRow
+from lambda_search.store.waiting import check_free
+from lambda_search.store.waiting import let_wait
+from lambda_search.store.waiting import locked
 
 __all__ = ["Claim", "Queue"]
 
@@ -75,7 +80,7 @@ class Queue:
         def query(session: Session) -> None:
             study = session.scalar(select(StudyRow).where(StudyRow.name == name))
             if study is not None:
-                _check_free(study, spec, database_seconds(session.connection()))
+                check_free(study, spec, database_seconds(session.connection()))
 
         self._store.read(query)
 
@@ -104,15 +109,15 @@ class Queue:
 
         def change(session: Session) -> Study:
             insert_once(session, StudyRow, {"name": name, "spec": spec}, "name")
-            study = _locked(session, name)
-            busy = _check_free(study, spec, database_seconds(session.connection()))
+            study = locked(session, name)
+            busy = check_free(study, spec, database_seconds(session.connection()))
             if busy:
                 study.stop_wanted = False
             if busy or (study.state == "done" and study.spec == spec and not files):
                 session.flush()
                 return study_of(study)
-            study.spec, study.base, study.door = spec, base, door
-            _queue(study)
+            study.spec, study.base, study.door, study.proof_wanted = spec, base, door, None
+            let_wait(study)
             session.execute(delete(FileRow).where(FileRow.study_id == study.id))
             session.add_all(
                 FileRow(study_id=study.id, name=file, content=content)
@@ -120,28 +125,6 @@ class Queue:
             )
             session.flush()
             session.expire(study)
-            return study_of(study)
-
-        return self._store.write(change)
-
-    def requeue(self, name: str, anew: str | None = None) -> Study:
-        """Queues a study again, with the files that it came with.
-
-        Arguments:
-            name: the study's.
-            anew: its file (YAML), if its proof is to be made anew; as it is unless given.
-
-        Raises:
-            Conflict: if it is to be made anew, and a living driver is at work on it.
-        """
-
-        def change(session: Session) -> Study:
-            study = _locked(session, name)
-            if anew is not None:
-                _check_free(study, anew, database_seconds(session.connection()))
-                study.spec, study.decisive = anew, None
-            _queue(study)
-            session.flush()
             return study_of(study)
 
         return self._store.write(change)
@@ -166,6 +149,9 @@ class Queue:
             waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
             if names is not None:
                 waiting = waiting.where(StudyRow.name.in_(names))
+            else:  # who asked for a proof names the study at once
+                asked = and_(StudyRow.state == "queued", StudyRow.proof_wanted.is_not(None))
+                waiting = waiting.where(not_(asked))
             clock = database_seconds(session.connection())
             for number in session.scalars(waiting.order_by(StudyRow.queued, StudyRow.id)).all():
                 study = session.execute(
@@ -277,7 +263,7 @@ class Queue:
         self._store.study(name)
 
         def change(session: Session) -> Study:
-            study = _locked(session, name)
+            study = locked(session, name)
             clock = database_seconds(session.connection())
             if study.state not in ("queued", "running"):
                 raise Conflict(
@@ -311,32 +297,3 @@ class Queue:
                     study.progress = snapshot.to_json()
 
         self._store.write(change)
-
-
-def _locked(session: Session, name: str) -> StudyRow:
-    """The study, which nobody else may change until the transaction ends."""
-    named = select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
-    return session.execute(named).scalar_one()
-
-
-def _check_free(study: StudyRow, spec: str, clock: float) -> bool:
-    """Whether a living driver is at work on it, with this file.
-
-    Raises:
-        Conflict: if one is, with another file.
-    """
-    if not leases.is_driven(study, clock):
-        return False
-    if study.spec != spec:
-        raise Conflict(
-            f"The study '{study.name}' is running with another file.",
-            f"Stop it first, with: {command('stop', study.name)}",
-        )
-    return True
-
-
-def _queue(study: StudyRow) -> None:
-    """Lets a study wait; that of a lost driver stays to be taken over."""
-    if study.state != "running":
-        study.state, study.message, study.queued = "queued", "", now()
-    study.stop_wanted, study.updated = False, now()

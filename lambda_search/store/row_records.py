@@ -10,7 +10,6 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.errors import UsageError
-from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Row
 from lambda_search.store import leases
@@ -21,7 +20,6 @@ from lambda_search.store.leases import Lease
 from lambda_search.store.lookup_records import row_named
 from lambda_search.store.mapping import row_of
 from lambda_search.store.standing import mark_standing
-from lambda_search.store.study_records import add_evaluations
 from lambda_search.store.study_records import add_images
 from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import RetractionRow
@@ -39,14 +37,13 @@ class RowRecords(Transactions):
         self,
         lease: Lease,
         row: Row,
-        evaluations: Sequence[Evaluation] = (),
         images: Sequence[Image] = (),
         decisive: str | None = None,
     ) -> Row:
-        """Ends a study: its last evaluations, its row, its pictures and its lease, or nothing.
+        """Ends a study: its row, its pictures and its lease, or nothing.
 
         A row that says the same as one of this store is that one. `decisive` is the digest of all
-        in the study's file that decided its numbers.
+        in the study's file that decided its numbers. A proof that was asked for is no more.
         """
 
         def change(session: Session) -> Row:
@@ -56,7 +53,6 @@ class RowRecords(Transactions):
             there = _named(session, row.id)
             if there is None or there.study_id is None:  # new, or known from a file
                 lease.guard(session)
-                add_evaluations(session, lease.study_id, evaluations)
                 if there is not None:
                     there.study_id = lease.study_id
                     session.flush()
@@ -64,7 +60,7 @@ class RowRecords(Transactions):
                 there = _named(session, row.id)
                 assert there is not None
                 add_images(session, lease.study_id, row.provenance.preview, images)
-            session.execute(mine.values(decisive=decisive))
+            session.execute(mine.values(decisive=decisive, proof_wanted=None))
             leases.end(session, lease, "done", "done")
             session.flush()
             session.refresh(there)

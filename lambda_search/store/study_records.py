@@ -38,7 +38,7 @@ from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
 from lambda_search.store.transactions import Transactions
 
-__all__ = ["StudyRecords", "add_evaluations", "add_images"]
+__all__ = ["StudyRecords", "add_images"]
 
 
 class StudyRecords(Transactions):
@@ -116,7 +116,7 @@ class StudyRecords(Transactions):
         """Keeps new evaluations and closes the trials that go no further."""
 
         def change(session: Session) -> None:
-            add_evaluations(session, lease.study_id, evaluations)
+            _add_evaluations(session, lease.study_id, evaluations)
             _end_trials(session, lease.study_id, ended)
 
         self.write(change, lease)
@@ -148,7 +148,7 @@ class StudyRecords(Transactions):
         """Keeps what a round said, its evaluations, and what is now known of its trials."""
 
         def change(session: Session) -> None:
-            add_evaluations(session, lease.study_id, evaluations)
+            _add_evaluations(session, lease.study_id, evaluations)
             _end_trials(session, lease.study_id, trials)
             session.execute(
                 update(RoundRow)
@@ -242,7 +242,7 @@ def _end_trials(session: Session, study_id: int, trials: Sequence[Trial]) -> Non
         )
 
 
-def add_evaluations(session: Session, study_id: int, evaluations: Sequence[Evaluation]) -> None:
+def _add_evaluations(session: Session, study_id: int, evaluations: Sequence[Evaluation]) -> None:
     """Adds those that the study does not have yet, with their pictures."""
     if not evaluations:
         return

@@ -48,7 +48,8 @@ class StudyRow(Base):
     length of the grid, and `identity`, what the numbers depend on besides the setting; it never
     changes. `decisive` is a digest of all in the file that decided the numbers of its last row.
     `base` is the folder that relative names in the file start from, where it was submitted; `door`
-    is which way it came.
+    is which way it came. `proof_wanted` is the `confirm` of a proof that was asked for of a study
+    that is done: over its file's, until the row is there.
     """
 
     __tablename__ = "ls_study"
@@ -66,6 +67,7 @@ class StudyRow(Base):
     state: Mapped[str] = mapped_column(String(20), default="queued")
     message: Mapped[str] = mapped_column(Text, default="")
     stop_wanted: Mapped[bool] = mapped_column(default=False)
+    proof_wanted: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any] | None]
     owner: Mapped[dict[str, Any] | None]
     fence: Mapped[int] = mapped_column(default=0)
@@ -147,7 +149,10 @@ class RoundRow(Base):
 
 
 class EvaluationRow(Base):
-    """One schedule scored on n images from `first_index` on, beside λ = 1 on the same noise."""
+    """One schedule scored on n images from `first_index` on, beside λ = 1 on the same noise.
+
+    `terms` are those of the confirmation that it belongs to.
+    """
 
     __tablename__ = "ls_evaluation"
     __table_args__ = (UniqueConstraint("study_id", "fingerprint"),)
@@ -166,6 +171,7 @@ class EvaluationRow(Base):
     raw_gain: Mapped[float]
     gain_standard_error: Mapped[float]
     correlation: Mapped[float]
+    terms: Mapped[dict[str, Any] | None]
     created: Mapped[datetime] = mapped_column(default=now)
 
 

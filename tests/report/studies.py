@@ -95,7 +95,8 @@ def simulate(
     row = _row(best, proven, setting, name, words, identity)
     plain, scaled = pictures or (png(90), png(200))
     images = [Image("λ = 1", plain), Image(f"λ = {best.schedule}", scaled)]
-    row = store.publish(claim.lease, row, proven, images)
+    store.close_rung(claim.lease, proven)
+    row = store.publish(claim.lease, row, images)
     events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
     events.say("done", row.verdict)
     return study, spec, row

@@ -19,10 +19,10 @@ from lambda_search.metrics.evidence import enough_images
 from lambda_search.metrics.evidence import paired
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.frechet import FrechetReference
+from lambda_search.records import Terms
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import Proof
-from lambda_search.search.confirm import level_for
 from lambda_search.search.confirm import settle
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.looks import Seen
@@ -96,7 +96,7 @@ class World:
 def confirmed(world: World, seed: int, precision: float, samples: int, batch: int = 64) -> Outcome:
     """One confirmation of the world's candidates."""
     generator = torch.Generator(world.reference.device).manual_seed(seed)
-    plan = LookPlan(samples, precision, level_for(CANDIDATES), enough_images(world.d), batch)
+    plan = LookPlan(Terms(samples, precision, CANDIDATES), enough_images(world.d), batch)
     have = [torch.empty(0, world.d, dtype=torch.float64, device=generator.device)] * 4
     made: list[Seen] = []
     joint = True

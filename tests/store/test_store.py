@@ -192,12 +192,12 @@ def test_closing_a_rung_is_one_transaction(store, lease):
 
 def test_publishing_ends_the_study_in_one_transaction(store, setting, lease):
     with pytest.raises(LambdaSearchError):
-        store.publish(lease, row(setting), [evaluation("a"), evaluation("a")])
+        store.publish(lease, row(setting), [Image("nothing", None)])
     assert (store.rows(lease.study_id), store.study("s").state) == ([], "running")
     picture = Image("λ = 1", b"PNG")
     told = replace(row(setting), provenance=replace(row(setting).provenance, preview="p"))
-    published = store.publish(lease, told, [evaluation("a")], [picture])
-    assert store.publish(lease, told, [evaluation("a")], [picture]) == published, "tried again"
+    published = store.publish(lease, told, [picture])
+    assert store.publish(lease, told, [picture]) == published, "tried again"
     assert (len(store.rows(lease.study_id)), store.study("s").state) == (1, "done")
     assert store.images("p") == [picture]
     assert [attempt.outcome for attempt in store.study("s").attempts] == ["done"]

@@ -29,7 +29,8 @@ def done(store, setting):
     [spec] = parse_specs(SPEC)
     lease = begin(store, setting, spec=spec.to_yaml())
     store.propose(lease, [trial(0), trial(1)])
-    published = store.publish(lease, row(setting), [evaluation("a")], [Image("λ", b"png")])
+    store.close_rung(lease, [evaluation("a")])
+    published = store.publish(lease, row(setting), [Image("λ", b"png")])
     Queue(store).submit("other", spec.renamed("other").to_yaml(), files={"a.yaml": b"a: 1"})
     return published
 

@@ -13,13 +13,17 @@ from lambda_search.cli.commands.launch import terminable
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import Gpus
+from lambda_search.cli.options import Hub
+from lambda_search.cli.options import Models
 from lambda_search.cli.options import RayAddress
+from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.reading import look
 from lambda_search.errors import Interrupted
+from lambda_search.spec import Bounds
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
 
@@ -39,6 +43,9 @@ def confirm(
         ),
     ] = None,
     top: Annotated[int | None, typer.Option(help="How many candidates.")] = None,
+    models: Models = None,
+    roots: Roots = None,
+    hub: Hub = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
@@ -47,24 +54,26 @@ def confirm(
 ) -> None:
     """Prove a finished study again, or further, on images that nobody has seen.
 
-    Nothing is searched. What is not given is as in the study's file.
+    Nothing is searched, and its file stays as it is. What is not given is as in that.
     """
     told = {"samples": samples, "precision": precision, "top": top}
     try:
         with ExitStack() as stack:
-            door.confirmed_anew(study, look(store), **told)  # before a store or Ray is started
+            bounds = Bounds.of(roots or (), hub or ())
+            door.proof_wanted(study, look(store), **told)  # before anything heavy is loaded
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()
-            with working("starting workers"):
-                from lambda_search.launching import confirm_anew
+            with working("reading models"):
                 from lambda_search.launching import worker_pool
+                from lambda_search.proving import prepare_proof
 
+                proof = prepare_proof(study, opened, models or (), bounds, **told)
+            with working("starting workers"):
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
             stack.enter_context(terminable())
-            text = door.confirmed_anew(study, opened, **told)
             with Display() as display:
-                row = confirm_anew(study, text, opened, pool, display, [display.hear])
+                row = proof.run(opened, pool, display, [display.hear])
             show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:
         raise Interrupted(

@@ -26,6 +26,7 @@ from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import Hub
+from lambda_search.cli.options import Models
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
@@ -87,15 +88,7 @@ def launch(
 
 
 def drive(
-    models: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--models",
-            metavar="DIR",
-            help="Where the files that studies name are looked up; several may be given. "
-            r"\[default: the working folder]",
-        ),
-    ] = None,
+    models: Models = None,
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when nothing waits that can be run here.")
     ] = False,

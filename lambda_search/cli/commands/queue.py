@@ -89,7 +89,7 @@ def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     stopped = door.stop(study, ask(store))
     words = (
         "stopped"
-        if stopped.state == "stopped"
+        if stopped.state != "running"
         else f"will be stopped: its driver, {stopped.driver}, has been asked"
     )
     _tell(stopped, words, as_json)

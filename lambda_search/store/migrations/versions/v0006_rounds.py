@@ -1,4 +1,4 @@
-"""Rounds of searches by the knowledge gradient."""
+"""Rounds of searches by the knowledge gradient; proofs that are asked for again, and in looks."""
 
 from __future__ import annotations
 
@@ -24,3 +24,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ls_round")),
         sa.UniqueConstraint("study_id", "number", name=op.f("uq_ls_round_study_id_number")),
     )
+    for table, name in (("ls_study", "proof_wanted"), ("ls_evaluation", "terms")):
+        op.add_column(table, sa.Column(name, sa.JSON(none_as_null=True), nullable=True))

@@ -1,0 +1,118 @@
+"""How studies come to wait in the queue again: as they were submitted, or for one more proof.
+
+A proof that is asked for of a study that is done changes neither its file nor what decided its
+last row: what it is to be is kept beside them until its row is there. Until then, and whatever
+becomes of it, the study is done as it was before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lambda_search.errors import Conflict
+from lambda_search.records import Study
+from lambda_search.shell import command
+from lambda_search.store import leases
+from lambda_search.store.clock import database_seconds
+from lambda_search.store.clock import now
+from lambda_search.store.mapping import study_of
+from lambda_search.store.store import Store
+from lambda_search.store.tables import FileRow
+from lambda_search.store.tables import StudyRow
+
+__all__ = ["check_free", "drop_proof", "files_of", "let_wait", "locked", "requeue", "want_proof"]
+
+
+def requeue(store: Store, name: str) -> Study:
+    """Queues a study again, with the files that it came with."""
+
+    def change(session: Session) -> Study:
+        study = locked(session, name)
+        let_wait(study)
+        session.flush()
+        return study_of(study)
+
+    return store.write(change)
+
+
+def want_proof(store: Store, name: str, confirm: Mapping[str, Any]) -> Study:
+    """Asks for a proof of a study that is done; only who names it takes it.
+
+    Arguments:
+        store: where the study is.
+        name: the study's.
+        confirm: what its `confirm` shall be for this proof.
+
+    Raises:
+        Conflict: if it is not done any more, or a living driver is at work on it.
+    """
+
+    def change(session: Session) -> Study:
+        study = locked(session, name)
+        if leases.is_driven(study, database_seconds(session.connection())):
+            raise Conflict(
+                f"The study '{name}' is being driven by {study_of(study).driver}.",
+                f"Watch it with: {command('wait', name)}",
+            )
+        if study.state != "done" and study.proof_wanted is None:
+            raise Conflict(
+                f"The study '{name}' has been submitted again in the meantime.",
+                f"See it with: {command('status', name)}",
+            )
+        study.proof_wanted = dict(confirm)
+        let_wait(study)
+        session.flush()
+        return study_of(study)
+
+    return store.write(change)
+
+
+def drop_proof(store: Store, name: str) -> None:
+    """Leaves a study done that waits for a proof which nobody has begun."""
+
+    def change(session: Session) -> None:
+        study = locked(session, name)
+        if study.state == "queued" and study.proof_wanted is not None:
+            leases.stop_lost(session, study, "")
+
+    store.write(change)
+
+
+def files_of(store: Store, name: str) -> dict[str, bytes]:
+    """The config and prompt files that a study came with, by name."""
+    named = select(FileRow).join(StudyRow, StudyRow.id == FileRow.study_id)
+    query = named.where(StudyRow.name == name)
+    return store.read(lambda session: {one.name: one.content for one in session.scalars(query)})
+
+
+def locked(session: Session, name: str) -> StudyRow:
+    """The study, which nobody else may change until the transaction ends."""
+    named = select(StudyRow).where(StudyRow.name == name).with_for_update(of=StudyRow)
+    return session.execute(named).scalar_one()
+
+
+def check_free(study: StudyRow, spec: str, clock: float) -> bool:
+    """Whether a living driver is at work on it, with this file.
+
+    Raises:
+        Conflict: if one is, with another file.
+    """
+    if not leases.is_driven(study, clock):
+        return False
+    if study.spec != spec:
+        raise Conflict(
+            f"The study '{study.name}' is running with another file.",
+            f"Stop it first, with: {command('stop', study.name)}",
+        )
+    return True
+
+
+def let_wait(study: StudyRow) -> None:
+    """Lets a study wait; that of a lost driver stays to be taken over."""
+    if study.state != "running":
+        study.state, study.message, study.queued = "queued", "", now()
+    study.stop_wanted, study.updated = False, now()
