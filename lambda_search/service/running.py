@@ -31,15 +31,15 @@ from lambda_search.service.settings import Settings
 from lambda_search.service.watch import log_to_stderr
 from lambda_search.shell import speak_to_others
 
-__all__ = ["Driver", "run"]
+__all__ = ["Driver", "give_memory_back", "run"]
 
 _GRACE_SECONDS = 20
 _DRIVER_GRACE_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0
 _STEADY_SECONDS = 120.0
 _MOST_CONNECTIONS = 1000
-_M_ARENA_MAX = -8
-"""mallopt(3)."""
+_HEAPS = {-8: 2, -3: 128 * 1024, -1: 1024 * 1024}
+"""mallopt(3): M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD."""
 _log = logging.getLogger("lambda_search.service")
 
 
@@ -56,7 +56,7 @@ def run(app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
     """
     log_to_stderr(settings.log_json)
     speak_to_others()
-    _give_memory_back()
+    give_memory_back()
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -86,10 +86,15 @@ def run(app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def _give_memory_back() -> None:
-    """Has glibc keep two heaps: with one for each thread, what pages took for a moment stays."""
+def give_memory_back() -> None:
+    """Has glibc return what pages took for a moment.
+
+    By itself it has a heap for each thread, and raises these thresholds as it goes.
+    """
     with suppress(OSError, AttributeError):  # another system's library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        allocator = ctypes.CDLL(None)
+        for parameter, value in _HEAPS.items():
+            allocator.mallopt(parameter, value)
 
 
 class _Server(uvicorn.Server):

@@ -263,7 +263,7 @@ def _may_pass(engine: Engine, error: BaseException | None) -> bool:
 def reading(engine: Engine) -> Engine:
     """`engine` for what only reads.
 
-    A server's statements see one state each, whether in a transaction or not, so that its
+    A server's statements see one state each even in a transaction (READ COMMITTED), so that its
     beginning and its end would only be two more journeys. A file's see one state together.
     """
     if engine.dialect.name == "sqlite":

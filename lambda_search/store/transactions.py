@@ -75,9 +75,10 @@ class Transactions:
         return patiently(self._engine, self._patience, once)
 
     def together(self, question: Callable[[Self], T]) -> T:
-        """What `question` makes of this store, all that it reads of it in one transaction.
+        """What `question` makes of this store, all that it reads of it in one go.
 
-        A server is asked for a connection, a beginning and an end once then, not for each part.
+        A file is in one state then; a server is asked once whether its connection is alive, not
+        for each part.
         """
 
         def ask(session: Session) -> T:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fuzz.formats import FORMATS
 
-COUNT = "100"
+COUNT = "150"
 
 
 HALVES = (

@@ -1,6 +1,7 @@
 """A served process: it says where it is, and ends well."""
 
 import json
+import platform
 import subprocess
 import sys
 import threading
@@ -100,3 +101,25 @@ def test_nothing_that_computes_is_loaded():
         check=True,
     )
     assert told.stdout == "set()\n"
+
+
+_KEEPS = """
+import psutil
+from lambda_search.service.running import give_memory_back
+{first}
+memory = psutil.Process().memory_info
+bytes(20 << 20)  # from now on glibc takes smaller blocks for such that stay
+before = memory().rss
+several = [b"x" * 400_000 for _ in range(200)]
+del several[:-1]
+print(memory().rss - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_what_was_taken_for_a_moment_is_given_back():
+    kept, given = (
+        int(subprocess.check_output([sys.executable, "-c", _KEEPS.format(first=first)]))
+        for first in ("", "give_memory_back()")
+    )
+    assert given < 4_000_000 < 40_000_000 < kept

@@ -91,7 +91,7 @@ def test_steps_are_those_asked_for_or_those_of_the_grid(store, setting):
     assert best("m", 12, store=store).setting.steps == 12
 
 
-def test_a_lookup_is_one_transaction(store, setting):
+def test_a_lookup_reads_in_one_go(store, setting):
     publish(store, setting, name="a", fid=7.0)
     begun = []
     event.listen(store._engine, "begin", begun.append)
