@@ -43,11 +43,18 @@ RAYS = {
 
 
 def pytest_collection_modifyitems(items):
-    """A file's tests stay in one process, for what they share, and all of Ray's in one."""
+    """A file's tests stay in one process, for what they share, and all of Ray's in one.
+
+    Ray's begin first, since they wait much and the other process's tests use that time, then
+    the files with slow tests.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
     for item in items:
         place = item.path.relative_to(Path(__file__).parent)
         group = "ray" if place.parts[0] == "cluster" or place.stem in RAYS else str(place)
         item.add_marker(pytest.mark.xdist_group(group))
+        item.order = group != "ray", item.path not in slow
+    items.sort(key=lambda item: item.order)
 
 
 @pytest.fixture(autouse=True)

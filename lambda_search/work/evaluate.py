@@ -29,6 +29,7 @@ from lambda_search.setting import Site
 from lambda_search.work.context import resolve_measure
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Result
+from lambda_search.work.own_making import Say
 from lambda_search.work.own_making import make_here
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import confirm_start
@@ -54,6 +55,7 @@ def evaluate(
     guidance: float | None = None,
     site: Site = "full",
     options: Mapping[str, Any] | None = None,
+    say: Say | None = None,
 ) -> Evidence:
     """Samples n images at `schedule` and at λ = 1 in this process and compares their FIDs.
 
@@ -63,6 +65,7 @@ def evaluate(
         extractor, reference: names, as in a study file.
         also: further (extractor, reference) to measure the same images with.
         first: first sample index; from 10⁶ on, where searches never look, unless given.
+        say: is told when a reference of the model's own samples has to be made first.
 
     Warns:
         UserWarning: of a reference of few images, or of others than the model makes.
@@ -81,7 +84,7 @@ def evaluate(
     for doubt in dict.fromkeys(doubt for _, _, one in used for doubt in doubts(one, shape)):
         warnings.warn(doubt, stacklevel=2)
     extractors = {measure.extractor_fingerprint: extract for measure, extract, _ in used}
-    make_here(model, [measure for measure, _, _ in used], extractors)
+    make_here(model, [measure for measure, _, _ in used], extractors, say)
     targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
     batch = model.resolve(asked).options.batch
     start = confirm_start(batch) if first is None else first

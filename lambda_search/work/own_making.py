@@ -77,8 +77,7 @@ def make_own(source: Source, say: Say) -> None:
 
 def _make(source: Source, measures: Sequence[Measure], say: Say) -> None:
     own, name, recipe = _largest(measures), measures[0].reference, source.recipe
-    images = f"{own.n:,} of the model's own samples of {own.steps} steps"
-    say(f"the reference {name}: making {images}, once for all studies that need it")
+    say(_begins(name, own))
     first = own_start(recipe.batch)
     gathering = source.gather(LambdaSchedule(), first, own.n, measures)
     try:
@@ -89,22 +88,28 @@ def _make(source: Source, measures: Sequence[Measure], say: Say) -> None:
         assert measure.own is not None
         model = f"{recipe.framework} {recipe.weights[:12]}"
         keep(measure, statistics_of(measure, found[: measure.own.n], model))
-    source.shards.forget(recipe.family)
+    source.shards.forget(recipe.family)  # another process that makes it too samples anew
     say(f"the reference {name} is made")
 
 
 def make_here(
-    model: Model, measures: Sequence[Measure], extractors: Mapping[str, Extractor]
+    model: Model,
+    measures: Sequence[Measure],
+    extractors: Mapping[str, Extractor],
+    say: Say | None = None,
 ) -> None:
-    """The same in this process.
+    """The same in this process, which keeps nothing if it is interrupted.
 
     Arguments:
         model: which.
         measures: of its images.
         extractors: by their fingerprints.
+        say: is told when it begins.
     """
     for left in missing(measures):
         own = _largest(left)
+        if say is not None:
+            say(_begins(left[0].reference, own))
         parts: list[list[NDArray[np.float32]]] = [[] for _ in left]
         batch = own.sampling.options.batch
         first = own_start(batch)
@@ -121,6 +126,11 @@ def make_here(
             features = np.concatenate(part)[: measure.own.n]
             told = f"{model.framework} {model.sha256[:12]}"
             keep(measure, statistics_of(measure, features, told))
+
+
+def _begins(name: str, own: OwnSamples) -> str:
+    images = f"{own.n:,} of the model's own samples of {own.steps} steps"
+    return f"the reference {name}: making {images}, once for all studies that need it"
 
 
 def _largest(measures: Sequence[Measure]) -> OwnSamples:

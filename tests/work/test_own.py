@@ -194,9 +194,13 @@ def test_several_extractors_share_the_images(text, extractors):
 def test_in_this_process_it_is_the_same(text, tiny_pipeline, extractors):
     model = load_model("diffusers", str(tiny_pipeline))
     named = {"extractor": str(extractors / "f.pt"), "reference": f"self:{STEPS}"}
-    evidence = ls.evaluate(
-        model, "ancestral", 4, LambdaSchedule(1.01, 0.0), n=32, **named, options={"batch": BATCH}
-    )
+    told = []
+    for _ in range(2):
+        evidence = ls.evaluate(
+            *(model, "ancestral", 4, LambdaSchedule(1.01, 0.0)),
+            **{"n": 32, "options": {"batch": BATCH}, "say": told.append, **named},
+        )
+    assert len(told) == 1 and f"self:{STEPS}: making {N} of the model's own" in told[0]
     assert evidence.reference.startswith(f"self:{STEPS}@")
     here, pool = read_statistics(file_of(text)), Watched()
     run(text, pool)

@@ -252,6 +252,7 @@ def _measured(
             guidance=sampling.guidance,
             site=sampling.site,
             options=sampling.options.model_dump(exclude_none=True, by_alias=True),
+            say=lambda line: err.print(Text(line)),
         )
 
 
