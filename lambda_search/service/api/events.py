@@ -40,6 +40,8 @@ __all__ = ["router"]
 router = APIRouter(tags=["studies"])
 _LOOK_SECONDS = 1.0
 _BEAT_SECONDS = 15.0
+_TOGETHER = 256
+"""Events at a time: few writes to a line that may be gone."""
 _MOST, _MOST_OF = 256, 16
 """Streams at a time, and those of one host."""
 _STREAM = {
@@ -126,9 +128,10 @@ async def _stream(look: _Look, number: int, host: str) -> AsyncIterator[str]:
                 yield ": the store is away\n\n"
                 await _pause(service, 2 * _LOOK_SECONDS)
                 continue
-            for one in found.events:
-                number = one.number
-                yield f"id: {number}\n{_event(one.kind, event_facts(one))}"
+            for start in range(0, len(found.events), _TOGETHER):
+                several = found.events[start : start + _TOGETHER]
+                number = several[-1].number
+                yield "".join(map(_numbered, several))
             if found.progress is not None and found.progress != progress:
                 progress = found.progress
                 yield _event("progress", progress)
@@ -149,6 +152,10 @@ async def _pause(service: Context, seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until and not service.stopping.is_set():
         await asyncio.sleep(0.1)
+
+
+def _numbered(one: Event) -> str:
+    return f"id: {one.number}\n{_event(one.kind, event_facts(one))}"
 
 
 def _event(kind: str, told: dict[str, Any]) -> str:
