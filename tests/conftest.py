@@ -46,8 +46,12 @@ def pytest_collection_modifyitems(items):
     """A file's tests stay in one process, for what they share, and all of Ray's in one.
 
     Ray's begin first, since they wait much and the other process's tests use that time, then
-    the files with slow tests.
+    the files with slow tests. Slow are all that open a browser, and those that ask PostgreSQL
+    what the store's own tests ask it too.
     """
+    for item in items:
+        if _opens_browser(item) or _asks_postgres_again(item):
+            item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     for item in items:
         place = item.path.relative_to(Path(__file__).parent)
@@ -55,6 +59,16 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(group))
         item.order = group != "ray", item.path not in slow
     items.sort(key=lambda item: item.order)
+
+
+def _opens_browser(item):
+    return "chromium" in item.fixturenames
+
+
+def _asks_postgres_again(item):
+    called = getattr(item, "callspec", None)
+    own = item.path.is_relative_to(Path(__file__).parent / "store")
+    return called is not None and called.params.get("url") == "postgresql" and not own
 
 
 @pytest.fixture(autouse=True)

@@ -154,6 +154,7 @@ QUESTIONS = [
 """All but those for a service, which tests/service/test_remote.py serves."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", QUESTIONS)
 def test_the_readmes_questions_run_as_printed(line, home, tmp_path):
     """Through a shell, on a new machine: `#` begins a comment, and what is not there is said."""

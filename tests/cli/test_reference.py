@@ -219,6 +219,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(cli, folder, calls, 
     assert states == ["ready", "ready"]
 
 
+@pytest.mark.slow
 def test_a_real_ctrl_c_is_exit_code_130(folder, home):
     process = subprocess.Popen(
         [

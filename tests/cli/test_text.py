@@ -66,6 +66,7 @@ def test_command_lines_are_echoed_as_text(cli):
     assert cli()[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "terminal",
     [{"PYTHONIOENCODING": name} for name in ("ascii", "latin-1", "cp1252")]

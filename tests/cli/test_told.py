@@ -39,6 +39,7 @@ def study(study_file):
     return write
 
 
+@pytest.mark.slow
 def test_what_changed_in_a_file_is_printed_wherever_it_goes(cli, serial, study):
     assert cli("submit", study("search", trials=7))[0] == 0
     path = study("search", trials=5)
@@ -53,6 +54,7 @@ def test_what_changed_in_a_file_is_printed_wherever_it_goes(cli, serial, study):
         assert "search.trials: 5 → 6" in words and "candidates so far count" in words, told
 
 
+@pytest.mark.slow
 def test_images_that_are_left_out_are_told_by_all_that_read_them(cli, serial, study, tmp_path):
     reference = images(tmp_path / "real", 130)
     for name in ("notes.txt", "model.ckpt", ".hidden.png"):

@@ -64,6 +64,7 @@ def test_a_worker_that_hangs_is_replaced(flags):
         until(lambda: pool.kinds() == {"A100": 2})
 
 
+@pytest.mark.slow
 def test_kept_answers_do_not_fill_the_object_store(flags):
     with pool_of(2) as pool:
         futures = [pool.submit(Ones(5)) for _ in range(40)]
@@ -87,6 +88,7 @@ def test_starts_that_fail_are_few_and_the_others_go_on(flags):
         assert pool.submit(Square(5)).result(90) == 25
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_are_said_with_their_reason(flags):
     (flags / "fail").touch()
     with pytest.raises(
@@ -111,6 +113,7 @@ def test_other_libraries_are_refused_by_name(flags):
         assert pool.kinds() == {"A100": 1}
 
 
+@pytest.mark.slow
 def test_what_cannot_travel_fails_alone(flags):
     with pool_of(1) as pool:
         bad, good = pool.submit(Unsendable()), pool.submit(Square(7))

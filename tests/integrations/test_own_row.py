@@ -93,6 +93,7 @@ def test_the_row_is_taken_and_said_in_one_line(store, found, tiny_pipeline, caps
         assert (images(pipe) == scaled).all()
 
 
+@pytest.mark.slow
 def test_a_fresh_process_takes_it_too(found, tiny_pipeline, tmp_path):
     code = f"""
 import diffusers, numpy, torch, lambda_search as ls

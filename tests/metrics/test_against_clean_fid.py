@@ -148,6 +148,7 @@ def test_thousands_of_images_have_clean_fids_features_and_fid(weights, folders, 
     assert reference.distance(Moments.from_features(last)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 @MODES
 def test_few_images_have_clean_fids_features_and_fid(mode, name, small_weights, tmp_path):
     images = fashion_images()[:300]

@@ -436,6 +436,7 @@ def test_grey_images_have_the_features_of_the_same_in_colour(name, weights):
     assert torch.allclose(extractor(grey.repeat(1, 3, 1, 1)), found, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @BOTH
 def test_features_do_not_depend_on_the_batch(name, weights):
     extractor = load_extractor(f"{name}:{weights}", CPU)

@@ -112,6 +112,7 @@ def test_arrays_that_claim_or_unfold_to_gigabytes(tmp_path):
     assert "unfolds to" in told[4] and "unfolds to" in told[5]
 
 
+@pytest.mark.slow
 def test_moments_that_claim_or_unfold_to_gigabytes(tmp_path):
     good = {
         "mu.npy": header((3,), "<f8") + bytes(24),

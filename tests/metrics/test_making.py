@@ -170,6 +170,7 @@ def test_a_state_of_another_kind_is_not_gone_on_with(arrays, real, whole, tmp_pa
     assert toy.calls() == CALLS
 
 
+@pytest.mark.slow
 def test_images_that_change_between_two_runs_are_begun_anew(real, tmp_path, always_saved):
     folder = Path(shutil.copytree(real["folder"], tmp_path / "real"))
     cache, toy = tmp_path / "cache", Toy(tmp_path / "second.txt")
@@ -250,6 +251,7 @@ def in_a_process(program, *arguments, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("room", "seconds"),
     [(0, 1e9), (4096, 1e9), (-1, 1e9), (4096, 0)],

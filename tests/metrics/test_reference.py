@@ -464,6 +464,7 @@ def ask(folder, cache, log, barrier, answers):
     answers.put((found.fingerprint, found.mean.tobytes(), found.cov.tobytes()))
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_compute_once(tmp_path, toy):
     folder, cache = save(tmp_path / "real", pictures(300)), tmp_path / "cache"
     context = multiprocessing.get_context("spawn")

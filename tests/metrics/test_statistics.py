@@ -113,6 +113,7 @@ def test_a_file_that_says_another_extractor_is_refused(tmp_path, word, name):
     assert "resize" in cause and "value range" in cause
 
 
+@pytest.mark.slow
 def test_a_file_that_says_this_extractor_is_taken_whatever_its_width(tmp_path):
     np.savez(tmp_path / "a.npz", **gaussian(2048), extractor=MINE)
     assert load_reference(str(tmp_path / "a.npz"), Named(OWN)).dim == 2048
@@ -345,6 +346,7 @@ def theirs(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_marked_copy_is_taken_by_what_it_names_alone(theirs, tmp_path):
     before, copy = theirs.read_bytes(), tmp_path / "new" / "copy.npz"
     extractor = Named(CLEAN, name="inception-clean")

@@ -65,6 +65,7 @@ def test_every_file_is_known_for_what_it_is(file):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_a_converted_file_samples_the_same_images(file, tmp_path):
     framework, config, _, _, sampler = FILES[file]

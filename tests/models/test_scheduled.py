@@ -197,6 +197,7 @@ def test_a_learned_variance_is_left_out_where_none_is_taken(tmp_path):
         assert images.shape == (B, 1, 8, 8) and torch.isfinite(images).all()
 
 
+@pytest.mark.slow
 def test_a_study_finds_a_row_for_its_scheduler(study_text, tiny_pipeline, tmp_path):
     document = yaml.safe_load(study_text)
     document["sampler"] = {

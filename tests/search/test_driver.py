@@ -91,6 +91,7 @@ def test_features_are_pruned_when_the_study_is_done(study_text):
     assert list(features_folder().rglob("*.npy")) == []
 
 
+@pytest.mark.slow
 def test_damaged_feature_files_are_computed_again(study_text, whole):
     store = Store()
     try:
@@ -104,6 +105,7 @@ def test_damaged_feature_files_are_computed_again(study_text, whole):
     assert len(second.done) > len(whole[1]) - 20
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_on_from_the_record(study_text, whole):
     store = Store()
     launch(study_text, Halting(), store)

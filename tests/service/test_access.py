@@ -69,6 +69,7 @@ def signed_in(client):
     return {"X-CSRF-Token": client.app.state.context.sessions.csrf_of(cookie), "Origin": AT}
 
 
+@pytest.mark.slow
 def test_nobody_writes_without_the_token(serve, stored):
     client = serve(stored)
     before = content(stored)

@@ -30,6 +30,7 @@ def client(serve, url):
     return serve(url)
 
 
+@pytest.mark.slow
 def test_no_parameter_makes_a_page_fail(client):
     seen, model = set(), "adm-cifar10"
     for one in routes(client):

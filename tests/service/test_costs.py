@@ -40,6 +40,7 @@ def filled(store, count, first=0):
         Queue(store).submit(f"waits-{number}", spec(f"waits-{number}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/v1/studies?limit=500", "/studies", "/studies.json", "/metrics"]
 )

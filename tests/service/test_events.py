@@ -126,6 +126,7 @@ def test_progress_is_told_while_it_is_driven(tmp_path):
     store.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_told_and_waited_for(postgres):
     server = Server(postgres)
     store = Store(server.url)
@@ -191,6 +192,7 @@ def test_a_server_that_stops_and_starts_again_needs_no_restart():
         server.cleanup()
 
 
+@pytest.mark.slow
 def test_it_starts_while_its_store_is_away(postgres):
     server = Server(postgres)
     Store(server.url).close()

@@ -252,6 +252,7 @@ def test_long_files_of_rows_are_sent_in_pieces(store, afar, tmp_path, monkeypatc
     assert {one.id for one in rows} <= {one.id for one in store.all_rows()}
 
 
+@pytest.mark.slow
 def test_who_waits_asks_little_and_goes_on_when_the_service_was_away(tmp_path, monkeypatch):
     monkeypatch.setattr("lambda_search.remote.patience._PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(studies, "_POLL_SECONDS_AFAR", 0.1)

@@ -20,7 +20,10 @@ def lease(store, setting):
     return fill(store, setting)
 
 
-@pytest.fixture(params=["sqlite:///{}/copy.db", "{}/a % copy?.db", "{}/copy.log"])
+URL = pytest.param("sqlite:///{}/copy.db", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=[URL, "{}/a % copy?.db", "{}/copy.log"])
 def target(request, tmp_path):
     return request.param.format(tmp_path)
 

@@ -239,6 +239,7 @@ def assert_figures(found, x, baseline, way):
 # A study
 
 
+@pytest.mark.slow
 def test_images_are_sampled_once_for_all_distances(study_text, both, passes, tmp_path):
     launch(study_text, Watched(), Store(f"{tmp_path}/alone.db"))
     alone = len(passes)
@@ -275,6 +276,7 @@ def without_others(row, of):
     return row | {"provenance": replace(told, also=(), cautions=alone.cautions)}
 
 
+@pytest.mark.slow
 def test_other_distances_change_nothing_that_is_decided(study_text, both, own, tmp_path):
     alone = record(launch(study_text, Watched(), Store(f"{tmp_path}/alone.db")))
     also = record(launch(both, Watched(), Store(f"{tmp_path}/both.db")))
@@ -332,6 +334,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_record(after, both, tmp_pat
     assert Counter(first.shards + second.shards) == Counter(undisturbed.shards)
 
 
+@pytest.mark.slow
 def test_a_distance_that_is_added_later_costs_the_confirmation_alone(study_text, both):
     store = launch(study_text, Watched())
     before = record(store)
@@ -698,6 +701,7 @@ def test_evaluate_tells_of_a_damaged_reference_first(tiny_pipeline, damaged, pas
     assert passes == []
 
 
+@pytest.mark.slow
 def test_two_references_of_one_extractor_share_its_features(study_text, own, pair, tmp_path):
     np.savez(tmp_path / "fewer.npz", REAL[:100, ..., None])
     text = with_also(study_text, pair, (pair[0], f"images:{tmp_path / 'fewer.npz'}"))
@@ -713,6 +717,7 @@ def test_two_references_of_one_extractor_share_its_features(study_text, own, pai
     assert second.fid == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_extractor_that_does_not_fit_is_told_before_anything_is_sampled(
     study_text, own, tmp_path, passes
 ):
