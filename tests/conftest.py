@@ -13,6 +13,7 @@ from hypothesis import settings
 from sqlalchemy import NullPool
 from sqlalchemy import create_engine
 from sqlalchemy import text
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each new process would compile all of torch
 os.environ["OMP_NUM_THREADS"] = "1"  # small networks run slower on several threads
@@ -42,23 +43,39 @@ RAYS = {
 """Files whose tests start clusters in processes of their own."""
 
 
-def pytest_collection_modifyitems(items):
-    """A file's tests stay in one process, for what they share, and all of Ray's in one.
+class Files(LoadScopeScheduling):
+    """A file's tests run in one process, for what they share, and all of Ray's in one.
 
-    Ray's begin first, since they wait much and the other process's tests use that time, then
-    the files with slow tests. Slow are all that open a browser, and those that ask PostgreSQL
-    what the store's own tests ask it too.
+    The groups of pytest-xdist itself do nothing under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid):
+        return group_of(Path(nodeid.partition("::")[0]))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Files(config, log)
+
+
+def group_of(path):
+    """A file's, by its path from the project's folder."""
+    return "ray" if path.parts[1] == "cluster" or path.stem in RAYS else str(path)
+
+
+def pytest_collection_modifyitems(items):
+    """Ray's tests come first, then the files with slow ones.
+
+    Ray's wait much, and the other process's tests use that time. Slow are all that open a
+    browser, and those that ask PostgreSQL what the store's own tests ask it too.
     """
     for item in items:
         if _opens_browser(item) or _asks_postgres_again(item):
             item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        group = "ray" if place.parts[0] == "cluster" or place.stem in RAYS else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
-        item.order = group != "ray", item.path not in slow
-    items.sort(key=lambda item: item.order)
+    root = Path(__file__).parents[1]
+    items.sort(
+        key=lambda one: (group_of(one.path.relative_to(root)) != "ray", one.path not in slow)
+    )
 
 
 def _opens_browser(item):
