@@ -30,8 +30,9 @@ from lambda_search.store.contests import GRADES
 from lambda_search.store.contests import Near
 from lambda_search.store.contests import contest_values
 from lambda_search.store.store import Store
+from lambda_search.store.surroundings import Surroundings
 
-__all__ = ["between", "close_rows", "near_of", "nearest_rows"]
+__all__ = ["between", "near_of", "nearest_rows", "surroundings"]
 
 _SOFT = ("steps", "nfe", "sampler", "guidance")
 _EULER_STEPS = (("euler", "s_churn", 0.0), ("euler", "s_churn", None), ("ddim", "eta", 0.0))
@@ -41,14 +42,13 @@ _NEIGHBOURS = 16
 """Contests on either side in which the two rows may be that lie next to a step count."""
 
 
-def close_rows(store: Store, model: str, wanted: Mapping[str, Any], most: int) -> list[Near]:
-    """The best rows of a few contests that are close to what is wanted, whatever else they are."""
+def surroundings(store: Store, model: str, wanted: Mapping[str, Any], most: int) -> Surroundings:
+    """What a miss is told about; of the contests a few that are close, the closest first."""
     by = _counted(wanted)
-    found = store.near(model, {}, by, wanted.get(by, 0), most)
-    found += [near_of(row) for row in store.absent_rows(model)]
-    return sorted(found, key=lambda one: (_apart(one, wanted)[0], GRADES[one.status], one.fid))[
-        :most
-    ]
+    found = store.around(model, by, wanted.get(by, 0), most)
+    near = [*found.near, *(near_of(row) for row in store.absent_rows(model))]
+    near.sort(key=lambda one: (_apart(one, wanted)[0], GRADES[one.status], one.fid))
+    return found._replace(near=near[:most])
 
 
 def nearest_rows(store: Store, model: str, wanted: Mapping[str, Any]) -> list[Match]:
