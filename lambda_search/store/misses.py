@@ -36,10 +36,9 @@ def no_row(store: Store, model: str, wanted: Mapping[str, Any]) -> NoScheduleFou
         cause = f"No row for the model '{model}'.{_other_names(found.models, model, under)}"
     if store.missing is not None:
         cause = f"There is no store at {store.missing} yet. {cause}"
-    see, search = command("status"), command("launch", "STUDY")
-    return NoScheduleFound(
-        cause, f"See them with: {see}" if going else f"Search it with: {search}"
-    )
+    if going:
+        return NoScheduleFound(cause, f"See them with: {command('status')}")
+    return NoScheduleFound(cause, f"Search it with: {command('launch', 'STUDY')}")
 
 
 def under_way(store: Store, model: str) -> list[str]:

@@ -86,10 +86,9 @@ def between(store: Store, model: str, wanted: Mapping[str, Any]) -> Match | None
         return None
     others = {name: value for name, value in wanted.items() if name not in ("steps", "nfe")}
     near = store.near(model, others, "steps", steps, _NEIGHBOURS)
-    here = [one.contest for one in near]
     fewer: dict[str, Row] = {}
     more: dict[str, Row] = {}
-    for row in _euler_rows(store, here, others):
+    for row in _euler_rows(store, near, others):
         side = fewer if len(row.lambdas) < steps else more
         before = side.setdefault(_all_but_steps(row), row)
         if abs(len(row.lambdas) - steps) < abs(len(before.lambdas) - steps):
@@ -114,10 +113,11 @@ def _interpolated(low: Row, high: Row, steps: int) -> Match:
     return Match("interpolated", schedule, steps, (low, high), apart, (reason,))
 
 
-def _euler_rows(store: Store, contests: Sequence[int], others: Mapping[str, Any]) -> Iterator[Row]:
+def _euler_rows(store: Store, near: Sequence[Near], others: Mapping[str, Any]) -> Iterator[Row]:
     """The rows of these contests that took Euler steps of the ODE, and are not only measured."""
     for sampler, option, value in _EULER_STEPS:
-        for row in store.rows_of(contests, {**others, option: value}):
+        contests = [one.contest for one in near if one.sampler == sampler]
+        for row in store.rows_of(contests, {**others, option: value}) if contests else ():
             whole = len(row.lambdas) == row.setting.steps
             is_euler = row.setting.sampler == sampler and row.status != "measured"
             if is_euler and whole and agrees(row, others):

@@ -54,7 +54,8 @@ def around(session: Session, model: str, by: str, at: int, most: int) -> Surroun
         most: how many contests on either side.
     """
     parts: list[list[Near]] = [[], [], [], []]
-    for part, *told in session.execute(_around(by, most), {"model": model, "at": at}):
+    plain = session.connection()  # there is nothing to map
+    for part, *told in plain.execute(_around(by, most), {"model": model, "at": at}):
         parts[part].append(Near(*told))
     above, below, waiting, models = parts  # no order survives a union
     above.sort(key=lambda one: (getattr(one, by), one.contest))
