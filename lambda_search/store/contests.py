@@ -15,11 +15,13 @@ from typing import NamedTuple
 from sqlalchemy import Integer
 from sqlalchemy import ScalarSelect
 from sqlalchemy import Select
+from sqlalchemy import any_
 from sqlalchemy import bindparam
 from sqlalchemy import exists
 from sqlalchemy import func
+from sqlalchemy import literal_column
 from sqlalchemy import select
-from sqlalchemy import union
+from sqlalchemy import union_all
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import aliased
 
@@ -38,6 +40,7 @@ from lambda_search.store.tables import SettingRow
 __all__ = [
     "GRADES",
     "Near",
+    "beside",
     "best_of",
     "competing",
     "competing_page",
@@ -52,6 +55,8 @@ __all__ = [
 
 GRADES = {"confirmed": 0, "published": 1, "measured": 2}
 _Shape = tuple[tuple[str, str], ...]
+_ONE = literal_column("1", Integer)
+"""As a parameter, PostgreSQL would take it for a tenth of all."""
 
 
 class Near(NamedTuple):
@@ -96,10 +101,10 @@ def contest_values(row: Row) -> dict[str, Any]:
     }
 
 
-def firsts(session: Session, question: Question) -> list[int]:
-    """The best row of each contest that is asked for, by its id in the table."""
-    found = session.scalars(_firsts(question.contest, question.options), question.values)
-    return [one for one in found if one is not None]
+def firsts(session: Session, question: Question) -> Sequence[ScheduleRow]:
+    """The best row of each contest that is asked for."""
+    query = _firsts(question.contest, question.options, session.get_bind().dialect.name)
+    return session.scalars(query, question.values).all()
 
 
 def best_of(session: Session, contests: Sequence[int], question: Question) -> list[int]:
@@ -150,8 +155,8 @@ def near(
         by, at: what is compared.
         most: how many on either side; all unless given.
     """
-    values = {**question.values, "at": at, "most": most}
-    sides = (_beside(question.contest, by, above, most is None) for above in (True, False))
+    values = {**question.values, "at": at}
+    sides = (beside(question.contest, by, above, most) for above in (True, False))
     return [Near(*one) for side in sides for one in session.execute(side, values)]
 
 
@@ -163,27 +168,42 @@ def models_with_rows(session: Session) -> list[str]:
 @cache
 def _contests(shape: _Shape) -> Select[int]:
     """The contests of a question."""
-    found = select(ContestRow.id)
-    asked = dict(shape)
-    if "steps" in asked:  # one index after the other: of an OR, SQLite uses neither
-        model = condition("model", "is", ContestRow.model)
-        both = (
-            select(ContestRow.id).where(model, condition("steps", "is", column))
-            for column in (ContestRow.steps, ContestRow.length)
-        )
-        found = found.where(ContestRow.id.in_(union(*both)))
-        del asked["steps"], asked["model"]
-    for name, how in asked.items():
-        told = (
-            getattr(ContestRow, name) if name in COLUMNS else ContestRow.fields[name].as_string()
-        )
-        found = found.where(condition(name, how, told))
-    return found
+    pieces = _pieces(shape)
+    if len(pieces) == 1:
+        return pieces[0]
+    return select(ContestRow.id).where(ContestRow.id.in_(union_all(*pieces)))
 
 
 @cache
-def _firsts(contest: _Shape, options: _Shape) -> Select[int]:
-    return _contests(contest).with_only_columns(_first(options))
+def _pieces(shape: _Shape) -> list[Select[int]]:
+    """The same in pieces, each found by an index; of an OR, SQLite uses none."""
+    asked = dict(shape)
+    told = {
+        name: getattr(ContestRow, name) if name in COLUMNS else ContestRow.fields[name].as_string()
+        for name in asked
+    }
+    every = [condition(name, how, told[name]) for name, how in asked.items() if name != "steps"]
+    found = select(ContestRow.id).where(*every)
+    if "steps" not in asked:
+        return [found]
+    asked_for, real = (
+        condition("steps", "is", column) for column in (ContestRow.steps, ContestRow.length)
+    )
+    return [found.where(asked_for), found.where(real, ~asked_for)]
+
+
+@cache
+def _firsts(contest: _Shape, options: _Shape, dialect: str) -> Select[ScheduleRow]:
+    """Rows by their ids.
+
+    PostgreSQL has them as an array: how many rows it expects does then not depend on the values,
+    so that one plan serves for most, and to plan takes longer than to answer.
+    """
+    first = _first(options)
+    ids = union_all(*(piece.with_only_columns(first) for piece in _pieces(contest)))
+    if dialect == "sqlite":
+        return select(ScheduleRow).where(ScheduleRow.id.in_(ids))
+    return select(ScheduleRow).where(ScheduleRow.id == any_(func.array(ids.scalar_subquery())))
 
 
 @cache
@@ -207,27 +227,33 @@ def _competing(contest: _Shape, options: _Shape) -> Select[int]:
 
 
 @cache
-def _beside(contest: _Shape, by: str, above: bool, all_of_them: bool) -> Select[Any]:
-    """Contests on one side of a count, the nearest first, each with its best row."""
-    column, first = getattr(ContestRow, by), ScheduleRow
-    at = bindparam("at", type_=Integer)
-    query = _contests(contest).with_only_columns(
-        ContestRow.id,
-        ContestRow.steps,
-        ContestRow.nfe,
-        ContestRow.sampler,
-        ContestRow.fields["guidance"].as_string(),
-        ContestRow.fields,
+def beside(contest: _Shape, by: str, above: bool, most: int | None) -> Select[Any]:
+    """Contests on one side of a count, the nearest first, each with its best row.
+
+    They are put in order before their rows are looked for, so that few are if few are wanted.
+    """
+    column, at = getattr(ContestRow, by), bindparam("at", type_=Integer)
+    side = _contests(contest).with_only_columns(ContestRow)
+    side = side.where(column >= at if above else column < at)
+    side = side.order_by(column if above else column.desc(), ContestRow.id)
+    near, first = aliased(ContestRow, side.subquery("near")), ScheduleRow
+    query = select(
+        near.id.label("contest"),
+        near.steps,
+        near.nfe,
+        near.sampler,
+        near.fields["guidance"].as_string().label("guidance"),
+        near.fields,
         first.content,
         first.b,
         first.k,
         first.fid,
         first.status,
     )
-    query = query.join_from(ContestRow, first, first.id == _first(()))
-    query = query.where(column >= at if above else column < at)
-    query = query.order_by(column if above else column.desc(), ContestRow.id)
-    return query if all_of_them else query.limit(bindparam("most", type_=Integer))
+    query = query.join_from(near, first, first.id == _first((), near))
+    column = getattr(near, by)
+    query = query.order_by(column if above else column.desc(), near.id)
+    return query if most is None else query.limit(literal_column(str(most), Integer))
 
 
 @cache
@@ -236,13 +262,13 @@ def _models() -> Select[str]:
     return select(ModelRow.name).where(known).distinct().order_by(ModelRow.name)
 
 
-def _first(options: _Shape) -> ScalarSelect[int]:
+def _first(options: _Shape, contest: Any = ContestRow) -> ScalarSelect[int]:
     """The best row of a contest: the first entry of an index, where no option is asked for."""
     row = aliased(ScheduleRow)
     best = (row.grade, row.score, row.fewer, row.id)
     one = _with_options(select(row.id).where(row.stands), row, options)
-    here = one.where(row.contest_id == ContestRow.id).order_by(*best).limit(1)
-    return here.correlate(ContestRow).scalar_subquery()
+    here = one.where(row.contest_id == contest.id).order_by(*best).limit(_ONE)
+    return here.correlate(contest).scalar_subquery()
 
 
 def _with_options(rows: Select[int], row: Any, options: _Shape) -> Select[int]:

@@ -82,7 +82,7 @@ def open_engine(url: str) -> Engine:
         LambdaSearchError: if the database cannot be reached, or is of no use as it is.
     """
     address = Address.of(url)
-    options: dict[str, Any] = {"pool_pre_ping": True}
+    options: dict[str, Any] = {}
     if address.file is not None:
         file = File(address.file, address.for_reading)
         options |= {"creator": file.connect, "execution_options": {_FILE: file}}

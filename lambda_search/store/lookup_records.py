@@ -25,6 +25,8 @@ from lambda_search.store.mapping import row_of
 from lambda_search.store.question import Question
 from lambda_search.store.standing import chunks
 from lambda_search.store.standing import superseding
+from lambda_search.store.surroundings import Surroundings
+from lambda_search.store.surroundings import around
 from lambda_search.store.tables import ModelRow
 from lambda_search.store.tables import RetractionRow
 from lambda_search.store.tables import ScheduleRow
@@ -65,7 +67,7 @@ class LookupRecords(Transactions):
         """The best row of each contest that is asked for, the best first."""
 
         def query(session: Session) -> list[Row]:
-            return _loaded(session, contests.firsts(session, Question.of(model, wanted)))
+            return _best_first(contests.firsts(session, Question.of(model, wanted)))
 
         return self._agreeing(model, wanted, query)
 
@@ -117,6 +119,12 @@ class LookupRecords(Transactions):
             return []
         question = Question.of(model, wanted)
         return self.read(lambda session: contests.near(session, question, by, at, most))
+
+    def around(self, model: str, by: str, at: int, most: int) -> Surroundings:
+        """What a miss of `model` at a number of `steps` or evaluations (`nfe`) is told about."""
+        if not _is_unicode(model):
+            model, most = "", 0
+        return self.read(lambda session: around(session, model, by, at, most))
 
     def best_of(self, ids: Sequence[int], wanted: Mapping[str, Any]) -> list[Row]:
         """The best row of each of these contests with the options asked for, the best first."""
@@ -204,9 +212,13 @@ def _in_order(ids: Sequence[int], session: Session) -> list[Row]:
 
 def _loaded(session: Session, ids: Sequence[int]) -> list[Row]:
     """Rows by their ids in the table, the best first."""
-    found = [one for piece in chunks(ids) for one in session.scalars(_BY_IDS, {"ids": piece})]
-    found.sort(key=lambda one: (one.grade, one.score, one.fewer, one.id))
-    return [row_of(one) for one in found]
+    pieces = (session.scalars(_BY_IDS, {"ids": piece}) for piece in chunks(ids))
+    return _best_first([one for piece in pieces for one in piece])
+
+
+def _best_first(rows: Sequence[ScheduleRow]) -> list[Row]:
+    ordered = sorted(rows, key=lambda one: (one.grade, one.score, one.fewer, one.id))
+    return [row_of(one) for one in ordered]
 
 
 def _is_unicode(name: str) -> bool:

@@ -15,7 +15,7 @@ from lambda_search.shell import command
 from lambda_search.spec import parse_specs
 from lambda_search.store.catalogue import entries
 from lambda_search.store.contests import Near
-from lambda_search.store.nearest import close_rows
+from lambda_search.store.nearest import surroundings
 from lambda_search.store.store import Store
 
 __all__ = ["describe", "listing", "no_row", "under_way"]
@@ -26,26 +26,29 @@ _NAMES = 12
 
 def no_row(store: Store, model: str, wanted: Mapping[str, Any]) -> NoScheduleFound:
     """The error that no row of `model` agrees, with the closest."""
-    going = under_way(store, model)
+    found = surroundings(store, model, wanted, _SHOWN)
+    going = _of_model(model, found.waiting)
     under = f" Under way: {'; '.join(going)}." if going else ""
-    close = close_rows(store, model, wanted, _SHOWN)
-    if close:
+    if found.near:
         asked = ", ".join(f"{name} {value}" for name, value in wanted.items())
-        cause = f"No row for {model} with {asked}. It has:\n{listing(close)}{under}"
+        cause = f"No row for {model} with {asked}. It has:\n{listing(found.near)}{under}"
     else:
-        cause = f"No row for the model '{model}'.{_other_names(store, model, under)}"
+        cause = f"No row for the model '{model}'.{_other_names(found.models, model, under)}"
     if store.missing is not None:
         cause = f"There is no store at {store.missing} yet. {cause}"
-    see, search = command("status"), command("launch", "STUDY")
-    return NoScheduleFound(
-        cause, f"See them with: {see}" if going else f"Search it with: {search}"
-    )
+    if going:
+        return NoScheduleFound(cause, f"See them with: {command('status')}")
+    return NoScheduleFound(cause, f"Search it with: {command('launch', 'STUDY')}")
 
 
 def under_way(store: Store, model: str) -> list[str]:
     """The studies of a model that wait or run, a phrase each."""
+    return _of_model(model, store.waiting())
+
+
+def _of_model(model: str, waiting: Sequence[tuple[str, str, str]]) -> list[str]:
     found = []
-    for name, text, state in store.waiting():
+    for name, text, state in waiting:
         if model not in text and text.isascii() and "\\" not in text:
             continue  # a name that is spelled otherwise has an escape, or other characters
         with suppress(UsageError):  # a file that can be read no more
@@ -78,9 +81,9 @@ def describe(found: Near) -> str:
     )
 
 
-def _other_names(store: Store, model: str, under: str) -> str:
+def _other_names(known: Sequence[str], model: str, under: str) -> str:
     published = sorted({entry.setting.model for entry in entries()})
-    own = [name for name in store.models() if name not in published]
+    own = [name for name in known if name not in published]
     names = {name.lower(): name for name in [*own, *published]}
     close = get_close_matches(model.lower(), names, n=3)
     meant = f" Did you mean {' or '.join(names[one] for one in close)}?" if close else ""

@@ -30,8 +30,9 @@ from lambda_search.store.contests import GRADES
 from lambda_search.store.contests import Near
 from lambda_search.store.contests import contest_values
 from lambda_search.store.store import Store
+from lambda_search.store.surroundings import Surroundings
 
-__all__ = ["between", "close_rows", "near_of", "nearest_rows"]
+__all__ = ["between", "near_of", "nearest_rows", "surroundings"]
 
 _SOFT = ("steps", "nfe", "sampler", "guidance")
 _EULER_STEPS = (("euler", "s_churn", 0.0), ("euler", "s_churn", None), ("ddim", "eta", 0.0))
@@ -41,14 +42,13 @@ _NEIGHBOURS = 16
 """Contests on either side in which the two rows may be that lie next to a step count."""
 
 
-def close_rows(store: Store, model: str, wanted: Mapping[str, Any], most: int) -> list[Near]:
-    """The best rows of a few contests that are close to what is wanted, whatever else they are."""
+def surroundings(store: Store, model: str, wanted: Mapping[str, Any], most: int) -> Surroundings:
+    """What a miss is told about; of the contests a few that are close, the closest first."""
     by = _counted(wanted)
-    found = store.near(model, {}, by, wanted.get(by, 0), most)
-    found += [near_of(row) for row in store.absent_rows(model)]
-    return sorted(found, key=lambda one: (_apart(one, wanted)[0], GRADES[one.status], one.fid))[
-        :most
-    ]
+    found = store.around(model, by, wanted.get(by, 0), most)
+    near = [*found.near, *(near_of(row) for row in store.absent_rows(model))]
+    near.sort(key=lambda one: (_apart(one, wanted)[0], GRADES[one.status], one.fid))
+    return found._replace(near=near[:most])
 
 
 def nearest_rows(store: Store, model: str, wanted: Mapping[str, Any]) -> list[Match]:
@@ -86,10 +86,9 @@ def between(store: Store, model: str, wanted: Mapping[str, Any]) -> Match | None
         return None
     others = {name: value for name, value in wanted.items() if name not in ("steps", "nfe")}
     near = store.near(model, others, "steps", steps, _NEIGHBOURS)
-    here = [one.contest for one in near]
     fewer: dict[str, Row] = {}
     more: dict[str, Row] = {}
-    for row in _euler_rows(store, here, others):
+    for row in _euler_rows(store, near, others):
         side = fewer if len(row.lambdas) < steps else more
         before = side.setdefault(_all_but_steps(row), row)
         if abs(len(row.lambdas) - steps) < abs(len(before.lambdas) - steps):
@@ -114,10 +113,11 @@ def _interpolated(low: Row, high: Row, steps: int) -> Match:
     return Match("interpolated", schedule, steps, (low, high), apart, (reason,))
 
 
-def _euler_rows(store: Store, contests: Sequence[int], others: Mapping[str, Any]) -> Iterator[Row]:
+def _euler_rows(store: Store, near: Sequence[Near], others: Mapping[str, Any]) -> Iterator[Row]:
     """The rows of these contests that took Euler steps of the ODE, and are not only measured."""
     for sampler, option, value in _EULER_STEPS:
-        for row in store.rows_of(contests, {**others, option: value}):
+        contests = [one.contest for one in near if one.sampler == sampler]
+        for row in store.rows_of(contests, {**others, option: value}) if contests else ():
             whole = len(row.lambdas) == row.setting.steps
             is_euler = row.setting.sampler == sampler and row.status != "measured"
             if is_euler and whole and agrees(row, others):

@@ -76,7 +76,8 @@ class Store(StudyRecords, Tallies, RowRecords, LookupRecords, Listings, Overview
             if self.is_file:
                 still_there(self._engine)
             else:
-                self.read(lambda session: session.scalar(select(ContestRow.id).limit(1)))
+                some = select(ContestRow.id).limit(1)
+                self.read(lambda session: session.connection().scalar(some))
         except LambdaSearchError:
             return False
         return True

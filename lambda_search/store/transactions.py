@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from lambda_search.paths import store_url
 from lambda_search.store.address import shown
+from lambda_search.store.connections import anew
+from lambda_search.store.connections import living
 from lambda_search.store.engine import open_engine
 from lambda_search.store.engine import patiently
 from lambda_search.store.engine import reading
@@ -64,7 +66,7 @@ class Transactions:
         self._engine.dispose()
 
     def read(self, query: Callable[[Session], T]) -> T:
-        """What `query` finds."""
+        """What `query` finds; it is asked again where a server had dropped the connection."""
         if self._session is not None:
             return query(self._session)
 
@@ -72,13 +74,12 @@ class Transactions:
             with Session(self._reading, expire_on_commit=False) as session:
                 return query(session)
 
-        return patiently(self._engine, self._patience, once)
+        return patiently(self._engine, self._patience, lambda: anew(once))
 
     def together(self, question: Callable[[Self], T]) -> T:
         """What `question` makes of this store, all that it reads of it in one go.
 
-        A file is in one state then; a server is asked once whether its connection is alive, not
-        for each part.
+        A file is in one state then; on a server it has one connection.
         """
 
         def ask(session: Session) -> T:
@@ -92,8 +93,11 @@ class Transactions:
         """What `change` returns, once it is committed; under `lease` if one is given."""
 
         def once() -> T:
-            engine = writing(self._engine)
-            with Session(engine, expire_on_commit=False) as session, session.begin():
+            with (
+                living(writing(self._engine)) as connection,
+                Session(connection, expire_on_commit=False) as session,
+                session.begin(),
+            ):
                 if lease is not None:
                     lease.guard(session)
                 changed = change(session)
