@@ -70,6 +70,11 @@ def around(session: Session, model: str, by: str, at: int, most: int) -> Surroun
 
 @cache
 def _around(by: str, most: int) -> CompoundSelect[Any]:
+    """All in the columns of `Near`, marked with the part of the answer that they are.
+
+    A study's place, name, file and state lie in `contest`, `sampler`, `content` and `status`, a
+    model's name in `sampler`.
+    """
     of_model = (("model", "is"),)
     above = beside(of_model, by, True, most).cte("above")
     below = beside(of_model, by, False, most).cte("below")
