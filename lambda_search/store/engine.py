@@ -57,6 +57,8 @@ T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _FILE = "lambda_search_file"
 _GO_ON = "When it answers again, go on with the same command; nothing that was stored is lost."
+_POOL = {"pool_use_lifo": True}
+"""Few connections are at work, each with what it has cached."""
 _CONNECTING = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
@@ -85,9 +87,9 @@ def open_engine(url: str) -> Engine:
     options: dict[str, Any] = {}
     if address.file is not None:
         file = File(address.file, address.for_reading)
-        options |= {"creator": file.connect, "execution_options": {_FILE: file}}
+        options |= {"creator": file.connect, "execution_options": {_FILE: file}, **_POOL}
     elif address.url.get_backend_name() == "postgresql":
-        options |= {"pool_size": 2, "max_overflow": 3, "connect_args": _CONNECTING}
+        options |= {"pool_size": 2, "max_overflow": 3, "connect_args": _CONNECTING, **_POOL}
     engine = create_engine(address.url, **options)
     if engine.dialect.name == "sqlite":
         for_reading = can_only_be_read(engine)
