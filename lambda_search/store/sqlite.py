@@ -20,6 +20,8 @@ __all__ = ["BUSY_SECONDS", "File", "configure"]
 
 BUSY_SECONDS = 60
 _PAUSE = 0.2
+_STATEMENTS = 48
+"""That a connection keeps; a list of each length is one."""
 
 
 class File:
@@ -97,7 +99,13 @@ class File:
 
     def _connection(self, how: str) -> sqlite3.Connection:
         address = f"file:{quote(os.fsencode(self.path))}?{how}"
-        return sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True, check_same_thread=False)
+        return sqlite3.connect(
+            address,
+            timeout=BUSY_SECONDS,
+            uri=True,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
+        )
 
 
 def configure(connection: Any, for_reading: bool) -> None:

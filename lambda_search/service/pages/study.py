@@ -122,7 +122,8 @@ def study(
         page=page,
         more=last > _SHOWN_TRIALS,
         images=told["images"],
-        happened=list(found.events)[-_SHOWN_EVENTS:],
+        happened=found.events,
+        surface=told["surface"],
         last=found.events[-1].number if found.events else 0,
         live=found.study.state in ("queued", "running"),
         **told["figures"],
@@ -135,7 +136,8 @@ def _told(store: Store, name: str) -> dict[str, Any]:
     spent = total(efforts(found.evaluations, found.events, found.nfe))
     word, reason = verdict_of(found)
     return {
-        "found": found,
+        "found": _kept(found),
+        "surface": found.surface,
         "word": word,
         "reason": reason,
         "leader": _leader(found),
@@ -144,6 +146,12 @@ def _told(store: Store, name: str) -> dict[str, Any]:
         "images": [(one.caption, _data(one)) for one in _images(store, found)],
         "figures": drawn(study_figures(found, _DRAWN)),
     }
+
+
+def _kept(found: Findings) -> Findings:
+    """What the page itself says of a study, without what its figures were made of."""
+    latest = found.events[-_SHOWN_EVENTS:]
+    return replace(found, evaluations=(), events=latest, images=(), rounds=found.rounds[-2:])
 
 
 def _back(name: str) -> Response:
