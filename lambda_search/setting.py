@@ -85,6 +85,7 @@ class SamplerOptions(FrozenModel):
         clip: whether x0 is clipped to [−1, 1] at each step.
         variance: ancestral sampling's variance.
         precision: arithmetic of the network; the state stays in float32 or better.
+        kernels: `compiled`: the network's are made by torch.compile; open: torch's own.
         batch: images in a padded batch; a different batch may change the last bits of an image.
         s_churn: EDM's S_churn ≥ 0, the noise of all steps together (arXiv:2206.00364, alg. 2).
         s_min, s_max: the σ between which it is added; s_max open means no upper end.
@@ -99,7 +100,8 @@ class SamplerOptions(FrozenModel):
     grid: str | None = None
     clip: bool | None = None
     variance: Literal["learned", "small", "large"] | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    kernels: Literal["compiled"] | None = None
     batch: int = Field(default=64, ge=1, le=65536)
     s_churn: float | None = Field(default=None, ge=0)
     s_min: float | None = Field(default=None, ge=0)

@@ -1,6 +1,8 @@
 """The scripts beside the package: each starts, and what they measure with runs on little."""
 
+import json
 import runpy
+import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +18,8 @@ from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
 
 FOLDER = Path(__file__).parent.parent / "scripts"
-LIBRARIES = ("fashion_mnist", "full_size", "simulated", "soaking")
+LIBRARIES = ("fashion_mnist", "full_size", "gpu_fid", "gpu_shapes", "simulated", "soaking")
+HEAVY = ("cleanfid", "diffusers", "optuna", "pydantic", "ray", "rich", "sqlalchemy", "torchvision")
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +72,26 @@ def test_the_bundled_models_measurements(study_text):
 def test_dispatching():
     figures = import_module("bench_dispatch").machine(16, 100)
     assert figures["workers"] == 16
+
+
+def test_a_gpus_speed_is_measured_with_torch_and_numpy_alone(tmp_path):
+    """On the CPU, at small widths; whatever else is heavy is out of reach."""
+    told = ["--small", "--batch", "2", "--seconds", "0", "--images", "64", "--shapes", "DiT"]
+    ways = ["plain fp32", "ours fp32", "ours bf16"]
+    path = tmp_path / "speed.json"
+    said = ["bench_gpu.py", "--json", str(path), *told, "--ways", *ways]
+    script = FOLDER / "bench_gpu.py"
+    code = (
+        f"import runpy, sys; sys.modules.update(dict.fromkeys({HEAVY!r})); sys.argv = {said!r}; "
+        f"sys.path[0] = {str(FOLDER)!r}; runpy.run_path({str(script)!r}, run_name='__main__')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    assert ran.returncode == 0, ran.stderr
+    figures = json.loads(path.read_text())
+    rows = figures["speed"]["DiT-XL/2 256"]
+    assert list(rows) == ways
+    assert all(row["images_per_second"] > 0 for row in rows.values())
+    assert 0 < rows["ours fp32"]["network_share"] <= 1
+    assert figures["bits"]["DiT-XL/2 256"]["ours bf16"]["twice"]
+    assert figures["fid"]["moments on the CPU, merged exactly"] > 0
+    assert not any("features, " in name for name in figures["fid"])  # without torchvision

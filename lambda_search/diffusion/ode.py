@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from typing import Self
 
 from torch import Tensor
@@ -29,7 +30,9 @@ from lambda_search.diffusion.samplers import Prediction
 from lambda_search.diffusion.samplers import Step
 from lambda_search.diffusion.samplers import unobserved
 from lambda_search.diffusion.scaling import divided
-from lambda_search.setting import SamplerOptions
+
+if TYPE_CHECKING:
+    from lambda_search.setting import SamplerOptions
 
 __all__ = ["MOST_CHURN", "Churn", "solve_ode"]
 

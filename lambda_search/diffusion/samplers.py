@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Literal
 from typing import Protocol
 from typing import TypeAlias
@@ -30,7 +31,9 @@ from torch import Tensor
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.scaling import divided
-from lambda_search.setting import Site
+
+if TYPE_CHECKING:  # a bare machine with torch alone samples too
+    from lambda_search.setting import Site
 
 __all__ = [
     "SAMPLER_REVISION",

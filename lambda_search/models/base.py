@@ -8,7 +8,7 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,9 +19,12 @@ from lambda_search.diffusion.noise import normal
 from lambda_search.diffusion.samplers import Observer
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
+from lambda_search.models.running import running
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.setting import SamplerOptions
-from lambda_search.setting import Sampling
+
+if TYPE_CHECKING:
+    from lambda_search.setting import SamplerOptions
+    from lambda_search.setting import Sampling
 
 __all__ = ["ON_SIGMA", "SCHEDULER", "Model", "check_sampler", "check_site"]
 
@@ -31,8 +34,6 @@ ON_SIGMA = ("euler", "heun")
 """Samplers that walk σ in variance-exploding coordinates (`diffusion/ode`)."""
 
 _CORNER = 8
-
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Model(ABC):
@@ -177,11 +178,9 @@ class Model(ABC):
     def check_decoder(self) -> None:  # noqa: B027  pixels need none
         """Raises UsageError if `decode` needs a decoder that is not there."""
 
-    def autocast(self, precision: str) -> AbstractContextManager[object]:
-        """The context in which the network runs at `precision` (fp32, bf16 or fp16)."""
-        if precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=_DTYPES[precision])
+    def running(self, options: SamplerOptions) -> AbstractContextManager[None]:
+        """The context in which the network runs as `options` have it."""
+        return running(self.device, options.precision, options.kernels == "compiled")
 
     def check_conditions(self, labels: Tensor | None, guidance: float | None) -> None:
         """Raises UsageError for labels or a guidance scale that the network cannot take."""

@@ -17,7 +17,7 @@ from lambda_search.setting import first_problem
 
 __all__ = ["filled", "refuse_options", "sampling_of"]
 
-_EVERYWHERE = ("precision", "batch")
+_EVERYWHERE = ("precision", "kernels", "batch")
 
 
 def sampling_of(

@@ -14,6 +14,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TYPE_CHECKING
 from typing import Self
 
 import numpy as np
@@ -23,7 +24,9 @@ from lambda_search.diffusion.betas import betas
 from lambda_search.diffusion.grid import Grid
 from lambda_search.errors import UsageError
 from lambda_search.models.base import Model
-from lambda_search.setting import Sampling
+
+if TYPE_CHECKING:
+    from lambda_search.setting import Sampling
 
 __all__ = [
     "DiscreteSchedule",

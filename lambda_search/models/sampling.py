@@ -17,21 +17,17 @@ from torch import Tensor
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.noise import balanced_labels
 from lambda_search.diffusion.noise import normal
-from lambda_search.diffusion.ode import Churn
-from lambda_search.diffusion.ode import solve_ode
-from lambda_search.diffusion.samplers import Ancestral
-from lambda_search.diffusion.samplers import Ddim
 from lambda_search.diffusion.samplers import Observer
 from lambda_search.diffusion.samplers import Prediction
-from lambda_search.diffusion.samplers import StepRule
-from lambda_search.diffusion.samplers import integrate
 from lambda_search.diffusion.samplers import unobserved
 from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
-from lambda_search.models.base import ON_SIGMA
 from lambda_search.models.base import SCHEDULER
 from lambda_search.models.base import Model
+from lambda_search.models.drawing import drawn
 from lambda_search.models.options import sampling_of
+from lambda_search.models.running import sent
+from lambda_search.models.walking import walked
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Sampling
 from lambda_search.setting import Site
@@ -159,44 +155,18 @@ def sample_batch(
         watch: `watch()` surrounds every call of the network, for timing.
     """
     options, grid = sampling.options, model.grid(sampling)
-    labels = None if labels is None else labels.to(model.device)
+    labels = None if labels is None else sent(labels, model.device, labels.dtype)
 
     def predict(x: Tensor, level: Level) -> Prediction:
-        with watch(), model.autocast(options.precision):
+        with watch(), model.running(options):
             return model.predict(x, level, labels, sampling)
 
-    def draw_here(j: int) -> Tensor:
-        return draw(j).to(model.device, model.dtype)
-
-    if sampling.sampler == SCHEDULER:
-        return model.scheduled(sampling, schedule, draw_here, labels, observe, watch)
-    start = model.start(draw_here(0), grid)
-    lambdas = schedule.values(len(grid))
-    if sampling.sampler in ON_SIGMA:
-        return solve_ode(
-            predict,
-            grid,
-            lambdas,
-            start,
-            draw_here,
-            second_order=sampling.sampler == "heun",
-            churn=Churn.of(options),
-            rounded=model.rounded,
-            observe=observe,
-        )
-    ddim = sampling.sampler == "ddim"
-    rule: StepRule = Ddim(options.eta or 0.0) if ddim else Ancestral(options.variance or "small")
-    return integrate(
-        predict,
-        grid,
-        rule,
-        lambdas,
-        start,
-        draw_here,
-        site=sampling.site,
-        clip=bool(options.clip),
-        observe=observe,
-    )
+    scheduler = sampling.sampler == SCHEDULER  # asks for one draw alone
+    last = 0 if scheduler else len(grid) - 1
+    with drawn(draw, last, model.device, model.dtype) as draw_here:
+        if scheduler:
+            return model.scheduled(sampling, schedule, draw_here, labels, observe, watch)
+        return walked(model, sampling, grid, schedule, predict, draw_here, observe)
 
 
 def counter_noise(model: Model, seed: int, indices: Sequence[int]) -> Draw:

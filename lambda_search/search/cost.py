@@ -198,7 +198,8 @@ def _forwards_per_second(plan: Plan) -> float:
     x = torch.zeros(recipe.batch, *model.shape, dtype=model.dtype)
     labels = default_labels(model, range(len(x)))
     few = None if labels is None else labels[:2]
-    with torch.inference_mode(), model.autocast(sampling.options.precision):
+    options = sampling.options.model_copy(update={"kernels": None})  # not to be compiled here
+    with torch.inference_mode(), model.running(options):
         model.predict(x[:2], noisiest, few, sampling)
         start = time.perf_counter()
         model.predict(x, noisiest, labels, sampling)

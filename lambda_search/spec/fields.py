@@ -85,7 +85,12 @@ FIELDS: dict[str, Field] = {
         "Variance of ancestral sampling.", "One of small, large, and learned where it is.", "small"
     ),
     "sampler.precision": Field(
-        "Arithmetic of the network.", "Or bf16, fp16: faster on a GPU.", "fp32"
+        "Arithmetic of the network.", "Or tf32, bf16, fp16: faster on a GPU.", "fp32"
+    ),
+    "sampler.kernels": Field(
+        "compiled: torch.compile makes the network's kernels.",
+        "Faster on a GPU after a minute; needs a C compiler.",
+        "compiled",
     ),
     "sampler.batch": Field(
         "Images in a batch, the unit of work.",

@@ -128,7 +128,7 @@ def test_every_state_and_estimate_of_a_run(golden, run):
 def test_the_ema_is_taken_from_a_training_checkpoint(golden):
     content = read_pickle(TRAINED)
     raw = load_file()
-    raw._network.load_state_dict(content["model"])
+    raw._network.network.load_state_dict(content["model"])
     x, t, out = golden["fwd_x"][1], float(golden["fwd_t"][1]), golden["fwd_out"][1, :, :4]
     said = raw.predict(x, at(t), golden["labels"], asked()).epsilon
     assert off(said, out) > 0.02

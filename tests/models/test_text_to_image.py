@@ -13,6 +13,7 @@ from lambda_search.diffusion.noise import normal
 from lambda_search.errors import UsageError
 from lambda_search.models.diffusers.prompts import read_text_config
 from lambda_search.models.registry import load_model
+from lambda_search.models.running import running
 from lambda_search.models.sampling import sample
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import located
@@ -229,7 +230,7 @@ def test_a_prompt_is_encoded_once(folder, monkeypatch):
 
 def test_embeddings_are_in_float32_whatever_the_networks_precision(folder):
     model = load(folder)
-    with torch.inference_mode(), model.autocast("bf16"):
+    with torch.inference_mode(), running(torch.device("cpu"), "bf16"):
         embeddings, pooled = model._encode(0)
     assert pooled is None
     assert embeddings.dtype == torch.float32

@@ -34,6 +34,7 @@ from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import RespacedModel
 from lambda_search.models.respacing import respacing_word
+from lambda_search.models.running import Replayed
 from lambda_search.models.sizes import MOST_CHANNELS
 from lambda_search.models.sizes import built
 from lambda_search.models.states import state_of
@@ -81,7 +82,7 @@ class ADMModel(RespacedModel):
             device,
             classes=classes,
         )
-        self._network = network.eval().requires_grad_(False).to(device)
+        self._network = Replayed(network, device)
         self._classifier = classifier and classifier.eval().requires_grad_(False).to(device)
         self._flags = flags
         if flags.predict_xstart:  # ε = (x − αx0)/σ holds x0 in its last digits where α is small

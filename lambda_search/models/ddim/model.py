@@ -38,6 +38,7 @@ from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
+from lambda_search.models.running import Replayed
 from lambda_search.models.sizes import Channels
 from lambda_search.models.sizes import Multipliers
 from lambda_search.models.sizes import Pixels
@@ -123,7 +124,7 @@ class DDIMModel(Model):
         super().__init__(
             "ddim", sha256, fingerprint(config.model_dump(mode="json")), shape, device
         )
-        self._network = network.eval().requires_grad_(False).to(device)
+        self._network = Replayed(network, device)
         self._data = config.data
         # float32, as the authors have it: ᾱ differs from a float64 product's in the sixth digit
         told = config.diffusion

@@ -44,8 +44,7 @@ class LabelModel(DiffusersModel):
         assert labels is not None
 
         def network(states: Tensor, labels: Tensor) -> Tensor:
-            times = timestep.to(states.device).expand(len(states))
-            return cast(Tensor, self._unet(states, times, labels).sample)
+            return cast(Tensor, self._network(states, timestep.expand(len(states)), labels))
 
         return guided(network, x, labels, self.null_label, guidance, channels=x.shape[1])
 

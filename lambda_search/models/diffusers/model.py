@@ -33,6 +33,7 @@ from lambda_search.diffusion.schedulers import spacings
 from lambda_search.errors import UsageError
 from lambda_search.models.base import SCHEDULER
 from lambda_search.models.base import Model
+from lambda_search.models.diffusers.functions import Labelled
 from lambda_search.models.diffusers.scheduled import check_walk
 from lambda_search.models.diffusers.scheduled import generators
 from lambda_search.models.diffusers.scheduled import resolved
@@ -40,6 +41,8 @@ from lambda_search.models.diffusers.scheduled import scheduled_grid
 from lambda_search.models.diffusers.scheduled import walk
 from lambda_search.models.options import filled
 from lambda_search.models.options import refuse_options
+from lambda_search.models.running import Replayed
+from lambda_search.models.running import sent
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
@@ -74,6 +77,7 @@ class DiffusersModel(Model):
     """
 
     samplers = ("ancestral", "ddim", "euler", SCHEDULER)
+    _function: type[Labelled] = Labelled
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class DiffusersModel(Model):
             )
         memory_format = torch.channels_last
         self._unet = unet.eval().requires_grad_(False).to(device, memory_format=memory_format)
+        self._network = Replayed(self._function(self._unet), device)
         self._scheduler = scheduler
         self._decoder = decoder
         self._pure_noise = pure_noise(scheduler)
@@ -167,7 +172,7 @@ class DiffusersModel(Model):
             alpha, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
             x = x * alpha
         # a tensor, since of a float a UNet2DModel takes the floor
-        timestep = torch.tensor(level.timestep)
+        timestep = torch.full((), level.timestep, device=x.device)
         out = self._output(x, timestep, labels, sampling.guidance).to(x.dtype)
         variance_logit = None
         if self._learned:
@@ -195,7 +200,8 @@ class DiffusersModel(Model):
         options = sampling.options
 
         def network(x: Tensor, timestep: Tensor) -> Tensor:
-            with self.autocast(options.precision):
+            with self.running(options):
+                timestep = sent(timestep, x.device, timestep.dtype)
                 return self._output(x, timestep, labels, sampling.guidance)
 
         return walk(
@@ -217,4 +223,4 @@ class DiffusersModel(Model):
         self, x: Tensor, timestep: Tensor, labels: Tensor | None, guidance: float | None
     ) -> Tensor:
         """What the network says of states `x`, guidance included."""
-        return cast(Tensor, self._unet(x, timestep, class_labels=labels).sample)
+        return cast(Tensor, self._network(x, timestep, labels))

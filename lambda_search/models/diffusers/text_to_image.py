@@ -18,6 +18,7 @@ from torch import Tensor
 from lambda_search.errors import UsageError
 from lambda_search.models.decoders import autoencoder
 from lambda_search.models.diffusers.files import check_size
+from lambda_search.models.diffusers.functions import Prompted
 from lambda_search.models.diffusers.model import DiffusersModel
 from lambda_search.models.diffusers.prompts import TextConfig
 from lambda_search.models.guidance import guided
@@ -42,6 +43,8 @@ class TextToImageModel(DiffusersModel):
     Raises:
         UsageError: for a size that the pipeline cannot have, or a network of another kind.
     """
+
+    _function = Prompted
 
     def __init__(
         self,
@@ -74,6 +77,8 @@ class TextToImageModel(DiffusersModel):
         self._pipeline = pipeline
         self._text = text
         self._time_ids = torch.tensor([[height, width, 0, 0, height, width]], device=device)
+        self._asked: Tensor | None = None
+        self._told: tuple[int, ...] = ()
         self._encoded = lru_cache(_KEPT)(self._encode)
         self._conditions = lru_cache(1)(self._gather)  # all steps of a batch have the same
 
@@ -81,17 +86,18 @@ class TextToImageModel(DiffusersModel):
         self, x: Tensor, timestep: Tensor, labels: Tensor | None, guidance: float | None
     ) -> Tensor:
         assert labels is not None
+        if labels is not self._asked:  # a GPU's are asked for once a batch
+            self._asked, self._told = labels, tuple(labels.tolist())
+        assert self.null_label is not None
+        without = () if guidance is None else (self.null_label,) * len(x)
+        embeddings, pooled = self._conditions(without + self._told)
+        times = None
+        if pooled is not None:
+            times = self._time_ids.to(embeddings.dtype).expand(len(embeddings), -1)
 
         def network(states: Tensor, labels: Tensor) -> Tensor:
-            embeddings, pooled = self._conditions(tuple(labels.tolist()))
-            added = None
-            if pooled is not None:
-                times = self._time_ids.to(embeddings.dtype).expand(len(states), -1)
-                added = {"text_embeds": pooled, "time_ids": times}
-            out = self._unet(
-                states, timestep, encoder_hidden_states=embeddings, added_cond_kwargs=added
-            )
-            return cast(Tensor, out.sample.to(x.dtype))
+            out = self._network(states, timestep, embeddings, pooled, times)
+            return cast(Tensor, out.to(x.dtype))
 
         return guided(network, x, labels, self.null_label, guidance)
 

@@ -42,6 +42,7 @@ from lambda_search.models.registry import Framework
 from lambda_search.models.respacing import DiscreteSchedule
 from lambda_search.models.respacing import RespacedModel
 from lambda_search.models.respacing import respacing_word
+from lambda_search.models.running import Replayed
 from lambda_search.models.sizes import Channels
 from lambda_search.models.sizes import Classes
 from lambda_search.models.sizes import Pixels
@@ -153,7 +154,7 @@ class DiTModel(RespacedModel):
             classes=config.num_classes,
             null_label=config.num_classes if config.class_dropout_prob > 0 else None,
         )
-        self._network = network.eval().requires_grad_(False).to(device)
+        self._network = Replayed(network, device)
         self._config = config
         self._decoder = decoder
         self.schedule = DiscreteSchedule.of(config.noise_schedule, config.diffusion_steps)

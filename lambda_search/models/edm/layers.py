@@ -17,6 +17,8 @@ from torch.nn.functional import conv_transpose2d
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.functional import silu
 
+from lambda_search.models.networks.attention import laid_out
+
 __all__ = ["Block", "Conv", "FourierEmbedding", "PositionalEmbedding", "group_norm"]
 
 
@@ -188,4 +190,5 @@ class Block(nn.Module):
         # the channels of qkv run over heads, then width, then q, k, v
         qkv = self.qkv(x).reshape(n, self.heads, c // self.heads, 3, h * w)
         q, k, v = qkv.transpose(2, 4).unbind(3)
-        return scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(n, c, h, w)
+        mixed = scaled_dot_product_attention(*laid_out(q, k, v))
+        return mixed.transpose(2, 3).reshape(n, c, h, w)

@@ -1,8 +1,7 @@
 """EDM: pickled networks of NVlabs/edm, sampled by Heun's or Euler's method on σ in float64.
 
-The file holds a network with its arguments and no schedule. The grid is the authors' own (Karras
-et al. 2022, arXiv:2206.00364, eq. 5 with ρ = 7, σ from 80 to 0.002, narrowed to what the network
-knows). The published weights are CC BY-NC-SA 4.0.
+The file holds a network with its arguments and no schedule; the grid is the authors' own. The
+published weights are CC BY-NC-SA 4.0.
 """
 
 from __future__ import annotations
@@ -37,6 +36,8 @@ from lambda_search.models.edm.checkpoint import PersistentNetwork
 from lambda_search.models.edm.checkpoint import config_of
 from lambda_search.models.edm.checkpoint import read_network
 from lambda_search.models.edm.checkpoint import weights_of
+from lambda_search.models.edm.grid import SIGMA_MAX
+from lambda_search.models.edm.grid import karras_grid
 from lambda_search.models.edm.networks import DhariwalUNet
 from lambda_search.models.edm.networks import SongUNet
 from lambda_search.models.edm.preconditioning import Edm
@@ -50,6 +51,7 @@ from lambda_search.models.inputs import validated
 from lambda_search.models.options import refuse_options
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import Framework
+from lambda_search.models.running import Replayed
 from lambda_search.models.sizes import MOST_CHANNELS
 from lambda_search.models.sizes import MOST_CLASSES
 from lambda_search.models.sizes import MOST_TIMESTEPS
@@ -70,7 +72,6 @@ _STILL: Mapping[str, float | None] = {
     "s_max": None,
     "s_noise": None,
 }
-SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 
 _NETWORKS = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}
 _PRECONDITIONINGS: dict[str, tuple[type[Any], str]] = {
@@ -136,7 +137,9 @@ class EdmModel(Model):
             device,
             classes=definition.get("label_dim") or None,
         )
-        self._network = network.eval().requires_grad_(False).to(device)
+        self._network = Preconditioned(
+            Replayed(network.model, device), network.preconditioning, network.channels
+        )
         self._known = network.preconditioning
         self.sigma_max = min(SIGMA_MAX, self._known.sigma_max)
 
@@ -149,17 +152,7 @@ class EdmModel(Model):
         return options.model_copy(update={"s_min": options.s_min or 0.0, "s_noise": noise})
 
     def grid(self, sampling: Sampling) -> Grid:
-        steps = sampling.steps
-        if steps < 2:
-            raise UsageError(f"EDM's grid has no {steps} step.", "Take 2 steps or more.")
-        low, high = max(SIGMA_MIN, self._known.sigma_min) ** (1 / RHO), self.sigma_max ** (1 / RHO)
-        falling = [
-            self._known.rounded((high + j / (steps - 1) * (low - high)) ** RHO)
-            for j in range(steps)
-        ]
-        sigma = tuple(reversed(falling))
-        ones = (1.0,) * steps
-        return Grid(sigma, ones, sigma, ones, (0.0, *sigma[:-1]))
+        return karras_grid(sampling.steps, self._known)
 
     def spelled(self, sampling: Sampling, grid: Grid) -> Sampling:
         """Churn is told by the levels that it raises, and by no more than the most there is."""

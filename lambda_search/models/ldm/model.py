@@ -48,6 +48,7 @@ from lambda_search.models.options import filled
 from lambda_search.models.registry import Config
 from lambda_search.models.registry import ConfigNeeded
 from lambda_search.models.registry import Framework
+from lambda_search.models.running import Replayed
 from lambda_search.models.sizes import built
 from lambda_search.models.states import foreign
 from lambda_search.models.states import state_of
@@ -97,7 +98,9 @@ class LDMModel(Model):
         self._parameterization = config.parameterization
         self._alpha_bar = alpha_bar(config, state)
         unet = build_unet(config)
-        self._unet = _ready(unet, unet_state(unet, config, state), source, device)
+        self._unet = Replayed(
+            _ready(unet, unet_state(unet, config, state), source, device), device
+        )
         self._embedding: nn.Embedding | None = None
         if condition is not None:
             rows, width = condition.rows, condition.params.embed_dim
@@ -167,7 +170,7 @@ class LDMModel(Model):
         if self._embedding is not None:
             context = self._embedding(labels)[:, None]
         times = x.new_full((len(x),), level.timestep)
-        out = self._unet(x, times, context=context).to(x.dtype)
+        out = self._unet(x, times, None, context).to(x.dtype)
         if self._parameterization == "eps":
             return cast(Tensor, out)
         if self._parameterization == "x0":

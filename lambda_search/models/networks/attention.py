@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lambda_search.errors import UsageError
 
-__all__ = ["AttentionBlock", "AttentionPool", "GroupNorm32", "attend"]
+__all__ = ["AttentionBlock", "AttentionPool", "GroupNorm32", "attend", "laid_out"]
 
 _GROUPS = 32
 
@@ -101,5 +101,15 @@ def attend(qkv: Tensor, heads: int, new_order: bool) -> Tensor:
     n, rows, positions = qkv.shape
     order = (n, 3, heads, -1, positions) if new_order else (n, heads, 3, -1, positions)
     q, k, v = qkv.reshape(order).transpose(-1, -2).unbind(1 if new_order else 2)
-    mixed = scaled_dot_product_attention(q, k, v)
+    mixed = scaled_dot_product_attention(*laid_out(q, k, v))
     return mixed.transpose(-1, -2).reshape(n, rows // 3, positions)
+
+
+def laid_out(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values as fused kernels need them, where the network is compiled.
+
+    Elsewhere as they are: another kernel gives other bits.
+    """
+    if not torch.compiler.is_compiling():
+        return q, k, v
+    return q.contiguous(), k.contiguous(), v.contiguous()

@@ -43,6 +43,7 @@ class _Asked(BaseModel):
     clip: bool | None = None
     variance: _Text | None = None
     precision: _Text | None = None
+    kernels: _Text | None = None
     batch: _Count | None = None
     s_churn: _Number | None = None
     s_min: _Number | None = None
