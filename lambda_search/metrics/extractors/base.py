@@ -20,9 +20,18 @@ from lambda_search.errors import UsageError
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.setting import fingerprint
 
-__all__ = ["Described", "Extractor", "Factory", "Known", "NetworkExtractor", "Weights"]
+__all__ = [
+    "CHUNK",
+    "Described",
+    "Extractor",
+    "Factory",
+    "Known",
+    "NetworkExtractor",
+    "Weights",
+    "pinned",
+]
 
-_CHUNK = 128
+CHUNK = 128
 _PIXELS = 1 << 24
 """At most so many images at once, and so many pixels on their way; or one image."""
 
@@ -130,7 +139,7 @@ class NetworkExtractor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        with _pinned():
+        with pinned():
             return self._features(images)
 
     def _features(self, images: Tensor) -> Tensor:
@@ -143,7 +152,7 @@ class NetworkExtractor:
             )
         parts = []
         fitting = _PIXELS // max(1, self.preprocessing.pixels(*images.shape[2:]))
-        for chunk in torch.split(images, min(_CHUNK, max(1, fitting))):
+        for chunk in torch.split(images, min(CHUNK, max(1, fitting))):
             found = self._network(self.preprocessing(chunk.to(self._device))).float()
             if found.shape != (len(chunk), self.dim):
                 raise LambdaSearchError(
@@ -156,7 +165,7 @@ class NetworkExtractor:
 
 
 @contextmanager
-def _pinned() -> Iterator[None]:
+def pinned() -> Iterator[None]:
     """Kernels that give one result: no TF32, no autotuning, no TorchScript that warms up."""
     exact = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
