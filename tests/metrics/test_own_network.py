@@ -83,7 +83,7 @@ def test_every_framework_has_a_usual_block_and_a_split_changes_nothing(named):
     model = case.model
     extractor = OwnNetworkExtractor("model", model)
     assert extractor.block == BLOCKS[name]
-    assert extractor.level.sigma / extractor.level.alpha == pytest.approx(1.4, rel=0.05)
+    assert extractor.noise == pytest.approx(0.57, rel=0.05)
     states = torch.randn(6, *model.shape, generator=torch.manual_seed(2))
     images = to_uint8(states / 3)
     whole = extracted(extractor, states, images)
@@ -141,7 +141,7 @@ def test_the_fingerprint_is_of_weights_block_and_level(tiny_pipeline, tiny, tmp_
     other = load_model("diffusers", str(tmp_path))
     found.append(OwnNetworkExtractor("model", other).fingerprint)
     assert len(set(found)) == len(found)
-    spelled = OwnNetworkExtractor("model:mid_block@1.4", tiny)  # as they are left open
+    spelled = OwnNetworkExtractor("model:mid_block@0.57", tiny)  # as they are left open
     assert spelled.fingerprint == found[0]
 
 

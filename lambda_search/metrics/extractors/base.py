@@ -21,7 +21,6 @@ from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.setting import fingerprint
 
 __all__ = [
-    "CHUNK",
     "Described",
     "Extractor",
     "Factory",
@@ -31,7 +30,7 @@ __all__ = [
     "pinned",
 ]
 
-CHUNK = 128
+_CHUNK = 128
 _PIXELS = 1 << 24
 """At most so many images at once, and so many pixels on their way; or one image."""
 
@@ -152,7 +151,7 @@ class NetworkExtractor:
             )
         parts = []
         fitting = _PIXELS // max(1, self.preprocessing.pixels(*images.shape[2:]))
-        for chunk in torch.split(images, min(CHUNK, max(1, fitting))):
+        for chunk in torch.split(images, min(_CHUNK, max(1, fitting))):
             found = self._network(self.preprocessing(chunk.to(self._device))).float()
             if found.shape != (len(chunk), self.dim):
                 raise LambdaSearchError(
