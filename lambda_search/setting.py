@@ -25,6 +25,7 @@ from pydantic import field_validator
 
 __all__ = [
     "OWN",
+    "OWN_NETWORK",
     "SEED_SCHEME",
     "FrozenModel",
     "SamplerOptions",
@@ -34,6 +35,7 @@ __all__ = [
     "canonical",
     "fingerprint",
     "first_problem",
+    "own_network",
     "own_steps",
 ]
 
@@ -43,6 +45,10 @@ SEED_SCHEME = "philox-numpy-1"
 OWN = "self:"
 """What the names of references begin with that are a model's own samples of more steps."""
 
+OWN_NETWORK = "model"
+"""The extractor that is the study's own network."""
+
+_EYES = re.compile(r"model(?::([\w.]+))?(?:@(\d+\.?\d*|\.\d+))?", re.ASCII)
 _OWN = re.compile(r"self:([1-9]\d{0,5})(@[0-9a-f]*)?", re.ASCII)
 
 Site: TypeAlias = Literal["full", "x0_only"]
@@ -74,6 +80,18 @@ def own_steps(reference: str) -> int | None:
     """STEPS of a reference `self:STEPS`, with its fingerprint or without; None of any other."""
     found = _OWN.fullmatch(reference)
     return None if found is None else int(found[1])
+
+
+def own_network(extractor: str) -> tuple[str | None, float | None] | None:
+    """(BLOCK, LEVEL) of an extractor `model:BLOCK@LEVEL`, either of which may be left out.
+
+    BLOCK is a part of the network by its name in it, LEVEL a noise level in units of the signal,
+    σ/α > 0. None of any other extractor.
+    """
+    found = _EYES.fullmatch(extractor)
+    if found is None:
+        return None
+    return found[1], None if found[2] is None else float(found[2])
 
 
 class SamplerOptions(FrozenModel):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch import nn
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
@@ -53,6 +54,8 @@ class Model(ABC):
     samplers: tuple[str, ...] = ()
     dtype = torch.float32
     """Of the state; the network computes in float32 or less."""
+    latent: bool = False
+    """Whether states are latents, of which `decode` makes images and nothing makes them back."""
     revision: str | None = None
     """The commit on the hub that it was fetched at; None where it was not."""
 
@@ -160,6 +163,21 @@ class Model(ABC):
     def decode(self, x: Tensor) -> Tensor:
         """Images of final states `x`; pixels are their own images."""
         return x
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The states whose images are `images` in [−1, 1], where these are no latents."""
+        return images
+
+    def blocks(self) -> tuple[nn.Module, str]:
+        """The network whose blocks `extractor: model` can see with, and the usual one's name.
+
+        Raises:
+            UsageError: if the framework does not say it.
+        """
+        raise UsageError(
+            f"The framework {self.framework} does not say which blocks its network has.",
+            "Take another extractor than the model.",
+        )
 
     def image_shape(self) -> tuple[int, int, int] | None:
         """(c, h, w) of the images that `decode` makes; None where it cannot.

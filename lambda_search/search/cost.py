@@ -29,6 +29,7 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.weights import MissingWeights
 from lambda_search.search.weights import model_of
 from lambda_search.search.weights import with_models
+from lambda_search.setting import own_network
 from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.own import unmade
@@ -71,7 +72,11 @@ def outlines(specs: Sequence[StudySpec]) -> Iterator[tuple[Plan, list[Missing]]]
     """Each study's plan, with what is missing; what several studies share is looked at once."""
     look = cache(look_at)
     for spec, model in with_models(specs, _model):
-        looked = [look(measure) for measure in spec.metric.measures]
+        there = None if isinstance(model, Missing) else model
+        looked = [
+            look(one) if own_network(one.extractor) is None else look_at(one, there)
+            for one in spec.metric.measures
+        ]
         missing = [item for one in looked for item in one.missing]
         if isinstance(model, Missing):
             yield outline(spec, None, looked), [model, *missing]

@@ -15,6 +15,7 @@ from lambda_search.metrics.references.statistics import read_statistics
 from lambda_search.paths import BUNDLED
 from lambda_search.paths import locate
 from lambda_search.setting import OWN
+from lambda_search.setting import own_network
 from lambda_search.spec.blanks import BLANK
 
 __all__ = ["MetricChoice", "chosen_metric", "real_images"]
@@ -82,6 +83,8 @@ def chosen_metric(extractor: str | None, reference: str | None, checkpoint: str)
     chosen, because = (
         _extractor(reference, checkpoint) if extractor is None else (extractor, "As asked.")
     )
+    if own_network(chosen) is not None:  # the model tells it
+        return MetricChoice(chosen, reference or BLANK, (because, why), None)
     try:
         width = load_extractor(chosen, torch.device("cpu"), fetch=False).dim
     except MissingFile:

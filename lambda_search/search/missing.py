@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 
@@ -11,6 +12,7 @@ from lambda_search.errors import MissingFile
 from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.base import Described
+from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
 from lambda_search.metrics.extractors.registry import known_extractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references.load import Reference
@@ -23,12 +25,14 @@ from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
 from lambda_search.search.plan import about
 from lambda_search.search.plan import assemble
+from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
 from lambda_search.spec import MeasureSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.own import own_reference
 from lambda_search.work.own import with_own_samples
 from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import OwnNetwork
 
 __all__ = ["KnownMeasure", "Missing", "look_at", "outline"]
 
@@ -72,13 +76,19 @@ class KnownMeasure:
     missing: tuple[Missing, ...]
 
 
-def look_at(spec: MeasureSpec) -> KnownMeasure:
+def look_at(spec: MeasureSpec, model: Model | None = None) -> KnownMeasure:
     """The extractor and the reference, as far as they are here; nothing is fetched, nothing run.
+
+    Arguments:
+        spec: what the study says.
+        model: the study's, where it is here and its own network is the extractor.
 
     Raises:
         UsageError: for one that does not exist, that is here and cannot be used, or that does not
             belong to the other.
     """
+    if own_network(spec.extractor) is not None:
+        return _by_model(spec, model)
     missing: list[Missing] = []
     extractor: Described
     try:
@@ -105,6 +115,29 @@ def look_at(spec: MeasureSpec) -> KnownMeasure:
     )
     measure = Measure(spec.extractor, known[0], spec.reference, known[1], dim)
     return KnownMeasure(measure, reference, tuple(missing))
+
+
+def _by_model(spec: MeasureSpec, model: Model | None) -> KnownMeasure:
+    """A measure by the model's own network, of which nothing is known without the model."""
+    bare = Measure(spec.extractor, "", spec.reference, "")
+    if model is None:
+        return KnownMeasure(bare, None, ())
+    found = OwnNetworkExtractor(spec.extractor, model)
+    found.check_reference(spec.reference)
+    bare = replace(
+        bare,
+        extractor_fingerprint=found.fingerprint,
+        width=found.dim,
+        network=OwnNetwork(found.summary),
+    )
+    if own_steps(spec.reference) is not None:
+        return KnownMeasure(bare, None, ())
+    try:
+        reference = load_reference(spec.reference, found, cache=references_folder(), fetch=False)
+    except MissingFile as error:
+        return KnownMeasure(bare, None, (Missing.of("reference", error),))
+    measure = replace(bare, reference_fingerprint=reference.fingerprint)
+    return KnownMeasure(measure, reference, ())
 
 
 def outline(spec: StudySpec, model: Model | None, looked: Sequence[KnownMeasure]) -> Plan:

@@ -35,6 +35,7 @@ from lambda_search.work.contents import libraries_of
 from lambda_search.work.context import resolve_measure
 from lambda_search.work.own import unmade
 from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import ModelFile
 from lambda_search.work.recipe import Recipe
 
 __all__ = [
@@ -58,7 +59,8 @@ class Plan:
         levels: the noise at each of its steps, least noisy first; empty where it is not known.
         former: the setting as release 0.1 spelled it, where it is now spelled otherwise.
         revision: the commit on the hub that the model was fetched at, if it was.
-        reference_notes: what was read for its references and what not, in words.
+        reference_notes: what was read for its references and what not, and what of its own
+            network are features, in words.
         doubts: what makes these weak, or of another kind than the model's images.
     """
 
@@ -225,7 +227,14 @@ def about(plan: Plan, references: Sequence[Reference], model: Model | None) -> P
     shape = None if model is None else model.image_shape()
     return replace(
         plan,
-        reference_notes=tuple(f"{one.name}: {one.summary}" for one in references if one.summary),
+        reference_notes=(
+            *(
+                f"{one.extractor}: {one.network.summary}"
+                for one in plan.recipe.measures
+                if one.network
+            ),
+            *(f"{one.name}: {one.summary}" for one in references if one.summary),
+        ),
         doubts=tuple(doubt for one in references for doubt in doubts(one, shape)),
     )
 
@@ -270,6 +279,7 @@ def assemble(
         extractor=measures[0].extractor_label,
         reference=measures[0].reference_label,
     )
+    file = ModelFile(spec.model.framework, spec.model.checkpoint, spec.model.config, *model)
     recipe = Recipe(
         framework=spec.model.framework,
         checkpoint=spec.model.checkpoint,
@@ -278,7 +288,7 @@ def assemble(
         definition=model[1],
         sampling=sampling,
         seed=spec.search.seed,
-        measures=measures,
+        measures=tuple(one.of(file) for one in measures),
         libraries=libraries,
     )
     search, space = spec.search, Space.of(spec, steps)

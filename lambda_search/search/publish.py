@@ -126,14 +126,16 @@ def as_row(
 
 
 def _meant(plan: Plan) -> str:
-    """What the distance means, where it is not to real images."""
-    own = plan.recipe.measures[0].own
-    if own is None:
-        return ""
-    return (
-        "; the distance measures agreement with the model's own samples of "
-        f"{own.steps} steps ({own.n:,} of them), not quality"
-    )
+    """What the distance means, where it is not to real images in the field's eyes."""
+    ranking, said = plan.recipe.measures[0], ""
+    if ranking.network is not None:
+        said += f"; its features are {ranking.network.summary}"
+    if ranking.own is not None:
+        said += (
+            "; the distance measures agreement with the model's own samples of "
+            f"{ranking.own.steps} steps ({ranking.own.n:,} of them), not quality"
+        )
+    return said
 
 
 def _figures(score: Score) -> Figures:

@@ -22,6 +22,8 @@ from typing import Self
 from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
 from lambda_search.errors import printable
+from lambda_search.setting import OWN_NETWORK
+from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
 from lambda_search.spec.configs import read_options
 from lambda_search.spec.models import CONFIG_PATHS
@@ -48,10 +50,12 @@ USUAL_PIPELINES = (
 
 def registered() -> dict[str, tuple[str, ...]]:
     """The frameworks and extractors that can be named, without loading one."""
-    return {
-        name: tuple(sorted(entry_points(group=f"lambda_search.{name}").names))
+    found = {
+        name: set(entry_points(group=f"lambda_search.{name}").names)
         for name in ("frameworks", "extractors")
     }
+    found["extractors"].add(OWN_NETWORK)
+    return {name: tuple(sorted(names)) for name, names in found.items()}
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ class _Bounded:
         if spec.model.framework not in known["frameworks"]:
             raise _refused("model.framework", spec.model.framework, known["frameworks"])
         for one in spec.metric.measures:
-            if one.extractor not in known["extractors"]:
+            own = own_network(one.extractor) is not None
+            if not own and one.extractor not in known["extractors"]:
                 raise _refused("metric.extractor", one.extractor, known["extractors"])
         checkpoint = self._place("model.checkpoint", spec.model.checkpoint)
         config = self._config(spec.model.config, Path(checkpoint))

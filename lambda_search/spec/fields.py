@@ -143,7 +143,7 @@ FIELDS: dict[str, Field] = {
     "metric.extractor": Field(
         "What turns images into features.",
         "One of inception-clean, inception-legacy, clip-vit-b32, dinov2, bundled, NAME:PATH, or a "
-        "file of your own.",
+        "file of your own; where none means anything, model: the model's own network.",
         "inception-clean",
     ),
     "metric.reference": Field(

@@ -16,9 +16,11 @@ from pydantic import model_validator
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import OWN
+from lambda_search.setting import OWN_NETWORK
 from lambda_search.setting import FrozenModel
 from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
+from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
 from lambda_search.spec.proof import ConfirmSpec
 from lambda_search.spec.searching import DEFAULT_TILT
@@ -131,12 +133,22 @@ class MeasureSpec(FrozenModel):
     """A Fréchet distance.
 
     Arguments:
-        extractor: the features' extractor.
+        extractor: the features' extractor; `model`: the study's own network.
         reference: the real images' statistics, or `self:STEPS`: the model's own samples.
     """
 
     extractor: str
     reference: str
+
+    @field_validator("extractor")
+    @classmethod
+    def _names_a_block(cls, value: str) -> str:
+        if value.startswith((f"{OWN_NETWORK}:", f"{OWN_NETWORK}@")) and own_network(value) is None:
+            raise ValueError(
+                f"the model's own network is {OWN_NETWORK}, {OWN_NETWORK}:BLOCK or "
+                f"{OWN_NETWORK}:BLOCK@LEVEL, LEVEL a noise in units of the signal, like 1.5"
+            )
+        return value
 
     @field_validator("reference")
     @classmethod

@@ -19,6 +19,7 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import printable
 from lambda_search.files import private_folder
 from lambda_search.files import written_whole
+from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
 from lambda_search.spec.configs import read_options
 from lambda_search.spec.configs import with_paths
@@ -62,7 +63,9 @@ def located(
 
     def measured(one: Measured) -> Measured:
         named, colon, place = one.extractor.partition(":")
-        if place:
+        if own_network(one.extractor) is not None:
+            named = one.extractor
+        elif place:
             named = f"{named}:{absolute(place)}"
         elif colon:
             named = one.extractor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from typing import TypeVar
@@ -14,6 +15,7 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.machine import cores
 from lambda_search.machine import memory
 from lambda_search.metrics.extractors.base import Extractor
+from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
@@ -28,6 +30,8 @@ from lambda_search.work.contents import size_of
 from lambda_search.work.own import own_reference
 from lambda_search.work.own import with_own_samples
 from lambda_search.work.recipe import Measure
+from lambda_search.work.recipe import ModelFile
+from lambda_search.work.recipe import OwnNetwork
 from lambda_search.work.recipe import Recipe
 
 __all__ = ["LruCache", "WorkerContext", "resolve_measure"]
@@ -57,8 +61,8 @@ class WorkerContext:
         self._models = LruCache(room)
         self._measures = LruCache(room, at_least=_MEASURES)
 
-    def model(self, recipe: Recipe) -> Model:
-        """The recipe's model, checked against the weights' hash that the driver saw."""
+    def model(self, recipe: Recipe | ModelFile) -> Model:
+        """The model of a recipe, or of a file, checked against the hashes that the driver saw."""
 
         def load() -> Model:
             model = load_model(
@@ -73,7 +77,15 @@ class WorkerContext:
         return self._models.get(key, load)
 
     def extractor(self, measure: Measure) -> Extractor:
-        """The measure's extractor on this worker's device."""
+        """The measure's extractor on this worker's device.
+
+        The model's own network is kept with the models, not again here.
+        """
+        if measure.network is not None and measure.network.file is not None:
+            model = self.model(measure.network.file)
+            own = OwnNetworkExtractor(measure.extractor, model, measure.width)
+            _check(measure.extractor, own.fingerprint, measure.extractor_fingerprint)
+            return own
 
         def load() -> Extractor:
             extractor = load_extractor(measure.extractor, self.device)
@@ -183,12 +195,15 @@ def resolve_measure(
         UsageError: if either is missing, unreadable, or does not belong to the other; and if the
             model cannot be sampled as its own reference needs it.
     """
-    extract = load_extractor(extractor, device)
+    extract = load_extractor(extractor, device, model=model)
+    network = None
+    if isinstance(extract, OwnNetworkExtractor):
+        extract.check_reference(reference)
+        network = OwnNetwork(extract.summary)
     steps = own_steps(reference)
+    bare = Measure(extractor, extract.fingerprint, reference, "", extract.dim, network=network)
     if steps is not None:
-        bare = Measure(extractor, extract.fingerprint, reference, "", extract.dim)
         own = with_own_samples(bare, steps, sampling, model)
         return own, extract, own_reference(own, model)
     target = load_reference(reference, extract, cache=references_folder())
-    measure = Measure(extractor, extract.fingerprint, reference, target.fingerprint, extract.dim)
-    return measure, extract, target
+    return replace(bare, reference_fingerprint=target.fingerprint), extract, target

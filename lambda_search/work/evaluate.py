@@ -18,6 +18,8 @@ from lambda_search.metrics.evidence import check_count
 from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
+from lambda_search.metrics.extractors.own_network import extracted
+from lambda_search.metrics.extractors.own_network import reads_states
 from lambda_search.metrics.references.doubts import doubts
 from lambda_search.models.base import Model
 from lambda_search.models.options import sampling_of
@@ -86,6 +88,7 @@ def evaluate(
     extractors = {measure.extractor_fingerprint: extract for measure, extract, _ in used}
     make_here(model, [measure for measure, _, _ in used], extractors, say)
     targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
+    of_states = any(reads_states(one) for one in extractors.values())
     batch = model.resolve(asked).options.batch
     start = confirm_start(batch) if first is None else first
 
@@ -93,7 +96,7 @@ def evaluate(
         parts: dict[str, list[torch.Tensor]] = {name: [] for name in extractors}
         for begin in range(start, start + n, batch):
             indices = range(begin, min(begin + batch, start + n))
-            images = sample(
+            states = sample(
                 model,
                 sampler,
                 steps,
@@ -104,10 +107,11 @@ def evaluate(
                 guidance,
                 site,
                 options=options,
+                decode=not of_states,
             )
-            quantised = to_uint8(images)
+            images = to_uint8(model.decode(states) if of_states else states)
             for name, extract in extractors.items():
-                parts[name].append(extract(quantised))
+                parts[name].append(extracted(extract, states, images))
         return {name: torch.cat(part) for name, part in parts.items()}
 
     at_lambda, at_one = features(schedule), features(LambdaSchedule())

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lambda_search.errors import Diverged
 from lambda_search.metrics.extractors.base import Extractor
+from lambda_search.metrics.extractors.own_network import extracted
 from lambda_search.models.base import Model
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
@@ -120,7 +121,8 @@ def make_here(
             states = sample_batch(model, own.sampling, LambdaSchedule(), noise, labels)
             images = to_uint8(model.decode(states))
             for part, measure in zip(parts, left, strict=True):
-                part.append(extractors[measure.extractor_fingerprint](images).numpy())
+                extractor = extractors[measure.extractor_fingerprint]
+                part.append(extracted(extractor, states, images).numpy())
         for part, measure in zip(parts, left, strict=True):
             assert measure.own is not None
             features = np.concatenate(part)[: measure.own.n]

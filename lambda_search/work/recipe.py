@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,17 @@ from typing import Protocol
 from lambda_search.metrics.references.load import CLEAN_FID
 from lambda_search.records import Identity
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import OWN_NETWORK
 from lambda_search.setting import Sampling
 from lambda_search.setting import fingerprint
+from lambda_search.setting import own_network
 from lambda_search.spec import CONFIRM_FROM
 
 __all__ = [
     "OWN_SEED",
     "Measure",
+    "ModelFile",
+    "OwnNetwork",
     "OwnSamples",
     "Recipe",
     "confirm_start",
@@ -49,6 +55,34 @@ class OwnSamples:
 
 
 @dataclass(frozen=True)
+class ModelFile:
+    """A model, as `load_model` takes it, and the SHA-256 of what it has to be.
+
+    Arguments:
+        framework, checkpoint, config, weights, definition: as in `Recipe`.
+    """
+
+    framework: str
+    checkpoint: str
+    config: dict[str, Any] | str | None
+    weights: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """The network that the extractor `model` is.
+
+    Arguments:
+        summary: what of it are the features, in words.
+        file: where workers load it from; None outside of studies.
+    """
+
+    summary: str
+    file: ModelFile | None = None
+
+
+@dataclass(frozen=True)
 class Measure:
     """A Fréchet distance: names, and the fingerprints that every worker checks.
 
@@ -58,6 +92,7 @@ class Measure:
             is not known.
         width: d, of the features; 0 where it is not known.
         own: what the reference is of, if that is the model itself.
+        network: what the features are of, if that is the model itself.
     """
 
     extractor: str
@@ -66,12 +101,20 @@ class Measure:
     reference_fingerprint: str
     width: int = 0
     own: OwnSamples | None = None
+    network: OwnNetwork | None = field(default=None, compare=False)  # its fingerprint decides
+
+    def of(self, file: ModelFile) -> Measure:
+        """The same; where its features are the model's own, workers find that in `file`."""
+        if self.network is None:
+            return self
+        return replace(self, network=replace(self.network, file=file))
 
     @property
     def extractor_label(self) -> str:
         """The extractor as a setting names it: without its folder, with its fingerprint."""
         name, _, _ = self.extractor.partition(":")
-        return _label(Path(name).name, self.extractor_fingerprint)
+        own = own_network(self.extractor) is not None  # whose block and level its fingerprint has
+        return _label(OWN_NETWORK if own else Path(name).name, self.extractor_fingerprint)
 
     @property
     def reference_label(self) -> str:

@@ -19,6 +19,7 @@ from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.extractors.base import Extractor
+from lambda_search.metrics.extractors.own_network import extracted
 from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
@@ -96,16 +97,16 @@ class SampleShard:
         model = context.model(self.recipe)
         extractors = [context.extractor(measure) for measure in self.measures]
         network, features = DeviceTimer(model.device), DeviceTimer(model.device)
-        images = images_of(context, self.recipe, self.schedule, self.start, network)
+        states, images = batch_of(context, self.recipe, self.schedule, self.start, network)
         with features():
-            extracted = tuple(extract(images).numpy() for extract in extractors)
-        if not all(np.isfinite(one).all() for one in extracted):
+            found = tuple(extracted(one, states, images).numpy() for one in extractors)
+        if not all(np.isfinite(one).all() for one in found):
             raise Diverged(
                 "The features of sampled images are NaN or infinite.",
                 "Take an extractor that computes in fp32, or λ nearer to 1.",
             )
         return ShardResult(
-            extracted,
+            found,
             len(images),
             network.seconds(),
             features.seconds(),
@@ -131,18 +132,19 @@ class Rehearse:
     def run(self, context: WorkerContext) -> None:
         model = context.model(self.recipe)
         with torch.inference_mode():
-            shape = model.decode(torch.zeros(2, *model.shape, device=context.device)).shape
+            states = torch.zeros(2, *model.shape, device=context.device)
+            shape = model.decode(states).shape
         grey = torch.full(shape, 128, dtype=torch.uint8, device=context.device)
         for measure in self.recipe.measures:
-            self._try(context.extractor(measure), grey)
+            self._try(context.extractor(measure), states, grey)
             if measure.own is None:  # else it is made next
                 context.frechet(measure)
                 context.kernel(measure)
 
     @staticmethod
-    def _try(extractor: Extractor, images: torch.Tensor) -> None:
+    def _try(extractor: Extractor, states: torch.Tensor, images: torch.Tensor) -> None:
         try:
-            finite = bool(torch.isfinite(extractor(images)).all())
+            finite = bool(torch.isfinite(extracted(extractor, states, images)).all())
         except LambdaSearchError:
             raise
         except Exception as error:  # whatever the user's own network provokes
@@ -209,20 +211,23 @@ class Preview:
         return f"preview {self.recipe.family}"
 
     def run(self, context: WorkerContext) -> bytes:
-        images = images_of(
+        _, images = batch_of(
             context, self.recipe, self.schedule, self.start, DeviceTimer(context.device)
         )
         return _sheet(images[: self.count])
 
 
-def images_of(
+def batch_of(
     context: WorkerContext,
     recipe: Recipe,
     schedule: LambdaSchedule,
     start: int,
     timer: DeviceTimer,
-) -> torch.Tensor:
-    """The batch that starts at index `start`, uint8 [B, c, h, w]; `timer` times the network."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """States and images of the batch that starts at index `start`; `timer` times the network.
+
+    The images are uint8 [B, c, h, w].
+    """
     model = context.model(recipe)
     indices = range(start, start + recipe.batch)
     states = sample_batch(
@@ -235,7 +240,7 @@ def images_of(
     )
     with timer():
         images = model.decode(states)
-    return to_uint8(images)
+    return states, to_uint8(images)
 
 
 def _sheet(images: torch.Tensor) -> bytes:

@@ -384,6 +384,10 @@ def test_images_lie_between_minus_one_and_one(data, expected):
     x = torch.tensor([-1.2, 0.0, 0.5])
     expected = (x / 2).tanh().tolist() if expected is None else expected  # 2·sigmoid(x) − 1
     assert model.decode(x).tolist() == pytest.approx(expected, abs=1e-6)
+    images = torch.linspace(-1, 1, 5)
+    states = model.encode(images)
+    assert states.isfinite().all()
+    assert model.decode(states).tolist() == pytest.approx(images.tolist(), abs=1e-5)
 
 
 # -- files

@@ -24,6 +24,7 @@ from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Workers
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.setting import OWN_NETWORK
 from lambda_search.setting import own_steps
 from lambda_search.spec import Written
 from lambda_search.spec import located
@@ -136,6 +137,8 @@ def show_evidence(evidence: Evidence) -> None:
         f"bias-corrected FIDs; paired features correlate {evidence.correlation:.2f}",
         style="dim",
     )
+    if evidence.extractor.partition("@")[0] == OWN_NETWORK:
+        err.print("this is in the eyes of the model's own network, comparable with no other")
     own = own_steps(evidence.reference)
     if own is not None:
         err.print(f"this is agreement with the model's own samples of {own} steps, not quality")

@@ -20,7 +20,15 @@ from lambda_search.errors import UsageError
 from lambda_search.metrics.preprocessing import Preprocessing
 from lambda_search.setting import fingerprint
 
-__all__ = ["Described", "Extractor", "Factory", "Known", "NetworkExtractor", "Weights"]
+__all__ = [
+    "Described",
+    "Extractor",
+    "Factory",
+    "Known",
+    "NetworkExtractor",
+    "Weights",
+    "pinned",
+]
 
 _CHUNK = 128
 _PIXELS = 1 << 24
@@ -130,7 +138,7 @@ class NetworkExtractor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        with _pinned():
+        with pinned():
             return self._features(images)
 
     def _features(self, images: Tensor) -> Tensor:
@@ -156,7 +164,7 @@ class NetworkExtractor:
 
 
 @contextmanager
-def _pinned() -> Iterator[None]:
+def pinned() -> Iterator[None]:
     """Kernels that give one result: no TF32, no autotuning, no TorchScript that warms up."""
     exact = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False

@@ -5,6 +5,7 @@ A study names one of these:
     inception-clean, inception-legacy   the FID of clean-fid, and of EDM and ADM
     clip-vit-b32, dinov2                CLIP-FID, FD-DINOv2
     bundled                             the bundled model's
+    model, model:BLOCK@LEVEL            the study's own network (see `own_network`)
     NAME:PATH                           one of them with weights that lie at PATH
     PATH                                a TorchScript file, or a folder with a transformers model
 
@@ -27,7 +28,10 @@ from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.base import Factory
 from lambda_search.metrics.extractors.base import Known
 from lambda_search.metrics.extractors.base import Weights
+from lambda_search.models.base import Model
 from lambda_search.paths import locate
+from lambda_search.setting import OWN_NETWORK
+from lambda_search.setting import own_network
 from lambda_search.spec import EXTRACTOR_FILES
 
 __all__ = [
@@ -41,12 +45,16 @@ GROUP = "lambda_search.extractors"
 
 
 def extractors() -> tuple[str, ...]:
-    """The names of all registered extractors."""
-    return tuple(sorted(entry_points(group=GROUP).names))
+    """The names of all registered extractors, and that of a study's own network."""
+    return tuple(sorted({*entry_points(group=GROUP).names, OWN_NETWORK}))
 
 
 def load_extractor(
-    name: str, device: torch.device, fetch: bool = True, run: bool = True
+    name: str,
+    device: torch.device,
+    fetch: bool = True,
+    run: bool = True,
+    model: Model | None = None,
 ) -> Extractor:
     """An extractor on `device`.
 
@@ -56,11 +64,14 @@ def load_extractor(
         fetch: whether published weights may be fetched.
         run: whether a file that is a program may be run; if not, what it would make is only
             described (see `base.Described`).
+        model: of the study that names it, which its own network needs.
 
     Raises:
         MissingFile: if its weights are not on this machine, and cannot or may not be fetched.
         UsageError: if there is no such extractor, or its weights are not what they should be.
     """
+    if own_network(name) is not None:
+        return _of_model(name, model)
     registered = {entry.name: entry for entry in entry_points(group=GROUP)}
     base, colon, place = name.partition(":")
     if base in registered:
@@ -69,7 +80,7 @@ def load_extractor(
     if "/" not in name and not name.endswith(EXTRACTOR_FILES):
         raise UsageError(
             f"There is no extractor '{name}'.",
-            f"Known: {', '.join(sorted(registered))}; your own file or folder is ./{name}.",
+            f"Known: {', '.join(extractors())}; your own file or folder is ./{name}.",
         )
     return _own(_found(name, name), device, run)
 
@@ -96,6 +107,17 @@ def _found(place: str, name: str) -> Path:
             "Check the path; relative paths start at the study file's folder.",
         )
     return path
+
+
+def _of_model(name: str, model: Model | None) -> Extractor:
+    if model is None:
+        raise UsageError(
+            f"The extractor {name} is a model's own network, and there is no model here.",
+            "Name it in a study file; what its reference names is measured when that is launched.",
+        )
+    from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
+
+    return OwnNetworkExtractor(name, model)
 
 
 def _own(path: Path, device: torch.device, run: bool) -> Extractor:

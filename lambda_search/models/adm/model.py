@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch import nn
 
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
@@ -121,6 +122,9 @@ class ADMModel(RespacedModel):
             assert labels is not None
             score = scale * class_score(self._classifier, seen, times, labels).to(x.dtype)
         return Prediction(out, variance_logit, score)
+
+    def blocks(self) -> tuple[nn.Module, str]:
+        return self._network, "middle_block"
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:

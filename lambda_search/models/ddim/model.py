@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from pydantic import model_validator
 from torch import Tensor
+from torch import nn
 
 from lambda_search.diffusion.betas import Law
 from lambda_search.diffusion.betas import betas
@@ -62,6 +63,7 @@ _LAWS: Mapping[str, Law] = {
     "sigmoid": "sigmoid",
 }
 """What the authors call the laws of β."""
+_INSIDE = 1e-6
 
 
 class _Data(Section):
@@ -160,6 +162,15 @@ class DDIMModel(Model):
         if self._data.logit_transform:
             return 2 * x.sigmoid() - 1
         return x if self._data.rescaled else 2 * x - 1
+
+    def encode(self, images: Tensor) -> Tensor:
+        """States of images in [−1, 1]; black and white are a millionth inside before the logit."""
+        if self._data.logit_transform:
+            return (_INSIDE + (1 - 2 * _INSIDE) * (images + 1) / 2).logit()
+        return images if self._data.rescaled else (images + 1) / 2
+
+    def blocks(self) -> tuple[nn.Module, str]:
+        return self._network, "mid.block_2"
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> DDIMModel:

@@ -18,6 +18,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch import nn
 
 from lambda_search.diffusion.grid import Grid
 from lambda_search.diffusion.grid import Level
@@ -113,6 +114,7 @@ class DiffusersModel(Model):
         self._network = Replayed(self._function(self._unet), device)
         self._scheduler = scheduler
         self._decoder = decoder
+        self.latent = decoder is not None
         self._pure_noise = pure_noise(scheduler)
         self._learned = said == 2 * channels
         self._grid = cache(partial(build_grid, scheduler))
@@ -215,6 +217,14 @@ class DiffusersModel(Model):
             watch,
             observe,
         )
+
+    def blocks(self) -> tuple[nn.Module, str]:
+        layers = getattr(self._unet, "transformer_blocks", None)
+        if layers is not None:
+            return self._unet, f"transformer_blocks.{(len(layers) - 1) // 2}"
+        if getattr(self._unet, "mid_block", None) is not None:
+            return self._unet, "mid_block"
+        return self._unet, f"down_blocks.{len(self._unet.down_blocks) - 1}"  # distilled ones
 
     def decode(self, x: Tensor) -> Tensor:
         return x if self._decoder is None else self._decoder(x)

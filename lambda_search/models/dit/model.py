@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 from pydantic import model_validator
 from torch import Tensor
+from torch import nn
 
 from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
@@ -135,6 +136,7 @@ class DiTModel(RespacedModel):
     """
 
     samplers = ("ancestral", "ddim")
+    latent = True
 
     def __init__(
         self,
@@ -183,6 +185,9 @@ class DiTModel(RespacedModel):
             return Prediction(out)
         epsilon, variance_logit = out.chunk(2, dim=1)
         return Prediction(epsilon, variance_logit)
+
+    def blocks(self) -> tuple[nn.Module, str]:
+        return self._network, f"blocks.{(self._config.depth - 1) // 2}"
 
     def check_decoder(self) -> None:
         if self._decoder is None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from typing import Self
+from typing import cast
 
 import torch
 from pydantic import Field
@@ -183,6 +184,10 @@ class EdmModel(Model):
             told = one_hot(labels, self.classes).to(torch.float32)
         denoised = self._network(x.to(torch.float32), level.sigma, told)
         return Prediction((x - denoised.to(x.dtype)) / level.sigma)
+
+    def blocks(self) -> tuple[nn.Module, str]:
+        unet = cast(SongUNet | DhariwalUNet, self._network.model)
+        return unet, next(f"dec.{name}" for name in unet.dec if name.endswith("_in1"))
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> Model:

@@ -78,6 +78,7 @@ class LDMModel(Model):
     """
 
     samplers = ("ddim",)
+    latent = True
 
     def __init__(
         self,
@@ -163,6 +164,9 @@ class LDMModel(Model):
     def decode(self, x: Tensor) -> Tensor:
         self.check_decoder()
         return self._decoder(x)
+
+    def blocks(self) -> tuple[nn.Module, str]:
+        return self._unet, "middle_block"
 
     def _epsilon(self, x: Tensor, labels: Tensor | None, level: Level) -> Tensor:
         """ε of the states, without guidance."""
