@@ -121,7 +121,7 @@ def moments(turns: int) -> dict[str, float]:
     def ours() -> Moments:
         total = Moments.from_features(x[:512], centre)
         for begin in range(512, len(x), 512):
-            total += Moments.from_features(x[begin : begin + 512], centre)
+            total = total.absorbed(x[begin : begin + 512])
         return total
 
     def torchmetrics() -> FrechetInceptionDistance:

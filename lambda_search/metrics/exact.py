@@ -6,7 +6,8 @@ A float64 x is split into two integers,
 
 which is exact down to 2⁻⁷⁰ (8·10⁻²²). Integers add without rounding, so addition is associative;
 floating-point addition is not. (The idea of a fixed-point accumulator is Kulisch's.) Carries from
-low to high wait until they are needed.
+low to high wait until they are needed. On a CPU a tensor is split and added piece by piece, each
+small enough for the cache: the passes over memory are what it costs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _SHIFT = 50
 _HALF = 1 << (_SHIFT - 1)
 _MOST_TERMS = 1 << 12
 _LIMIT = 2.0**42
+_PIECE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,8 @@ class ExactSum:
         Raises:
             LambdaSearchError: for values of 2⁴² (4·10¹²) or more.
         """
-        bound = max(map(abs, map(float, x.aminmax()))) if x.numel() else 0.0
-        high = x.mul(_HIGH).round_()
-        low = high.div(_HIGH)
-        torch.sub(x, low, out=low).mul_(_LOW).round_()
-        return cls(high.to(torch.int64), low.to(torch.int64), _checked(bound))
+        high, low = (torch.zeros(x.shape, dtype=torch.int64, device=x.device) for _ in range(2))
+        return cls(high, low, _checked(_added(x, high, low)))
 
     @classmethod
     def held(cls, high: Tensor, low: Tensor) -> ExactSum:
@@ -70,6 +69,16 @@ class ExactSum:
         )
         return total.carried() if total.terms > _MOST_TERMS else total
 
+    def absorbed(self, x: Tensor) -> ExactSum:
+        """The sum of this one and the float64 tensor `x`, in this one's memory, which it takes.
+
+        Raises:
+            LambdaSearchError: as `of`; this sum is lost then.
+        """
+        bound = _checked(self.bound + _checked(_added(x, self.high, self.low)))
+        total = ExactSum(self.high, self.low, bound, self.terms + 1)
+        return total.carried() if total.terms > _MOST_TERMS else total
+
     def carried(self) -> ExactSum:
         """The same sum in its one canonical form."""
         if self.terms == 1:
@@ -81,6 +90,25 @@ class ExactSum:
         """The sum, rounded to float64."""
         held = self.carried()
         return held.high.to(torch.float64).div_(_HIGH).add_(held.low.to(torch.float64).div_(_LOW))
+
+
+def _added(x: Tensor, high: Tensor, low: Tensor) -> float:
+    """Adds float64 `x` to what `high` and `low` hold, and returns the largest |x|."""
+    if not x.numel():
+        return 0.0
+    size = _PIECE if x.device.type == "cpu" else x.numel()
+    coarse, fine = (x.new_empty(min(size, x.numel())) for _ in range(2))
+    whole = torch.empty(len(coarse), dtype=torch.int64, device=x.device)
+    ends: list[Tensor] = []
+    flat = (torch.split(one.view(-1), size) for one in (x.contiguous(), high, low))
+    for part, above, below in zip(*flat, strict=True):
+        c, f, w = coarse[: len(part)], fine[: len(part)], whole[: len(part)]
+        ends += part.aminmax()
+        torch.mul(part, _HIGH, out=c).round_()
+        above.add_(w.copy_(c))
+        torch.sub(part, c.div_(_HIGH), out=f).mul_(_LOW).round_()
+        below.add_(w.copy_(f))
+    return float(torch.stack(ends).abs().max())
 
 
 def _checked(bound: float) -> float:

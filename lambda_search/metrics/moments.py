@@ -84,6 +84,21 @@ class Moments:
             self.centre,
         )
 
+    def absorbed(self, features: Features) -> Moments:
+        """The moments of these and of `features` [n, d], in this one's memory, which they take.
+
+        The bits are those of `self + Moments.from_features(features, self.centre)`.
+        """
+        x = as_features(features, self.centre.device)
+        shifted = x - self.centre
+        sums, products = shifted.sum(0), shifted.T @ shifted
+        return Moments(
+            self.n + len(x),
+            self.sums.absorbed(sums),
+            self.products.absorbed(products),
+            self.centre,
+        )
+
     @property
     def total(self) -> Tensor:
         """Σ(x − c), float64 [d]."""

@@ -57,6 +57,27 @@ def test_any_grouping_and_any_order_give_the_same_bits(values, random):
     assert torch.equal(a.low, b.low)
 
 
+@pytest.mark.parametrize("shape", [(3,), (), (200, 333)], ids=str)
+def test_absorbing_gives_the_bits_of_adding(shape):
+    generator = torch.Generator().manual_seed(0)
+    parts = [
+        torch.randn(shape, generator=generator, dtype=torch.float64) * 10.0**power
+        for power in (0, -9, 7)
+    ]
+    added_up = ExactSum.of(parts[0]) + ExactSum.of(parts[1]) + ExactSum.of(parts[2])
+    taken = ExactSum.of(parts[2])
+    for part in parts[:2]:
+        before, taken = taken, taken.absorbed(part)
+        assert taken.high is before.high  # no memory of its own
+    for name in ("high", "low"):
+        found, expected = (getattr(one.carried(), name) for one in (taken, added_up))
+        assert torch.equal(found, expected)
+    assert taken.terms == 3
+    assert taken.bound >= max(float(part.abs().max()) for part in parts)
+    with pytest.raises(LambdaSearchError, match="too large"):
+        taken.absorbed(torch.full(shape, torch.nan, dtype=torch.float64))
+
+
 def test_floats_themselves_do_not_add_so():
     values = [0.1, 0.2, 0.3]
     assert (values[0] + values[1]) + values[2] != values[0] + (values[1] + values[2])

@@ -121,3 +121,16 @@ def test_features_that_are_no_numbers_are_counted_by_image(value):
         as_features(x)
     assert caught.value.cause == "The features of 2 of 10 images are NaN or infinite."
     assert "diverges" in caught.value.hint
+
+
+def test_absorbed_blocks_give_the_bits_of_added_ones():
+    x, c = draw_features(70), np.full(5, 3.0)
+    blocks = [x[:20], x[20:33], x[33:]]
+    first, second, third = (Moments.from_features(block, c) for block in blocks)
+    expected = third + first + second
+    found = Moments.from_features(blocks[1], c).absorbed(blocks[0]).absorbed(blocks[2])
+    assert found.n == 70
+    for name in ("total", "outer", "mean", "cov"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+    with pytest.raises(LambdaSearchError, match="NaN or infinite"):
+        found.absorbed(np.full((3, 5), np.nan))

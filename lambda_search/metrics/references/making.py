@@ -161,8 +161,8 @@ def _measure(
         if state is None:
             state = _State(order, Moments.from_features(block, block.mean(0)), features)
         else:
-            moments = state.moments + Moments.from_features(block, state.moments.centre)
-            state = _State(order, moments, np.concatenate([state.features, features]))
+            kept = np.concatenate([state.features, features])
+            state = _State(order, state.moments.absorbed(block), kept)
         if watch is not None:
             watch(state.moments.n, count)
         if partial is not None and time.monotonic() - saved > _SAVE_SECONDS:
