@@ -149,7 +149,7 @@ def test_every_difference_that_is_told_counts_in_the_level():
         (Worth(1, 2, 1.2, 0.1, 2.3, 0.98), "k is worth 12.0 % ± 11.0 % over the best constant"),
         (
             Worth(1, 2, -0.1, -0.3, 0.1, 0.98),
-            "its gain over the best constant λ = 1.021 is −1.0 %",
+            "gain over the best constant λ = 1.021 is −1.0 %",
         ),
         (Worth(1, 2, 0.0, 0.0, 0.0, 0.98), "k is not worth it"),
     ],
