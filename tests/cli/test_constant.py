@@ -96,7 +96,7 @@ def test_a_companion_stands_as_long_as_its_row_is_its_studys_last(known):
 
 
 def test_rows_travel_with_their_companions_in_any_order(known, tmp_path):
-    store, own, beside = known
+    _, own, beside = known
     for number, rows in enumerate(([own, beside], [beside, own])):
         other = Store(f"sqlite:///{tmp_path}/{number}.db")
         other.add(rows)
