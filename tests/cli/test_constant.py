@@ -87,7 +87,7 @@ def test_a_companion_stands_as_long_as_its_row_is_its_studys_last(known):
     assert [one.id for one in found] == [own.id, beside.id]
     assert store.instead_of(beside.id) is None
     later = row(own.setting, b=1.0, k=0.005, fid=4.9)
-    store.publish(begin(store, own.setting, "s"), later)
+    store.publish(begin(store, own.setting, "s", "name: s # again"), later)
     assert [one.id for one in store.competing(own.setting.model, {"steps": 4})] == [later.id]
     assert store.instead_of(beside.id).id == later.id == store.instead_of(own.id).id
     store.retract(later.id, "wrong")
