@@ -135,6 +135,8 @@ def _measured(found: Row) -> Iterator[tuple[str, RenderableType]]:
     beside = [f"{name} {a:.4g} (λ = 1: {b:.4g})" for name, (a, b) in found.beside.items()]
     if beside:
         yield "beside it" if found.status == "confirmed" else "of the best", "; ".join(beside)
+    if found.worth_words:
+        yield "is k worth it", found.worth_words
     yield "status", _status(found)
     told = found.provenance
     yield (

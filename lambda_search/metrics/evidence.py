@@ -146,7 +146,7 @@ def compare(
 
 
 def paired(candidate: Score, baseline: Score, correlation: float) -> Comparison:
-    """The same where the `correlation` of the paired features is known."""
+    """The same where the `correlation` of the paired features is known; NaN where it is not."""
     if candidate.n != baseline.n:
         raise ValueError(f"a pair needs one n, not {candidate.n} and {baseline.n}")
     difference = candidate.influence - baseline.influence

@@ -57,6 +57,7 @@ from lambda_search.records.usage import lookup_words
 from lambda_search.records.usage import pipeline_line
 from lambda_search.records.usage import sampling_line
 from lambda_search.records.usage import using_lines
+from lambda_search.records.worth import Worth
 
 __all__ = [
     "Arrival",
@@ -98,6 +99,7 @@ __all__ = [
     "Terms",
     "Trial",
     "TrialState",
+    "Worth",
     "leading",
     "loading_line",
     "lookup_words",

@@ -23,7 +23,8 @@ class Terms:
     Arguments:
         samples: the most images.
         precision: the half-width asked for, as a share of FID(λ = 1); None for one look.
-        candidates: how many are compared with λ = 1.
+        candidates: how many are compared with λ = 1; where they are compared with each other too,
+            that many more.
     """
 
     samples: int

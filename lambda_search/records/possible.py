@@ -115,6 +115,11 @@ def _candidates(row: Row) -> Iterator[str]:
     for other in told.also:
         if not numbers <= {one.trial for one in other.candidates}:
             yield f"{other.extractor} has not measured all of its candidates"
+    if told.worth is not None:
+        if not {told.worth.linear, told.worth.constant} <= numbers | {0}:
+            yield "it says what k is worth of trials that are none of its candidates"
+        if not told.worth.low <= told.worth.gain <= told.worth.high:
+            yield f"k is worth {told.worth.gain:g}, outside of its interval"
     chosen = row.candidate
     if chosen is None:
         return

@@ -16,6 +16,8 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter
 
+from lambda_search.records.worth import Worth
+
 __all__ = [
     "PROVENANCE_VERSION",
     "Candidate",
@@ -202,6 +204,8 @@ class Provenance:
         baseline: λ = 1 on these.
         candidates: what was confirmed against it.
         trial: the trial that the row is about, whether it is recommended or not.
+        worth: what k is worth, where the study asked for `family: both`.
+        companion: of a row of the best constant, the id of its study's own row; "" of all others.
         also: further distances.
         identity: what the numbers depend on besides the setting.
         versions: of the libraries, for people.
@@ -226,6 +230,8 @@ class Provenance:
     baseline: Figures | None = None
     candidates: tuple[Candidate, ...] = ()
     trial: int | None = None
+    worth: Worth | None = None
+    companion: str = ""
     also: tuple[OtherMeasure, ...] = ()
     identity: Identity | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -142,6 +142,17 @@ class Row:
         return found
 
     @property
+    def worth_words(self) -> str:
+        """Whether k is worth it, in a sentence; "" where the study did not ask."""
+        told = self.provenance
+        if told.worth is None or told.baseline is None:
+            return ""
+        for one in told.candidates:
+            if one.trial == told.worth.constant:
+                return told.worth.words(one.b, one.corrected)
+        return told.worth.words(1.0, told.baseline.corrected)
+
+    @property
     def relative_gain(self) -> float:
         """The gain as a share of the FID at λ = 1: bias-corrected, or of a published row plain."""
         if self.gain is None or self.candidate is None:

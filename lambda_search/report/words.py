@@ -109,6 +109,8 @@ def _proven(row: Row) -> Iterator[Line]:
     cautions = row.provenance.cautions
     yield Line("cautions", "" if cautions else "none were noted", several=cautions)
     yield Line("images", _images(row))
+    if row.worth_words:
+        yield Line("is k worth it", row.worth_words)
     if looks := looks_of(row):
         yield Line("looks", looks)
     yield Line("FID at λ", f"{_with_interval(row.fid, row.fid_interval)} on {row.n:,} images")

@@ -87,7 +87,7 @@ class Outlook:
     def __init__(self, surface: Surface, box: Box, generator: np.random.Generator) -> None:
         self.surface = surface
         self.box = box
-        self._generator = generator
+        self.generator = generator
         fine = box.grid(_FINE)
         mean = surface.mean(fine)
         self.leader: Array = fine[mean.argmin()]
@@ -118,7 +118,7 @@ class Outlook:
         candidates = self._candidates(tried)
         size, known = len(self.plausible), len(given)
         everything = np.concatenate([self.plausible, given, candidates])
-        normals = self._generator.standard_normal
+        normals = self.generator.standard_normal
         joint = self.surface.posterior(everything)
         truths = joint.draws(normals((_DRAWS, len(everything))))
         noise = field.draws(everything, normals((_DRAWS, 3)), normals(truths.shape)) / n**0.5
@@ -164,7 +164,7 @@ class Outlook:
         return np.concatenate([np.unique(inside, axis=0), old[lowest]])
 
     def _draws(self, at: Array, count: int) -> Array:
-        normals = self._generator.standard_normal((count, len(at)))
+        normals = self.generator.standard_normal((count, len(at)))
         return self.surface.posterior(at).draws(normals)
 
 

@@ -28,7 +28,15 @@ from lambda_search.records import Looks
 from lambda_search.records import RowStatus
 from lambda_search.schedule import LambdaSchedule
 
-__all__ = ["Confirmation", "Contender", "Proof", "level_for", "optimism", "settle"]
+__all__ = [
+    "Confirmation",
+    "Contender",
+    "Proof",
+    "interval_of",
+    "level_for",
+    "optimism",
+    "settle",
+]
 
 NO_GAIN = "no significant gain"
 
@@ -111,13 +119,21 @@ class Confirmation:
     looks: Looks | None = None
 
 
-def level_for(candidates: int) -> float:
+def level_for(comparisons: int) -> float:
     """The level of each interval so that all hold together at 95 %."""
-    return 1 - 0.05 / max(candidates, 1)
+    return 1 - 0.05 / max(comparisons, 1)
+
+
+def interval_of(against: Comparison, proof: Proof | None, level: float) -> Interval:
+    """That of a difference: at `level`, or as the looks have it that led to it."""
+    return against.interval(level) if proof is None else proof.interval(against)
 
 
 def settle(
-    baseline: Score, contenders: Sequence[Contender], proof: Proof | None = None
+    baseline: Score,
+    contenders: Sequence[Contender],
+    proof: Proof | None = None,
+    comparisons: int | None = None,
 ) -> Confirmation:
     """Picks the contender with the largest significant gain, or λ = 1 where none is.
 
@@ -125,18 +141,16 @@ def settle(
         baseline: λ = 1.
         contenders: what is compared with it.
         proof: the looks that led to these scores; None if this was the only one.
+        comparisons: how many intervals are to hold together; one a contender unless given.
     """
-    level = level_for(len(contenders))
-
-    def interval_of(against: Comparison) -> Interval:
-        return against.interval(level) if proof is None else proof.interval(against)
+    level = level_for(comparisons or len(contenders))
 
     def rank(contender: Contender) -> tuple[bool, float, int]:
         against = contender.against_baseline
-        return interval_of(against).low > 0, against.gain, -contender.trial
+        return interval_of(against, proof, level).low > 0, against.gain, -contender.trial
 
     best = max(contenders, key=rank)
-    interval = interval_of(best.against_baseline)
+    interval = interval_of(best.against_baseline, proof, level)
     gain = best.against_baseline.gain
     enough = enough_images(baseline.width)
     luck = optimism(len(contenders)) * best.against_baseline.standard_error

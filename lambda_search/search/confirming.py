@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lambda_search.errors import Diverged
-from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Events
 from lambda_search.records import Evaluation
 from lambda_search.records import Image
 from lambda_search.records import Row
 from lambda_search.records import Terms
 from lambda_search.records import Trial
+from lambda_search.records import Worth
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.candidates import best_of
-from lambda_search.search.candidates import unscored_leaders
 from lambda_search.search.confirm import Confirmation
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import Proof
+from lambda_search.search.confirm import level_for
 from lambda_search.search.confirm import settle
-from lambda_search.search.edges import left_open
-from lambda_search.search.knowledge import Knowledge
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.looks import Seen
 from lambda_search.search.plan import Plan
@@ -29,6 +26,10 @@ from lambda_search.search.publish import as_evaluation
 from lambda_search.search.publish import as_row
 from lambda_search.search.record import Record
 from lambda_search.search.scoring import Scoring
+from lambda_search.search.shortlist import Shortlist
+from lambda_search.search.shortlist import nothing_finite
+from lambda_search.search.worth import comparisons
+from lambda_search.search.worth import worth_of
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.evaluator import Result
 from lambda_search.work.recipe import confirm_start
@@ -66,7 +67,7 @@ class Confirming:
         self._scoring = scoring
         self._tracker = tracker
         self._events = events
-        self._knowledge = None if plan.kg is None else Knowledge(plan.kg, plan, record)
+        self._shortlist = Shortlist(plan, record, scoring, events)
 
     def run(self) -> Row:
         """Compares the best candidates with λ = 1, settles, and commits the new row.
@@ -75,19 +76,13 @@ class Confirming:
             Diverged: if λ = 1 makes images that are not finite.
             LambdaSearchError: if no candidate makes finite ones.
         """
-        candidates = self._candidates()
-        for caution in self._left_open(candidates[0]):
+        candidates = self._shortlist.candidates()
+        for caution in self._shortlist.left_open(candidates[0]):
             self._events.say("warning", caution)
-        looks = self._plan.looks(len(candidates))
+        looks = self._plan.looks(comparisons(self._plan.spec.search, candidates))
         first = self._round(candidates, looks)
         baseline, compared, made = self._look(candidates, first, looks)
-        contenders = [
-            Contender(trial.number, trial.schedule, result.score, result.against)
-            for trial, result in compared
-        ]
-        return self._publish(
-            settle(baseline.score, contenders, _proof(looks, made)), baseline, compared, first
-        )
+        return self._publish(baseline, compared, candidates, first, _proof(looks, made))
 
     def _look(
         self, candidates: Sequence[Trial], first: int, looks: LookPlan
@@ -163,62 +158,69 @@ class Confirming:
             else:
                 compared.append((trial, result))
         if not compared:
-            raise _nothing_finite()
+            raise nothing_finite()
         return baseline, compared
 
     def _publish(
         self,
-        outcome: Confirmation,
+        baseline: Result,
+        compared: Sequence[tuple[Trial, Result]],
+        candidates: Sequence[Trial],
+        first: int,
+        proof: Proof | None,
+    ) -> Row:
+        """Settles, and commits the row; of both families the best constant's own row too."""
+        contenders = [
+            Contender(trial.number, trial.schedule, result.score, result.against)
+            for trial, result in compared
+        ]
+        told = comparisons(self._plan.spec.search, candidates)
+        outcome = settle(baseline.score, contenders, proof, told)
+        if self._plan.spec.search.family != "both":
+            return self._commit_rows([outcome], baseline, compared, first)
+        constant = next((one for one in contenders if one.schedule.k == 0), None)
+        worth = None
+        if constant is not None or all(one.schedule.k != 0 for one in candidates):
+            level = level_for(told)
+            worth = worth_of(baseline.score, contenders, constant, proof, level)
+        outcomes = [outcome]
+        if constant is not None and outcome.best is not constant:
+            beside = settle(baseline.score, [constant], proof, told)
+            outcomes += [beside] * (beside.status == "confirmed")
+        return self._commit_rows(outcomes, baseline, compared, first, worth)
+
+    def _commit_rows(
+        self,
+        outcomes: Sequence[Confirmation],
         baseline: Result,
         compared: Sequence[tuple[Trial, Result]],
         first: int,
+        worth: Worth | None = None,
     ) -> Row:
-        best, n = outcome.best.schedule, baseline.score.n
-        [chosen] = [trial for trial, _ in compared if trial.number == outcome.best.trial]
-        row = as_row(
-            outcome,
-            baseline,
-            compared,
-            self._plan,
-            first,
-            self._evaluator.identity,
-            self._evaluator.name(best, first, n),
-            (*self._plan.cautions(), *self._left_open(chosen)),
-        )
-        pictures = self._evaluator.preview([_BASELINE, best], first, _PREVIEW_IMAGES)
-        captions = "λ = 1", f"λ = {best}"
-        images = [Image(*one) for one in zip(captions, pictures, strict=True)]
-        return self._record.publish(row, images, self._plan.digest())
-
-    def _candidates(self) -> list[Trial]:
-        """Whom to confirm: the best at the last rung and in the ranges, λ = 1 apart."""
-        if self._knowledge is not None:
-            best = self._knowledge.candidates()
-            if not best:
-                raise _nothing_finite()
-            return best
-        last, top = self._plan.rungs[-1], self._plan.spec.confirm.top
-        closed = [
-            trial
-            for trial in self._record.trials
-            if trial.gain is not None
-            and not trial.schedule.is_identity
-            and self._scoring.counts(trial)
-        ]
-        leaders = unscored_leaders(closed, self._record.gains(last), self._plan.rungs, top)
-        new, reasons = self._scoring.score(leaders, last)
-        self._record.close(new)
-        for number, reason in reasons.items():
-            self._events.say("warning", f"trial {number} diverged on {last:,} images: {reason}")
-        best = best_of(closed, self._record.gains(last))[:top]
-        if not best:
-            raise _nothing_finite()
-        return best
-
-    def _left_open(self, best: Trial) -> tuple[str, ...]:
-        if self._knowledge is not None:
-            return self._knowledge.cautions(best)
-        return left_open(self._plan.space, self._record.trials, best)
+        """Commits the study's row, and with it that of another outcome."""
+        entries = []
+        for outcome in outcomes:
+            best, trials = outcome.best, {trial.number: trial for trial, _ in compared}
+            row = as_row(
+                outcome,
+                baseline,
+                compared,
+                self._plan,
+                first,
+                self._evaluator.identity,
+                self._evaluator.name(best.schedule, first, baseline.score.n),
+                (*self._plan.cautions(), *self._shortlist.left_open(trials[best.trial])),
+                worth,
+            )
+            schedules = [_BASELINE, best.schedule]
+            pictures = self._evaluator.preview(schedules, first, _PREVIEW_IMAGES)
+            captions = "λ = 1", f"λ = {best.schedule}"
+            images = [Image(*one) for one in zip(captions, pictures, strict=True)]
+            entries.append((row, images))
+        row = self._record.publish(entries, self._plan.digest())
+        if row.worth_words:
+            self._events.say("note", row.worth_words)
+        return row
 
     def _round(self, candidates: Sequence[Trial], looks: LookPlan) -> int:
         """The first index of this confirmation, whose images nobody has seen.
@@ -280,11 +282,4 @@ def _proof(looks: LookPlan, made: Sequence[Seen]) -> Proof | None:
         looks.most,
         looks.precision,
         looks.lack(made) <= 1,
-    )
-
-
-def _nothing_finite() -> LambdaSearchError:
-    return LambdaSearchError(
-        "No candidate makes finite images.",
-        "Narrow search.mean and search.slope towards λ = 1, or take precision fp32.",
     )

@@ -140,8 +140,8 @@ def _own(plan: Plan, missing: Sequence[OwnSamples]) -> str | None:
 
 def _confirmation(plan: Plan) -> str:
     """Who is confirmed, on how many images."""
-    confirm, looks = plan.spec.confirm, plan.looks(plan.spec.confirm.top)
-    words = f"{confirm.top} candidates and λ = 1, {confirm.samples:,} images each"
+    confirm, looks = plan.spec.confirm, plan.looks(plan.most_comparisons)
+    words = f"{plan.candidates} candidates and λ = 1, {confirm.samples:,} images each"
     if confirm.precision is None:
         return words
     return (
@@ -153,7 +153,7 @@ def _confirmation(plan: Plan) -> str:
 
 def _expected(plan: Plan) -> int | None:
     """About how many images it will be if the confirmation ends before its last look."""
-    looks = plan.looks(plan.spec.confirm.top)
+    looks = plan.looks(plan.most_comparisons)
     if looks.precision is None:
         return None
     return plan.most_images() - plan.confirm_images() + plan.confirm_images(looks.expected)

@@ -19,12 +19,12 @@ from lambda_search.records import Study
 from lambda_search.records import Trial
 from lambda_search.records import TrialState
 from lambda_search.search.confirming import Confirming
+from lambda_search.search.families import propose_next
 from lambda_search.search.knowledge import Knowledge
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
 from lambda_search.search.proposals import observations
-from lambda_search.search.proposals import propose
 from lambda_search.search.record import Record
 from lambda_search.search.rounds import Rounds
 from lambda_search.search.rungs import promoted
@@ -125,13 +125,12 @@ class Driver:
         """
         search, space, trials = self._plan.spec.search, self._plan.space, self._record.trials
         left = search.trials - sum(self._scoring.counts(trial) for trial in trials)
-        points = propose(
+        points = propose_next(
+            search,
             space,
-            search.proposals,
-            search.trials,
-            search.seed,
             generation,
             observations(trials),
+            len(trials),
             max(0, min(search.parallel, left)),
         )
         members = [

@@ -15,7 +15,9 @@ most (`allocation`), and when to end:
 
 A round depends on the study's seed, its number and the scores of the rounds before it alone. No
 schedule is ever ruled out: all scores stay in the model, those of d images with their bias, and
-schedules that diverged as worse than all others. The ranges bound the opening; where schedules
+schedules that diverged as worse than all others. Of both families, the best constant (k = 0) is
+looked for too: the search is over when it is found as surely as the best of the plane, and a round
+goes to the one of the two that is less sure. The ranges bound the opening; where schedules
 near an edge are measured, the plane beyond it opens. (Knowledge gradient: Frazier, Powell &
 Dayanik 2009; see `allocation`.)
 """
@@ -70,7 +72,8 @@ class Verdict:
     Arguments:
         leader: the schedule of the lowest expected FID, which may never have been sampled; λ = 1
             where it ends without gain.
-        regret: the probability that the plane holds one better by more than the tolerance.
+        regret: the probability that the plane holds one better by more than the tolerance; of
+            both families, that of the one that is less sure of its best.
         gain: the probability that it holds one better than λ = 1 by more than the tolerance.
         ending: why the search may end, if it may.
     """
@@ -95,6 +98,7 @@ class KnowledgeGradient:
         tolerance: share of the FID that is not worth more images.
         budget: images in all; enough for some rounds unless given (`allowance`).
         trials: schedules in all, λ = 1 among them.
+        both: whether the best constant is looked for too; the ranges hold k = 0 then.
     """
 
     def __init__(
@@ -107,7 +111,9 @@ class KnowledgeGradient:
         tolerance: float = 0.01,
         budget: int | None = None,
         trials: int = 10**6,
+        both: bool = False,
     ) -> None:
+        self._both = both
         self._plane = Plane(space)
         self._features = features
         self._batch = batch
@@ -147,6 +153,9 @@ class KnowledgeGradient:
         """
         outlook = self._outlook(measured, lost, 0)
         regret = outlook.chance_of_better(self._tolerance)
+        if self._both:
+            line = self._plane.constants(outlook)
+            regret = max(regret, line.chance_of_better(self._tolerance))
         gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
         ending = self.ending(regret, gain, measured, spent, lost)
         leader = IDENTITY if ending == "no gain" else self._plane.point(outlook.leader)
@@ -195,7 +204,11 @@ class KnowledgeGradient:
             return again
         near, n = self._near(measured), self.allowance.n
         known = sorted({one.at for one in near} - {self._plane.at_one})
-        found = self._outlook(measured, lost, spent.rounds).batch(
+        outlook = self._outlook(measured, lost, spent.rounds)
+        if self._both:
+            line = self._plane.constants(outlook)
+            outlook = max(outlook, line, key=lambda one: one.chance_of_better(self._tolerance))
+        found = outlook.batch(
             Field.of(near), n, self.allowance.left(spent), np.array([self._plane.at_one]), known
         )
         return self._block(found, _end(measured), n)
@@ -224,7 +237,8 @@ class KnowledgeGradient:
         """The schedules to confirm, `most` at most, λ = 1 apart, the best first.
 
         The lowest of the posterior, which may never have been sampled, then schedules that were,
-        by their posterior mean, each apart from those before.
+        by their posterior mean, each apart from those before. Of both families these have a slope,
+        and the lowest constant follows them, unless it is λ = 1.
         """
         outlook = self._outlook(measured, lost, 0)
         old = np.array(sorted({one.at for one in self._near(measured)} - {self._plane.at_one}))
@@ -234,9 +248,14 @@ class KnowledgeGradient:
         found: list[Array] = []
         for at in [*same, outlook.leader, *old]:
             apart = all(np.abs(at - other).max() > _APART for other in found)
-            if apart and len(found) < most and self._plane.point(at) != IDENTITY:
+            point = self._plane.point(at)
+            fits = point.slope != 0 if self._both else point != IDENTITY
+            if apart and len(found) < most and fits:
                 found.append(at)
-        return [self._plane.point(at) for at in found]
+        points = [self._plane.point(at) for at in found]
+        if self._both and (best := self._plane.best_constant(outlook)) != IDENTITY:
+            points.append(best)
+        return points
 
     def reach(self, measured: Sequence[Measurement]) -> Space:
         """The ranges, as far as they have opened."""

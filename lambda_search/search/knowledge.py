@@ -59,7 +59,8 @@ class Knowledge:
         """
         last, tolerance = self._record.rounds[-1], tolerance_of(self._plan.spec.search)
         told, space = last.judgement, self._plan.space
-        terms = fingerprint({"ranges": [space.mean, space.slope], "tolerance": tolerance})
+        both = {"family": "both"} if self._plan.spec.search.family == "both" else {}
+        terms = fingerprint({"ranges": [space.mean, space.slope], "tolerance": tolerance} | both)
         known = self._measured(), self._spent(), self._lost()
         if told is None or told.terms != terms:
             found = self._model.verdict(*known)

@@ -145,15 +145,26 @@ class Plan:
         """How many shards hold n images."""
         return ceil(n / self.batch)
 
-    def looks(self, candidates: int) -> LookPlan:
-        """The looks of a confirmation of so many candidates."""
+    @property
+    def candidates(self) -> int:
+        """How many schedules are confirmed beside λ = 1, at most."""
+        return self.spec.confirm.top + (self.spec.search.family == "both")
+
+    @property
+    def most_comparisons(self) -> int:
+        """How many differences a confirmation of so many tells (`worth`)."""
+        top = self.spec.confirm.top
+        return self.candidates + top * (self.spec.search.family == "both")
+
+    def looks(self, comparisons: int) -> LookPlan:
+        """The looks of a confirmation that tells so many differences."""
         told, first = self.spec.confirm, default_rungs(self._width, self.batch)[-1]  # 4d
-        return LookPlan(Terms(told.samples, told.precision, candidates), first, self.batch)
+        return LookPlan(Terms(told.samples, told.precision, comparisons), first, self.batch)
 
     def confirm_images(self, samples: int | None = None) -> int:
         """Images that the confirmation makes on `samples` of each schedule, by default all."""
         shards = self.shards(samples or self.spec.confirm.samples)
-        return shards * (self.spec.confirm.top + 1) * self.batch
+        return shards * (self.candidates + 1) * self.batch
 
     def most_images(self) -> int:
         """Images that the search and the confirmation make, if every second trial goes on.

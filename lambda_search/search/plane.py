@@ -11,6 +11,7 @@ import numpy as np
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.search.allocation import Box
+from lambda_search.search.allocation import Outlook
 from lambda_search.search.noise import Array
 from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Point
@@ -21,6 +22,7 @@ __all__ = ["FARTHEST", "Plane"]
 FARTHEST = 3.0
 """How far out it is looked at, in half-widths of the ranges."""
 
+_FINE = 400
 _MARGIN = 0.3
 """How far it opens beyond a schedule that was measured."""
 
@@ -51,7 +53,7 @@ class Plane:
         mean, slope = (self._middle + self._scale * at).tolist()
         moves_mean, moves_slope = self.has_width
         return Point(
-            round(mean, 5) if moves_mean else self._space.mean[0],
+            round(mean, self._space.digits) if moves_mean else self._space.mean[0],
             round(slope, 7) if moves_slope else self._space.slope[0],
         )
 
@@ -67,6 +69,20 @@ class Plane:
             u, v = moves.tolist()
             return Box((-u, -v), (u, v))
         return found
+
+    def constants(self, outlook: Outlook) -> Outlook:
+        """`outlook` along the line k = 0."""
+        return Outlook(outlook.surface, self._line(outlook.box), outlook.generator)
+
+    def best_constant(self, outlook: Outlook) -> Point:
+        """The lowest of the posterior with k = 0, as fields for one number hold it."""
+        line = self._line(outlook.box).grid(_FINE)
+        mean = self.point(line[outlook.surface.mean(line).argmin()]).mean
+        return Point(round(mean, self._space.constants.digits), 0.0)
+
+    def _line(self, box: Box) -> Box:
+        at = self.at_one[1]
+        return Box((box.low[0], at), (box.high[0], at))
 
     def space(self, box: Box) -> Space:
         """The ranges that `box` has."""

@@ -26,6 +26,7 @@ from lambda_search.records import Provenance
 from lambda_search.records import Row
 from lambda_search.records import Terms
 from lambda_search.records import Trial
+from lambda_search.records import Worth
 from lambda_search.search.confirm import Confirmation
 from lambda_search.search.plan import Plan
 from lambda_search.work.evaluator import Result
@@ -72,6 +73,7 @@ def as_row(
     identity: Identity,
     preview: str,
     cautions: Sequence[str] = (),
+    worth: Worth | None = None,
 ) -> Row:
     """The entry of the lookup table that a confirmation makes.
 
@@ -84,6 +86,7 @@ def as_row(
         identity: what the numbers depend on besides the setting.
         preview: name of the pictures kept for people.
         cautions: what makes the row weaker than its numbers look.
+        worth: what k is worth, if that was asked.
     """
     at_one = baseline.score
     return Row(
@@ -113,6 +116,7 @@ def as_row(
             baseline=_figures(at_one),
             candidates=tuple(_candidate(*one) for one in candidates),
             trial=outcome.best.trial,
+            worth=worth,
             also=_other_measures(baseline, candidates, plan),
             identity=identity,
             versions=_versions(),

@@ -141,16 +141,25 @@ class Record:
         self._remember(evaluations)
         self._trials |= {trial.number: trial for trial in trials}
 
-    def publish(self, row: Row, images: Sequence[Image], digest: str) -> Row:
+    def publish(self, entries: Sequence[tuple[Row, Sequence[Image]]], digest: str) -> Row:
         """Commits the end: a row by the study's file, whose digest that is, or one asked for.
 
-        The row is told how rounds led to it.
+        The rows after the first are its companions. They are told how rounds led to them.
         """
-        if self.rounds and not row.provenance.rungs:
-            told = replace(row.provenance, search=told_of_rounds(self.rounds))
-            row = replace(row, provenance=told)
+        told = [(self._told(row), images) for row, images in entries]
+        (row, images), *others = told
+        beside = [
+            (replace(one, provenance=replace(one.provenance, companion=row.id)), pictures)
+            for one, pictures in others
+        ]
         decisive = self._decisive if self.is_asked_anew else digest
-        return self._store.publish(self._lease, row, images, decisive)
+        return self._store.publish(self._lease, row, images, decisive, beside)
+
+    def _told(self, row: Row) -> Row:
+        if not self.rounds or row.provenance.rungs:
+            return row
+        told = replace(row.provenance, search=told_of_rounds(self.rounds))
+        return replace(row, provenance=told)
 
     def _remember(self, evaluations: Iterable[Evaluation]) -> None:
         for one in evaluations:

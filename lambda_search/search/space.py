@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace
 from itertools import product
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ PUBLISHED_MEAN = 1.006
 
 PUBLISHED_TILT = 0.0076
 """Median k(T′ − 1) of ADM-ES's five tilted optima at 20 steps."""
+
+_ENOUGH = 0.03
+"""A range of constants this wide has 30 of them; nothing is gained by finer steps."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Space:
     mean: Range
     slope: Range
     steps: int
+
+    @property
+    def constants(self) -> Space:
+        """The line k = 0 of it."""
+        return replace(self, slope=(0.0, 0.0))
+
+    @property
+    def digits(self) -> int:
+        """Of λ̄: three where constants alone are searched, and in ranges that hold enough of them.
+
+        Fields for one constant take steps of 0.001 (`integrations.comfyui.constants`).
+        """
+        return 3 if self.slope == (0.0, 0.0) and self.mean[1] - self.mean[0] >= _ENOUGH else 5
 
     @classmethod
     def of(cls, spec: StudySpec, steps: int) -> Space:
@@ -80,10 +97,9 @@ class Space:
         )
 
     def rounded(self, point: Point) -> Point:
-        """The point at a resolution that people can read: 1e-5 in λ(i); inside the ranges."""
-        return Point(
-            _clip(round(point.mean, 5), self.mean), _clip(round(point.slope, 7), self.slope)
-        )
+        """The point at a resolution that people can read; inside the ranges."""
+        mean, slope = round(point.mean, self.digits), round(point.slope, 7)
+        return Point(_clip(mean, self.mean), _clip(slope, self.slope))
 
     def schedule(self, point: Point) -> LambdaSchedule:
         """λ(i) of a point, b to nine decimals; λ̄ = 1 and k = 0 give exactly λ = 1."""

@@ -41,6 +41,7 @@ def knowledge_gradient(
         tolerance=tolerance_of(search),
         budget=None if search.budget is None else search.budget.images,
         trials=search.trials,
+        both=search.family == "both",
     )
 
 
@@ -50,10 +51,11 @@ def tolerance_of(search: SearchSpec) -> float:
 
 
 def decisive(search: SearchSpec, model: KnowledgeGradient | None) -> dict[str, Any]:
-    """What decides the numbers of rounds beside what decides those of rungs."""
+    """What decides numbers of rounds, and of both families, beside what decides all others."""
+    both = {"family": "both"} if search.family == "both" else {}
     if model is None:
-        return {}
-    return {"tolerance": tolerance_of(search), "budget": model.allowance.images}
+        return both
+    return both | {"tolerance": tolerance_of(search), "budget": model.allowance.images}
 
 
 def hurried(model: KnowledgeGradient | None) -> tuple[str, ...]:

@@ -85,6 +85,8 @@ def _measured(row: Row) -> Iterator[str]:
         yield f"The search never saw these images (sample indices {first:,} to {end - 1:,})."
     if told.search:
         yield f"The search had {told.search}."
+    if row.worth_words:
+        yield f"Is k worth it? {row.worth_words[0].upper()}{row.worth_words[1:]}."
     if looks := looks_of(row):
         yield f"The confirmation looked at them several times: {looks}."
 

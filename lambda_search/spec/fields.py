@@ -117,7 +117,12 @@ FIELDS: dict[str, Field] = {
         "Range of the mean λ̄ = b + k(T′ − 1)/2 over T′ steps.", "Below 1 is legal.", "[0.99, 1.05]"
     ),
     "search.slope": Field(
-        "Range of the slope k.", "[0, 0] searches the mean alone.", "[-0.004, 0.002]"
+        "Range of the slope k.", "0 searches the mean alone.", "[-0.004, 0.002]"
+    ),
+    "search.family": Field(
+        "Which λ: linear, b + k·i.",
+        "Or constant, k = 0, for programs that take one number; or both: what is k worth?",
+        "linear",
     ),
     "search.trials": Field(
         "Schedules to try, λ = 1 among them.", "12 is quick, 40 is thorough.", "24"

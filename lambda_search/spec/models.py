@@ -225,6 +225,12 @@ class StudySpec(FrozenModel):
         return self
 
     @model_validator(mode="after")
+    def _has_slopes_of_both_families(self) -> Self:
+        if self.search.family == "both" and self.sampler.steps == 1:
+            raise ValueError("one step has a constant alone; leave family: both out")
+        return self
+
+    @model_validator(mode="after")
     def _own_samples_have_more_steps(self) -> Self:
         for one in self.metric.measures:
             steps, own = self.sampler.steps, own_steps(one.reference)
@@ -246,6 +252,8 @@ class StudySpec(FrozenModel):
 
     def slope_range(self, steps: int | None = None) -> Range:
         """The range of k, its default resolved over `steps` (the study's own unless given)."""
+        if self.search.family == "constant":
+            return 0.0, 0.0
         if self.search.slope is not None:
             return self.search.slope
         span = max((steps or self.sampler.steps) - 1, 1)

@@ -24,6 +24,7 @@ Published optima have 0 to 0.05; the bundled model's, with its fixed small varia
 """
 
 _KG_TRIALS = 100
+_BOTH_TRIALS = 3
 
 
 class BudgetSpec(FrozenModel):
@@ -41,8 +42,10 @@ class SearchSpec(FrozenModel):
     """Where and how to look for λ.
 
     Arguments:
-        mean: range of λ̄.
+        mean: range of λ̄; a number stands for a range that is one point, here and of `slope`.
         slope: range of k; k(T′ − 1) from −0.08 to 0.05 unless given.
+        family: `linear`, `constant` (k = 0, as with `slope: 0`), or `both`: the best constant is
+            looked for and proven too, and what k is worth beside it.
         trials: candidates in all, λ = 1 among them; 24 unless given, 100 with `kg`.
         parallel: candidates proposed together; a study keeps at most parallel × shards workers
             busy. With `kg` the schedules of a round, λ = 1 among them, 2 to 62; its first round
@@ -58,6 +61,7 @@ class SearchSpec(FrozenModel):
 
     mean: Range = (0.99, 1.05)
     slope: Range | None = None
+    family: Literal["linear", "constant", "both"] = "linear"
     trials: int = Field(default=24, ge=2, le=100_000)
     parallel: int = Field(default=4, ge=1, le=1024)
     proposals: Literal["gp", "tpe", "random", "qmc", "grid", "kg"] = "gp"
@@ -72,6 +76,12 @@ class SearchSpec(FrozenModel):
             return {"trials": _KG_TRIALS} | value
         return value
 
+    @field_validator("mean", "slope", mode="before")
+    @classmethod
+    def _may_be_a_point(cls, value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return (value, value) if is_number else value
+
     @field_validator("mean", "slope")
     @classmethod
     def _is_not_empty(cls, value: Range | None) -> Range | None:
@@ -83,12 +93,32 @@ class SearchSpec(FrozenModel):
 
     @model_validator(mode="after")
     def _leaves_room(self) -> Self:
-        if (
-            self.mean[0] == self.mean[1]
-            and self.slope is not None
-            and self.slope[0] == self.slope[1]
-        ):
+        has_one_slope = self.slope is not None and self.slope[0] == self.slope[1]
+        if self.mean[0] == self.mean[1] and (has_one_slope or self.family == "constant"):
             raise ValueError("the ranges of mean and slope are single points; widen one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _has_its_family(self) -> Self:
+        low, high = self.slope or (-1.0, 1.0)
+        if self.family == "constant" and self.slope not in (None, (0, 0)):
+            raise ValueError("family: constant has k = 0; leave slope out, or take another family")
+        if self.family != "both":
+            return self
+        if not low <= 0 <= high:
+            raise ValueError(
+                "family: both has constants too, k = 0, which is not in the range of slope; widen "
+                "it, or take family: linear"
+            )
+        if low == high:
+            raise ValueError("slope: 0 leaves constants alone; leave family: both out")
+        if self.mean == (1, 1):
+            raise ValueError("mean: 1 leaves λ = 1 as the only constant; leave family: both out")
+        if self.trials < _BOTH_TRIALS:
+            raise ValueError(
+                f"family: both needs {_BOTH_TRIALS} trials or more: λ = 1, a constant, and one "
+                "with a slope"
+            )
         return self
 
     @model_validator(mode="after")

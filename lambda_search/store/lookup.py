@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 from typing import TypeAlias
 
+from lambda_search.errors import NoScheduleFound
 from lambda_search.errors import UsageError
 from lambda_search.records import Match
 from lambda_search.records import Row
@@ -28,7 +29,17 @@ from lambda_search.store.nearest import nearest_rows
 from lambda_search.store.opened import looking
 from lambda_search.store.store import Store
 
-__all__ = ["best", "how_many", "listed", "matches", "nearest", "page", "preferred", "row"]
+__all__ = [
+    "best",
+    "constant_beside",
+    "how_many",
+    "listed",
+    "matches",
+    "nearest",
+    "page",
+    "preferred",
+    "row",
+]
 
 Where: TypeAlias = Store | Service | str | None
 _METRIC_FIELDS = ("metric", "extractor", "reference")
@@ -162,6 +173,22 @@ def page(store: Store, model: str, most: int, skip: int, **asked: Any) -> tuple[
         return found
 
     return store.together(ask)
+
+
+def constant_beside(row: Row, store: Where = None) -> Row | None:
+    """Of a row with k ≠ 0 the best row with one λ for all steps, not 1, in the same setting.
+
+    It may be its companion, or of another study. None if there is none.
+    """
+    if row.schedule.k == 0:
+        return None
+    try:
+        found = matches(row.setting.model, row.setting.steps, row.setting.sampler, store)
+    except NoScheduleFound:  # of a row that was taken back
+        return None
+    key = row.setting.key
+    constants = (one for one in found if one.schedule.k == 0 and not one.schedule.is_identity)
+    return next((one for one in constants if one.setting.key == key), None)
 
 
 def row(id: str, store: Where = None) -> Row:

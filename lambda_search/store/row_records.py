@@ -39,11 +39,13 @@ class RowRecords(Transactions):
         row: Row,
         images: Sequence[Image] = (),
         decisive: str | None = None,
+        beside: Sequence[tuple[Row, Sequence[Image]]] = (),
     ) -> Row:
         """Ends a study: its row, its pictures and its lease, or nothing.
 
         A row that says the same as one of this store is that one. `decisive` is the digest of all
-        in the study's file that decided its numbers. A proof that was asked for is no more.
+        in the study's file that decided its numbers. A proof that was asked for is no more. Rows
+        `beside` it, its companions, come with it; it is the last of the study all the same.
         """
 
         def change(session: Session) -> Row:
@@ -56,10 +58,12 @@ class RowRecords(Transactions):
                 if there is not None:
                     there.study_id = lease.study_id
                     session.flush()
-                add_rows(session, [row], lease.study_id)
+                entries = [*beside, (row, images)]
+                for one, pictures in entries:
+                    add_rows(session, [one], lease.study_id)
+                    add_images(session, lease.study_id, one.provenance.preview, pictures)
                 there = _named(session, row.id)
                 assert there is not None
-                add_images(session, lease.study_id, row.provenance.preview, images)
             session.execute(mine.values(decisive=decisive, proof_wanted=None))
             leases.end(session, lease, "done", "done")
             session.flush()

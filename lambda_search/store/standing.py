@@ -1,5 +1,7 @@
 """Which rows stand: of a study the last, of a schedule measured again that on most images.
 
+The best constant beside a study's row, its companion, is of the study's last where that one is.
+
 Both rules compare rows of one setting alone. A study is known by its name and who drove it, since
 others may have given theirs the same name; rows that this store measured for one study are one
 study's, whoever drove it. What does not stand, or was taken back, stays in the record.
@@ -46,6 +48,8 @@ class _Known(NamedTuple):
     status: str
     n: int
     stands: bool
+    content: str
+    companion: str | None
 
 
 def mark_standing(session: Session, settings: Collection[int]) -> None:
@@ -101,6 +105,8 @@ def _known(session: Session, settings: Sequence[int]) -> list[_Known]:
             table.status,
             table.n,
             table.stands,
+            table.content,
+            table.provenance["companion"].as_string(),
         )
         .outerjoin(RetractionRow)
         .where(table.setting_id.in_(settings), RetractionRow.id.is_(None))
@@ -119,15 +125,23 @@ def _superseded(rows: Sequence[_Known]) -> dict[int, int | None]:
     last: dict[Any, _Known] = {}
     found: dict[int, int | None] = {}
     for one in rows:
-        kept = last.setdefault(_study(one, owners), one)
-        found[one.id] = None if kept is one else kept.id
+        if not one.companion:
+            kept = last.setdefault(_study(one, owners), one)
+            found[one.id] = None if kept is one else kept.id
+    standing = list(last.values())
+    for one in rows:
+        if one.companion:
+            own = last.get(_study(one, owners))
+            stands = own is None or own.content == one.companion
+            found[one.id] = None if own is None or stands else own.id
+            standing += [one] * stands
     again: dict[tuple[str, str], _Known] = {}
-    for one in last.values():
+    for one in standing:
         key = (str(LambdaSchedule(one.b, one.k)), one.status)
         before = again.get(key)
         if before is None or one.n > before.n:
             again[key] = one
-    for one in last.values():
+    for one in standing:
         kept = again[str(LambdaSchedule(one.b, one.k)), one.status]
         found[one.id] = None if kept is one else kept.id
     return found

@@ -259,8 +259,8 @@ def test_a_candidate_that_was_never_measured_is_none_of_the_trials_of_another_se
     [never] = [one for one in store.trials(1) if one.n is None]
     assert proposed == [replace(never, created=None, finished=None)]
     assert never.is_unmeasured and never.finished is not None
-    asked = driver.propose
-    monkeypatch.setattr(driver, "propose", lambda *some: told.append(some[5]) or asked(*some))
+    asked = driver.propose_next
+    monkeypatch.setattr(driver, "propose_next", lambda *some: told.append(some[3]) or asked(*some))
     run(changed(study_text, {"trials: 7": "trials: 10"}), Halting(), store)
     inside = {one.point for one in told[0]}
     assert Point(never.mean, never.slope) not in inside and len(inside) == 8

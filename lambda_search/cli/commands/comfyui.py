@@ -23,6 +23,7 @@ from lambda_search.integrations.comfyui import use
 from lambda_search.integrations.comfyui import write_node
 from lambda_search.records import Row
 from lambda_search.store.lookup import best
+from lambda_search.store.lookup import constant_beside
 from lambda_search.store.lookup import matches
 from lambda_search.store.store import Store
 
@@ -53,16 +54,17 @@ def export_to_comfyui(
         )
     with closing(Store.look(store)) as opened:
         found = _named(opened, names, steps, row) or _best(opened, names[0], steps, sampler)
+        beside = constant_beside(found, opened)
     check_row(found)
     levels = known_levels(found)
     if to is not None:
         check_levels(found, levels)
         folder = Path(to).expanduser()
-        table = write_node(found, levels, folder)
+        table = write_node(found, levels, folder, beside)
         err.print(Text(f"the table {table} is in {folder}; ComfyUI finds it when it is restarted"))
     walked = match(found.setting, levels)
     grid = Table.grid(padding=(0, 2))
-    for name, told in (*facts(found, walked), *constant_facts(found)):
+    for name, told in (*facts(found, walked), *constant_facts(found, beside)):
         grid.add_row(Text(name, "dim"), Text(told))
     out.print(grid)
     out.print(Text(use(walked)))

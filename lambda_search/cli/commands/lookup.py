@@ -105,10 +105,10 @@ def best(
         elif show_all:
             _show_all(lookup.matches(model, store=opened, **counted), as_json)
         elif nearest:
-            _show(lookup.nearest(model, store=opened, **counted), constant, True, as_json)
+            _show(lookup.nearest(model, store=opened, **counted), opened, constant, True, as_json)
         else:
             found = Match.of(lookup.best(model, store=opened, **counted))
-            _show(found, constant, False, as_json)
+            _show(found, opened, constant, False, as_json)
             more = lookup.how_many(model, store=opened, **counted) - 1
             if more > 0 and not (constant or as_json):
                 err.print(f"{more:,} more with --all")
@@ -142,11 +142,15 @@ def _going(store: Store | Service, model: str) -> list[str]:
     return store.under_way(model) if isinstance(store, Service) else under_way(store, model)
 
 
-def _show(found: Match, constant: bool, labelled: bool, as_json: bool) -> None:
+def _show(
+    found: Match, opened: Store | Service, constant: bool, labelled: bool, as_json: bool
+) -> None:
     """An answer; `labelled` where another than an exact one was allowed."""
     told = match_json(found) if labelled else row_json(found.rows[0])
     if constant:
-        _show_constant(found, {"match" if labelled else "row": told}, as_json)
+        is_row = found.kind == "exact"
+        beside = lookup.constant_beside(found.rows[0], opened) if is_row else None
+        _show_constant(found, beside, {"match" if labelled else "row": told}, as_json)
     elif as_json:
         print_json(told)
     else:
@@ -170,13 +174,26 @@ def _show_list(found: list[Row], model: str, as_json: bool) -> None:
     err.print(Text(f"\none of them, with its evidence: {example}"))
 
 
-def _show_constant(found: Match, told: dict[str, Any], as_json: bool) -> None:
-    """The mean of λ(i): what is left of a schedule in one number."""
+def _show_constant(found: Match, beside: Row | None, told: dict[str, Any], as_json: bool) -> None:
+    """The best measured constant, or the mean of λ(i): what is left of a schedule in one number.
+
+    Arguments:
+        found: the schedule.
+        beside: a row with k = 0 in the same setting.
+        told: what it is as JSON.
+        as_json: whether that is wanted.
+    """
+    if beside is not None:
+        found, told = Match.of(beside), told | {"constant_row": row_json(beside)}
     value, is_all = round(found.schedule.mean(found.steps), 6), found.schedule.k == 0
     if as_json:
-        print_json({"constant": value, "is_the_schedule": is_all} | told)
+        is_row = is_all and beside is None
+        print_json({"constant": value, "is_the_schedule": is_row} | told)
         return
     out.print(f"{value:.6g}")
+    if beside is not None:
+        words = beside.worth_words or "another schedule is ranked above it"
+        err.print(Text(f"{beside.status}, row {beside.id[:12]}; {words}"))
     if found.kind != "exact":
         err.print(match_line(found))
     if not is_all:

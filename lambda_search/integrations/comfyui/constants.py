@@ -2,7 +2,7 @@
 
 ComfyUI's node "Epsilon Scaling", reForge's and Forge's options divide x − x0 by one constant after
 guidance, at every call of the network: with k = 0 exactly what a row measured. Of a row with k ≠ 0
-the mean λ̄ is left, and nobody measured that.
+the mean λ̄ is left, and nobody measured that; a row with k = 0 of the same setting is better.
 """
 
 from __future__ import annotations
@@ -63,13 +63,17 @@ class Constant:
     Arguments:
         value: λ, or the mean of λ(i).
         evidence: `confirmed`, `published` or `measured`; "not measured" of a mean.
+        row: the start of the id of another row that has it.
     """
 
     value: float
     evidence: str
+    row: str = ""
 
 
-def constant_of(row: Row) -> Constant:
-    """The constant that is left of a row."""
+def constant_of(row: Row, beside: Row | None = None) -> Constant:
+    """The constant that is left of a row, or that of the row with k = 0 `beside` it."""
+    if row.schedule.k != 0 and beside is not None:
+        return Constant(round(beside.schedule.b, _DIGITS), beside.status, beside.id[:12])
     value = round(row.schedule.mean(len(row.lambdas)), _DIGITS)
     return Constant(value, row.status if row.schedule.k == 0 else "not measured")

@@ -68,23 +68,31 @@ def facts(row: Row, found: Match) -> Iterator[tuple[str, str]]:
         yield "remark", found.remark
 
 
-def constant_facts(row: Row) -> Iterator[tuple[str, str]]:
-    """The constant for the programs that take one number, field by field."""
-    constant = constant_of(row)
+def constant_facts(row: Row, beside: Row | None = None) -> Iterator[tuple[str, str]]:
+    """The constant for the programs that take one number, field by field.
+
+    Arguments:
+        row: whose constant it is.
+        beside: a row with k = 0 in the same setting.
+    """
+    constant = constant_of(row, beside)
     mean = f"the mean of λ(i) = {row.schedule}, " * (constant.evidence == "not measured")
-    yield "constant", f"{constant.value:.7g} ({mean}{constant.evidence})"
+    own = f", row {constant.row}" * bool(constant.row)
+    yield "constant", f"{constant.value:.7g} ({mean}{constant.evidence}{own})"
+    if row.worth_words:
+        yield "is k worth it", row.worth_words
     for field in FIELDS:
         complaint = field.complaint(constant.value)
         held = f"cannot be set: {complaint}" if complaint else f"{constant.value:.7g}"
         yield field.program, f"{field.name}: {held}"
 
 
-def note(row: Row, found: Match, levels: Sequence[NoiseLevel]) -> str:
-    """The `.md` of a table."""
+def note(row: Row, found: Match, levels: Sequence[NoiseLevel], beside: Row | None = None) -> str:
+    """The `.md` of a table; `beside` as in `constant_facts`."""
     lines = [f"# {title(row)}", "", use(found), "", "| | |", "|---|---|"]
     lines += [f"| {name} | {told} |" for name, told in facts(row, found)]
     lines += ["", "For programs that take one number:", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {told} |" for name, told in constant_facts(row)]
+    lines += [f"| {name} | {told} |" for name, told in constant_facts(row, beside)]
     lines += [f"\nCaution: {_plain(caution)}" for caution in row.provenance.cautions]
     lines += ["", "| i | timestep | σ | λ |", "|---|---|---|---|"]
     for i, ((timestep, sigma), value) in enumerate(zip(levels, row.lambdas, strict=True)):

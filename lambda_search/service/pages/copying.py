@@ -34,8 +34,14 @@ class Copy:
     note: str = ""
 
 
-def copies_of(row: Row, request: Request) -> list[Copy]:
-    """The lines that use a row, wherever they are pasted."""
+def copies_of(row: Row, request: Request, beside: Row | None = None) -> list[Copy]:
+    """The lines that use a row, wherever they are pasted.
+
+    Arguments:
+        row: what is used.
+        request: of the page.
+        beside: a row with k = 0 in the same setting, for programs that take one number.
+    """
     line = pipeline_line(row)
     none = "This model is no pipeline of diffusers; take the lines for Python."
     return [
@@ -46,7 +52,7 @@ def copies_of(row: Row, request: Request) -> list[Copy]:
         ),
         Copy("Python", "\n".join(using_lines(row)), _checkpoint(row)),
         Copy("Shell", _shell(row, request), "Shows the row with its evidence."),
-        *_comfyui(row, request),
+        *_comfyui(row, request, beside),
     ]
 
 
@@ -68,18 +74,22 @@ def _shell(row: Row, request: Request) -> str:
     return shell_line(*words)
 
 
-def _comfyui(row: Row, request: Request) -> list[Copy]:
+def _comfyui(row: Row, request: Request, beside: Row | None) -> list[Copy]:
     try:
         check_row(row)
     except UsageError as error:
         return [Copy("ComfyUI", "", error.cause)]
-    constant = constant_of(row)
+    constant = constant_of(row, beside)
     complaint = FIELDS[0].complaint(constant.value)
     words = ["export", "--format", "comfyui", "--row", row.id[:12]]
     words += ["--to", "ComfyUI/custom_nodes/lambda_search"]
     if row.status != "published":
         words += ["--store", str(request.base_url).rstrip("/")]
-    mean = "" if row.schedule.k == 0 else " It is the mean of λ(i), and nobody measured that."
+    mean = ""
+    if constant.row:
+        mean = f" It is {constant.evidence}, by the row {constant.row}."
+    elif row.schedule.k != 0:
+        mean = " It is the mean of λ(i), and nobody measured that."
     held = f" It cannot be set there: {complaint}." if complaint else ""
     return [
         Copy(

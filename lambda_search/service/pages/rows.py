@@ -25,6 +25,7 @@ from lambda_search.service.telling import evidence_of
 from lambda_search.service.telling import facts_of
 from lambda_search.service.telling import origin_of
 from lambda_search.service.words import Name
+from lambda_search.store.lookup import constant_beside
 from lambda_search.store.store import Store
 
 __all__ = ["router"]
@@ -77,7 +78,7 @@ def row(request: Request, service: Here, id: Name) -> Response:
         has_study=_has(service.store, told.study),
         evidence=evidence_of(found),
         origin=origin_of(found),
-        copies_=copies_of(found, request),
+        copies_=copies_of(found, request, constant_beside(found, service.store)),
         facts=facts_of(found),
         steps=_steps(found),
         candidates=[(one, LambdaSchedule(one.b, one.k)) for one in told.candidates],

@@ -37,6 +37,7 @@ from lambda_search.service.pages.twins import table_twin
 from lambda_search.shell import command
 from lambda_search.standings import event_facts
 from lambda_search.standings import facts
+from lambda_search.store.lookup import constant_beside
 from lambda_search.store.overview import Wanted
 from lambda_search.store.store import Store
 
@@ -115,7 +116,9 @@ def study(
         nobody=command("drive") if waits and door.nobody_drives(store) else "",
         leader=told["leader"],
         summary=told["summary"],
-        copies=[] if found.row is None else copies_of(found.row, request),
+        copies=[]
+        if found.row is None
+        else copies_of(found.row, request, constant_beside(found.row, store)),
         trials=table[max(0, last - _SHOWN_TRIALS) : last],
         all_trials=len(table),
         few=_DRAWN if len(table) > _DRAWN else 0,

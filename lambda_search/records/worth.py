@@ -1,0 +1,45 @@
+"""What k is worth: the best linear schedule of a study beside its best constant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor
+from math import log10
+
+__all__ = ["Worth"]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """The difference of two candidates of a confirmation, on the same images and noise.
+
+    Arguments:
+        linear: the trial of the best schedule with k ≠ 0.
+        constant: that of the best with k = 0; 0 where that is λ = 1.
+        gain: FID(constant) − FID(linear), bias-corrected; positive = k is worth something.
+        low, high: its paired interval, which holds together with all others of the confirmation.
+        level: of the interval.
+    """
+
+    linear: int
+    constant: int
+    gain: float
+    low: float
+    high: float
+    level: float
+
+    def words(self, constant: float, fid: float) -> str:
+        """Whether k is worth it, in a sentence.
+
+        Arguments:
+            constant: λ of the best constant.
+            fid: its FID, bias-corrected.
+        """
+        half = 100 * (self.high - self.low) / 2 / fid
+        digits = min(max(1, 1 - floor(log10(half))), 4) if half > 0 else 1
+        value = f"{100 * self.gain / fid:.{digits}f}".replace("-", "−")
+        told = f"{value} % ± {half:.{digits}f} %"
+        over = f"the best constant λ = {constant:.7g}"
+        if self.low > 0:
+            return f"k is worth {told} over {over}"
+        return f"k is not worth it: its gain over {over} is {told}"
