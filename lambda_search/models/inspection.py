@@ -213,7 +213,8 @@ def _config(
 
 def _parameters(model: Model) -> int:
     networks = [part for part in vars(model).values() if isinstance(part, nn.Module)]
-    return sum(p.numel() for network in networks for p in network.parameters())
+    each = dict.fromkeys(p for network in networks for p in network.parameters())
+    return sum(p.numel() for p in each)
 
 
 def _conditioning(model: Model) -> str:

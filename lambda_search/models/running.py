@@ -25,10 +25,11 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.errors import printable
 
-__all__ = ["Replayed", "running", "sent"]
+__all__ = ["Replayed", "running", "sent", "unrecorded"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _COMPILED: ContextVar[bool] = ContextVar("compiled", default=False)
+_RECORDED: ContextVar[bool] = ContextVar("recorded", default=True)
 _MOST = 4
 """Recordings that a network keeps, each with its own intermediate maps."""
 
@@ -54,6 +55,16 @@ def running(device: torch.device, precision: str, compiled: bool = False) -> Ite
             yield
         finally:
             _COMPILED.reset(before)
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Every call inside is an ordinary one, of which hooks hear."""
+    before = _RECORDED.set(False)
+    try:
+        yield
+    finally:
+        _RECORDED.reset(before)
 
 
 @contextmanager
@@ -103,7 +114,7 @@ class Replayed(nn.Module):
             if self._known.compiled is None:
                 self._known.compiled = _compiled(self.network)
             call = self._known.compiled
-        if not self._known.records:
+        if not (self._known.records and _RECORDED.get()):
             return call(*told)
         key = (
             _COMPILED.get(),

@@ -1,14 +1,15 @@
 """What holds on a GPU, for every framework; without one these tests are left out."""
 
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import torch
 
+from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
 from lambda_search.models.base import SCHEDULER
 from lambda_search.models.registry import load_model
 from lambda_search.models.running import Replayed
+from lambda_search.models.running import unrecorded
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample
@@ -45,17 +46,6 @@ def networks(model):
     inner = [getattr(model, name, None) for name in ("_network", "_unet")]
     found = [part for one in inner if one is not None for part in one.modules()]
     return [one for one in found if isinstance(one, Replayed)]
-
-
-@contextmanager
-def unrecorded(model):
-    """Ordinary calls alone."""
-    assert networks(model)
-    for one in networks(model):
-        one._known.records = False
-    yield
-    for one in networks(model):
-        one._known.records = True
 
 
 def batch_of(model, case, sampler, precision="fp32", labels=None, **options):
@@ -97,7 +87,8 @@ def test_every_sampler_gives_each_index_the_same_bits_in_any_split(on_gpu):
 def test_recorded_calls_have_the_bits_of_ordinary_ones(on_gpu, precision):
     case, _ = on_gpu
     for sampler in case.samplers:
-        with unrecorded(case.model):
+        assert networks(case.model)
+        with unrecorded():
             expected = batch_of(case.model, case, sampler, precision)
         for _turn in range(3):
             assert torch.equal(batch_of(case.model, case, sampler, precision), expected)
@@ -124,7 +115,7 @@ def test_nobody_waits_for_the_gpu_inside_a_trajectory(on_gpu):
 def test_what_the_process_is_set_to_decides_nothing(on_gpu):
     case, _ = on_gpu
     sampler = case.samplers[0]
-    with unrecorded(case.model):
+    with unrecorded():
         expected = batch_of(case.model, case, sampler)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
@@ -160,3 +151,13 @@ class TestTheContract(FrameworkContract):
     @pytest.fixture
     def case(self, on_gpu):
         return on_gpu[0]
+
+
+def test_the_extractor_that_it_is_sees_the_same_however_often_it_was_called(on_gpu):
+    case, _ = on_gpu
+    states = counter_noise(case.model, 0, range(3))
+    extractor = OwnNetworkExtractor("model", case.model)
+    first = extractor.seen(states)
+    for _ in range(3):
+        batch_of(case.model, case, case.samplers[0])
+        assert torch.equal(extractor.seen(states), first)
