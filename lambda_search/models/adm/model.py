@@ -124,7 +124,7 @@ class ADMModel(RespacedModel):
         return Prediction(out, variance_logit, score)
 
     def blocks(self) -> tuple[nn.Module, str]:
-        return self._network, "middle_block"
+        return self._network.network, "middle_block"
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:

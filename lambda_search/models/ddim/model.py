@@ -170,7 +170,7 @@ class DDIMModel(Model):
         return images if self._data.rescaled else (images + 1) / 2
 
     def blocks(self) -> tuple[nn.Module, str]:
-        return self._network, "mid.block_2"
+        return self._network.network, "mid.block_2"
 
 
 def load(checkpoint: str, config: Config, device: torch.device) -> DDIMModel:

@@ -187,7 +187,7 @@ class DiTModel(RespacedModel):
         return Prediction(epsilon, variance_logit)
 
     def blocks(self) -> tuple[nn.Module, str]:
-        return self._network, f"blocks.{(self._config.depth - 1) // 2}"
+        return self._network.network, f"blocks.{(self._config.depth - 1) // 2}"
 
     def check_decoder(self) -> None:
         if self._decoder is None:

@@ -186,7 +186,7 @@ class EdmModel(Model):
         return Prediction((x - denoised.to(x.dtype)) / level.sigma)
 
     def blocks(self) -> tuple[nn.Module, str]:
-        unet = cast(SongUNet | DhariwalUNet, self._network.model)
+        unet = cast(SongUNet | DhariwalUNet, cast(Replayed, self._network.model).network)
         return unet, next(f"dec.{name}" for name in unet.dec if name.endswith("_in1"))
 
 

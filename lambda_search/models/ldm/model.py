@@ -166,7 +166,7 @@ class LDMModel(Model):
         return self._decoder(x)
 
     def blocks(self) -> tuple[nn.Module, str]:
-        return self._unet, "middle_block"
+        return self._unet.network, "middle_block"
 
     def _epsilon(self, x: Tensor, labels: Tensor | None, level: Level) -> Tensor:
         """ε of the states, without guidance."""
