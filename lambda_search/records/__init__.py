@@ -16,6 +16,7 @@ from lambda_search.records.evaluations import steps_of
 from lambda_search.records.evidence import Evidence
 from lambda_search.records.evidence import Extras
 from lambda_search.records.evidence import Interval
+from lambda_search.records.looks import Looks
 from lambda_search.records.matches import Match
 from lambda_search.records.matches import MatchKind
 from lambda_search.records.models import ModelFacts
@@ -25,7 +26,6 @@ from lambda_search.records.progress import Stage
 from lambda_search.records.provenance import Candidate
 from lambda_search.records.provenance import Figures
 from lambda_search.records.provenance import Identity
-from lambda_search.records.provenance import Looks
 from lambda_search.records.provenance import Origin
 from lambda_search.records.provenance import OtherCandidate
 from lambda_search.records.provenance import OtherMeasure

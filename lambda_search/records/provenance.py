@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from pydantic import TypeAdapter
 
+from lambda_search.records.looks import Looks
 from lambda_search.records.worth import Worth
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "Candidate",
     "Figures",
     "Identity",
-    "Looks",
     "Origin",
     "OtherCandidate",
     "OtherMeasure",
@@ -164,28 +164,6 @@ class Identity:
             "sampler revision": str(self.sampler_revision),
         }
         return told | dict(self.versions)
-
-
-@dataclass(frozen=True)
-class Looks:
-    """How a confirmation went that looked several times (`search.looks`).
-
-    Arguments:
-        precision: the half-width that was asked for, as a share of FID(λ = 1).
-        planned: how many looks there might have been.
-        made: images at each look, rising; the last one's are the row's.
-        boundary: half the width of the gain's interval, in standard errors.
-        ended: `proven` (a gain, as precisely as asked), `precise` (none is proven, as precisely as
-            asked) or `samples` (there were no more images).
-        luck: about how much too high the gain may be since it is the best one's, in FID.
-    """
-
-    precision: float
-    planned: int
-    made: tuple[int, ...]
-    boundary: float
-    ended: Literal["proven", "precise", "samples"]
-    luck: float
 
 
 @dataclass(frozen=True)
