@@ -35,11 +35,16 @@ class Worth:
             constant: λ of the best constant.
             fid: its FID, bias-corrected.
         """
-        half = 100 * (self.high - self.low) / 2 / fid
+        half = (self.high - self.low) / 2
+        per_cent = fid > half  # a distance that is nothing is no measure
+        scale, unit = (100 / fid, " %") if per_cent else (1.0, " of the distance")
+        half *= scale
         digits = min(max(1, 1 - floor(log10(half))), 4) if half > 0 else 1
-        value = f"{100 * self.gain / fid:.{digits}f}".replace("-", "−")
-        told = f"{value} % ± {half:.{digits}f} %"
+        value = f"{scale * self.gain:.{digits}f}".replace("-", "−")
+        told = f"{value}{unit if per_cent else ''} ± {half:.{digits}f}{unit}"
         over = f"the best constant λ = {constant:.7g}"
         if self.low > 0:
             return f"k is worth {told} over {over}"
-        return f"k is not worth it: its gain over {over} is {told}"
+        if self.high <= 0:
+            return f"k is not worth it: its gain over {over} is {told}"
+        return f"whether k is worth it is open: its gain over {over} is {told}"

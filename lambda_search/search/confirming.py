@@ -180,7 +180,7 @@ class Confirming:
             return self._commit_rows([outcome], baseline, compared, first)
         constant = next((one for one in contenders if one.schedule.k == 0), None)
         worth = None
-        if constant is not None or all(one.schedule.k != 0 for one in candidates):
+        if constant is not None or self._shortlist.prefers_one(candidates):
             level = level_for(told)
             worth = worth_of(baseline.score, contenders, constant, proof, level)
         outcomes = [outcome]
@@ -198,9 +198,11 @@ class Confirming:
         worth: Worth | None = None,
     ) -> Row:
         """Commits the study's row, and with it that of another outcome."""
-        entries = []
+        entries, trials = [], {trial.number: trial for trial, _ in compared}
         for outcome in outcomes:
-            best, trials = outcome.best, {trial.number: trial for trial, _ in compared}
+            best = outcome.best
+            is_companion = outcome is not outcomes[0]
+            left_open = self._shortlist.left_open(trials[best.trial], is_companion)
             row = as_row(
                 outcome,
                 baseline,
@@ -209,7 +211,7 @@ class Confirming:
                 first,
                 self._evaluator.identity,
                 self._evaluator.name(best.schedule, first, baseline.score.n),
-                (*self._plan.cautions(), *self._shortlist.left_open(trials[best.trial])),
+                (*self._plan.cautions(), *left_open),
                 worth,
             )
             schedules = [_BASELINE, best.schedule]

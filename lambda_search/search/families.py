@@ -2,7 +2,8 @@
 
 Of both, every third trial is a constant, proposed on the line k = 0 alone by a sampler that knows
 that line; the others come from the whole plane, told of all. So each family has its own optimum,
-and what k is worth can be asked of the two (`worth`).
+and what k is worth can be asked of the two (`worth`). A study that looked for linear schedules
+alone before makes up for the constants that it lacks.
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ def propose_next(
     kind, trials, seed = search.proposals, search.trials, search.seed
     constants: list[Point] = []
     if search.family == "both":
-        wanted = _constants(first + count) - _constants(first)
-        known = [told for told in history if told.point.slope == 0] or [Observation(IDENTITY, 0.0)]
+        known = [told for told in history if told.point.slope == 0]
+        tried = sum(
+            told.point != IDENTITY and space.constants.contains(told.point) for told in known
+        )
+        wanted = min(count, max(0, _constants(first + count) - tried))
+        known = known or [Observation(IDENTITY, 0.0)]
         of_line = 1 + _constants(trials)
         constants = propose(space.constants, kind, of_line, seed, generation, known, wanted)
         trials -= of_line - 1

@@ -111,12 +111,18 @@ class Knowledge:
         """The ranges, as far as the search has opened them."""
         return self._model.reach(self._measured())
 
-    def cautions(self, best: Placed) -> tuple[str, ...]:
-        """What the search leaves open: if it was cut off, and a best at an edge of what it saw."""
+    def cautions(self, best: Placed, as_constant: bool = False) -> tuple[str, ...]:
+        """What the search leaves open: if it was cut off, and a best at an edge of what it saw.
+
+        With `as_constant` the edges are those of the line k = 0.
+        """
         told = self._record.rounds[-1].judgement
         cut_off = told is not None and told.ending in ("budget", "trials")
         ended = (told.words,) if told is not None and cut_off else ()
-        return (*ended, *left_open(self.reach(), self._record.trials, best))
+        space, trials = self.reach(), self._record.trials
+        if as_constant:
+            space, trials = space.constants, [one for one in trials if not one.slope]
+        return (*ended, *left_open(space, trials, best))
 
     def _spent(self) -> Spent:
         rounds = self._record.rounds

@@ -54,7 +54,7 @@ class Plane:
         moves_mean, moves_slope = self.has_width
         return Point(
             round(mean, self._space.digits) if moves_mean else self._space.mean[0],
-            round(slope, 7) if moves_slope else self._space.slope[0],
+            round(slope, 7) + 0.0 if moves_slope else self._space.slope[0],
         )
 
     def box(self, tried: Array) -> Box:
@@ -75,9 +75,12 @@ class Plane:
         return Outlook(outlook.surface, self._line(outlook.box), outlook.generator)
 
     def best_constant(self, outlook: Outlook) -> Point:
-        """The lowest of the posterior with k = 0, as fields for one number hold it."""
+        """The lowest of the posterior with k = 0, λ = 1 too, as fields for one number hold it."""
         line = self._line(outlook.box).grid(_FINE)
-        mean = self.point(line[outlook.surface.mean(line).argmin()]).mean
+        height = outlook.surface.mean(line)
+        if height.min() >= outlook.surface.mean(np.array([self.at_one]))[0]:
+            return IDENTITY
+        mean = self.point(line[height.argmin()]).mean
         return Point(round(mean, self._space.constants.digits), 0.0)
 
     def _line(self, box: Box) -> Box:

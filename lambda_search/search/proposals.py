@@ -219,4 +219,4 @@ def _grid(space: Space, count: int, known: Sequence[Point]) -> list[Point]:
         found = [point for point in dict.fromkeys(grid) if not space.schedule(point).is_identity]
         if len(found) >= count:
             break
-    return [point for point in found[:count] if point not in known]
+    return [one for one in found[:count] if not any(_same(space, one, old) for old in known)]

@@ -17,6 +17,8 @@ from lambda_search.search.scoring import Scoring
 
 __all__ = ["Shortlist", "nothing_finite"]
 
+_UNTOLD = "no constant was tried, so that what k is worth is not told: raise search.trials"
+
 
 class Shortlist:
     """Chooses the candidates of a confirmation.
@@ -48,28 +50,51 @@ class Shortlist:
             raise nothing_finite()
         return best
 
-    def left_open(self, best: Trial) -> tuple[str, ...]:
-        """What the search leaves open, a sentence each."""
-        if self._knowledge is not None:
-            return self._knowledge.cautions(best)
-        return left_open(self._plan.space, self._record.trials, best)
+    def prefers_one(self, candidates: Sequence[Trial]) -> bool:
+        """Whether no constant is a candidate since λ = 1 is better than those that were tried."""
+        if any(one.schedule.k == 0 for one in candidates):
+            return False
+        return self._knowledge is not None or bool(self._constants())
 
-    def _best(self) -> list[Trial]:
-        """The best at the last rung and in the ranges."""
-        top = self._plan.spec.confirm.top
-        closed = [
+    def left_open(self, best: Trial, as_constant: bool = False) -> tuple[str, ...]:
+        """What the search leaves open, a sentence each.
+
+        Arguments:
+            best: who is told about.
+            as_constant: whether as the best constant, beside one with a slope.
+        """
+        if self._knowledge is not None:
+            return self._knowledge.cautions(best, as_constant)
+        space, trials = self._plan.space, self._record.trials
+        if as_constant:
+            return left_open(space.constants, [one for one in trials if not one.slope], best)
+        untold = self._plan.spec.search.family == "both" and not self._constants()
+        return (*left_open(space, trials, best), *([_UNTOLD] if untold else []))
+
+    def _constants(self) -> list[Trial]:
+        """The constants that were measured, λ = 1 apart."""
+        return [one for one in self._closed() if one.schedule.k == 0]
+
+    def _closed(self) -> list[Trial]:
+        return [
             trial
             for trial in self._record.trials
             if trial.gain is not None
             and not trial.schedule.is_identity
             and self._scoring.counts(trial)
         ]
+
+    def _best(self) -> list[Trial]:
+        """The best at the last rung and in the ranges."""
+        top = self._plan.spec.confirm.top
+        closed = self._closed()
         if self._plan.spec.search.family != "both":
             return self._best_of(closed, top)
         linear = self._best_of([one for one in closed if one.schedule.k != 0], top)
         constant = self._best_of([one for one in closed if one.schedule.k == 0], 1)
         gains = self._record.gains(self._plan.rungs[-1])
-        return [*linear, *(one for one in constant if gains[one.number] > 0)]
+        better = [one for one in constant if gains[one.number] > 0]
+        return [*linear, *better] or constant
 
     def _best_of(self, closed: Sequence[Trial], top: int) -> list[Trial]:
         last = self._plan.rungs[-1]

@@ -98,7 +98,7 @@ class Space:
 
     def rounded(self, point: Point) -> Point:
         """The point at a resolution that people can read; inside the ranges."""
-        mean, slope = round(point.mean, self.digits), round(point.slope, 7)
+        mean, slope = round(point.mean, self.digits), round(point.slope, 7) + 0.0  # never −0.0
         return Point(_clip(mean, self.mean), _clip(slope, self.slope))
 
     def schedule(self, point: Point) -> LambdaSchedule:

@@ -47,13 +47,15 @@ def worth_of(
     Arguments:
         baseline: λ = 1.
         contenders: what was compared with it.
-        constant: the best one among them; None if λ = 1 is.
+        constant: the best one among them; None if λ = 1 is. One no better than that counts as it.
         proof: the looks that led to these scores; None if this was the only one.
         level: of each interval.
     """
     linear = [one for one in contenders if one.schedule.k != 0]
     if not linear or baseline.n < enough_images(baseline.width):
         return None
+    if constant is not None and constant.against_baseline.gain <= 0:
+        constant = None  # λ = 1 is better, and the comparison with it is among those told
     best = max(linear, key=lambda one: (one.against_baseline.gain, -one.trial))
     against = best.against_baseline
     if constant is not None:

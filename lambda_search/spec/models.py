@@ -276,4 +276,7 @@ class StudySpec(FrozenModel):
 
     def to_yaml(self) -> str:
         """The study as a file that `parse_specs` reads back to an equal study."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False)
+        told = self.model_dump(mode="json", exclude_none=True)
+        if told["search"]["family"] == "linear":  # older releases do not know the word
+            del told["search"]["family"]
+        return yaml.safe_dump(told, sort_keys=False)

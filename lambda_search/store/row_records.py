@@ -108,7 +108,7 @@ class RowRecords(Transactions):
         )
 
     def retract(self, id: str, reason: str) -> Row:
-        """Takes a row back; it stays in the record, with the reason.
+        """Takes a row back, and its companion; they stay in the record, with the reason.
 
         Raises:
             UsageError: if there is no such row, or it was taken back before.
@@ -122,6 +122,14 @@ class RowRecords(Transactions):
                     "Nothing is left to do.",
                 )
             row.retraction = RetractionRow(reason=reason)
+            companions = (
+                select(ScheduleRow)
+                .outerjoin(RetractionRow)
+                .where(ScheduleRow.provenance["companion"].as_string() == row.content)
+                .where(RetractionRow.id.is_(None))
+            )
+            for one in session.scalars(companions).all():  # on the same images, by the same proof
+                one.retraction = RetractionRow(reason=f"with row {row.content[:12]}: {reason}")
             session.flush()
             mark_standing(session, [row.setting_id])
             return row_of(row)

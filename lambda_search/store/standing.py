@@ -50,6 +50,7 @@ class _Known(NamedTuple):
     stands: bool
     content: str
     companion: str | None
+    worth: str | None
 
 
 def mark_standing(session: Session, settings: Collection[int]) -> None:
@@ -107,6 +108,7 @@ def _known(session: Session, settings: Sequence[int]) -> list[_Known]:
             table.stands,
             table.content,
             table.provenance["companion"].as_string(),
+            table.provenance["worth"].as_string(),
         )
         .outerjoin(RetractionRow)
         .where(table.setting_id.in_(settings), RetractionRow.id.is_(None))
@@ -123,15 +125,18 @@ def _superseded(rows: Sequence[_Known]) -> dict[int, int | None]:
     """
     owners = {(one.study, one.by): one.study_id for one in rows if one.study_id is not None}
     last: dict[Any, _Known] = {}
+    last_of_both: dict[Any, _Known] = {}
     found: dict[int, int | None] = {}
     for one in rows:
         if not one.companion:
             kept = last.setdefault(_study(one, owners), one)
             found[one.id] = None if kept is one else kept.id
+            if one.worth is not None:
+                last_of_both.setdefault(_study(one, owners), one)
     standing = list(last.values())
     for one in rows:
         if one.companion:
-            own = last.get(_study(one, owners))
+            own = last_of_both.get(_study(one, owners))
             stands = own is None or own.content == one.companion
             found[one.id] = None if own is None or stands else own.id
             standing += [one] * stands

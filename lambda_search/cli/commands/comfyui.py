@@ -60,7 +60,7 @@ def export_to_comfyui(
     if to is not None:
         check_levels(found, levels)
         folder = Path(to).expanduser()
-        table = write_node(found, levels, folder, beside)
+        table = write_node(found, levels, folder)
         err.print(Text(f"the table {table} is in {folder}; ComfyUI finds it when it is restarted"))
     walked = match(found.setting, levels)
     grid = Table.grid(padding=(0, 2))

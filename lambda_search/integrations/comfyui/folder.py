@@ -55,16 +55,13 @@ def check_row(row: Row) -> None:
         )
 
 
-def write_node(
-    row: Row, levels: Sequence[NoiseLevel], folder: Path, beside: Row | None = None
-) -> str:
+def write_node(row: Row, levels: Sequence[NoiseLevel], folder: Path) -> str:
     """Writes the node with a row's table, or adds the table to the node that is there.
 
     Arguments:
         row: checked by `check_row`.
         levels: where its steps call the network, least noisy first.
         folder: of the node, in ComfyUI's custom_nodes; made if it is not there.
-        beside: a row with k = 0 in the same setting.
 
     Returns:
         The table's name in the node's list.
@@ -73,7 +70,7 @@ def write_node(
         UsageError: if the folder holds something else; nothing is written then.
         LambdaSearchError: if it cannot be written.
     """
-    files = node_files(row, levels, beside)
+    files = node_files(row, levels)
     try:
         _check_folder(folder, files)
         for name, content in files.items():
@@ -90,13 +87,11 @@ def write_node(
     return name_of(row)
 
 
-def node_files(
-    row: Row, levels: Sequence[NoiseLevel], beside: Row | None = None
-) -> dict[str, bytes]:
+def node_files(row: Row, levels: Sequence[NoiseLevel]) -> dict[str, bytes]:
     """Contents by name, below the node's folder; arguments as `write_node` has them."""
     found, name = match(row.setting, levels), name_of(row)
     code = resources.files(__package__) / "node-folder"
-    about = words.note(row, found, levels, beside)
+    about = words.note(row, found, levels)
     example = workflow(name, found, f"{words.title(row)}\n\n{words.use(found)}")
     return {one: (code / one).read_bytes() for one in _CODE} | {
         f"tables/{name}.json": _json(table(row, levels, found)),

@@ -87,12 +87,12 @@ def constant_facts(row: Row, beside: Row | None = None) -> Iterator[tuple[str, s
         yield field.program, f"{field.name}: {held}"
 
 
-def note(row: Row, found: Match, levels: Sequence[NoiseLevel], beside: Row | None = None) -> str:
-    """The `.md` of a table; `beside` as in `constant_facts`."""
+def note(row: Row, found: Match, levels: Sequence[NoiseLevel]) -> str:
+    """The `.md` of a table: what is true of the row whatever else a store holds."""
     lines = [f"# {title(row)}", "", use(found), "", "| | |", "|---|---|"]
     lines += [f"| {name} | {told} |" for name, told in facts(row, found)]
     lines += ["", "For programs that take one number:", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {told} |" for name, told in constant_facts(row, beside)]
+    lines += [f"| {name} | {told} |" for name, told in constant_facts(row)]
     lines += [f"\nCaution: {_plain(caution)}" for caution in row.provenance.cautions]
     lines += ["", "| i | timestep | σ | λ |", "|---|---|---|---|"]
     for i, ((timestep, sigma), value) in enumerate(zip(levels, row.lambdas, strict=True)):
