@@ -33,6 +33,9 @@ _RECORDED: ContextVar[bool] = ContextVar("recorded", default=True)
 _MOST = 4
 """Recordings that a network keeps, each with its own intermediate maps."""
 
+_SHAPES = 1 << 16
+"""Shapes and ways of running that a class of networks may be compiled for in a process."""
+
 _Call: TypeAlias = Callable[..., Tensor]
 
 
@@ -70,16 +73,21 @@ def unrecorded() -> Iterator[None]:
 @contextmanager
 def _products_in_tf32(allowed: bool) -> Iterator[None]:
     """On a GPU; what the process is set to otherwise, and autotuning, would decide bits."""
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
+    try:
+        before, _ = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError as error:  # torch does not tell, once both are set
+        raise UsageError(
+            "This process sets TF32 by torch's fp32_precision.",
+            "Leave that out: the option precision decides it.",
+        ) from error
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=allowed
     ):
-        matmul.allow_tf32 = allowed
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
         try:
             yield
         finally:
-            matmul.allow_tf32 = before
+            torch.set_float32_matmul_precision(before)
 
 
 def sent(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -121,7 +129,7 @@ class Replayed(nn.Module):
             torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda"),
             torch.backends.cuda.matmul.allow_tf32,
             torch.backends.cudnn.allow_tf32,
-            *((one.shape, one.dtype) if one is not None else None for one in told),
+            *(None if one is None else (one.shape, one.stride(), one.dtype) for one in told),
         )
         found = self._known.recordings.pop(key, None)
         if key not in self._known.seen:
@@ -130,7 +138,18 @@ class Replayed(nn.Module):
         if found is None:
             while len(self._known.recordings) >= _MOST:
                 self._known.recordings.pop(next(iter(self._known.recordings)))
-            found = _Recording(call, told, self._device)
+            try:
+                found = _Recording(call, told, self._device)
+            except (
+                torch.OutOfMemoryError
+            ):  # recordings keep their maps; without them there is room
+                self._known.recordings.clear()
+                torch.cuda.empty_cache()
+                return call(*told)
+            except RuntimeError:  # a network that asks the CPU something cannot be recorded
+                self._known.records = False
+                self._known.recordings.clear()
+                return call(*told)
         self._known.recordings[key] = found
         return found(told)
 
@@ -154,13 +173,16 @@ class _Recording:
 
     def __init__(self, call: _Call, told: tuple[Tensor | None, ...], device: torch.device) -> None:
         self._device, self._lock = device, Lock()
-        self._reads = [None if one is None else one.clone() for one in told]
+        with torch.inference_mode(False):  # or nobody could write to them outside of it
+            self._reads = [None if one is None else one.clone() for one in told]
         self._graph = torch.cuda.CUDAGraph()
-        with (
-            torch.cuda.device(device),
-            torch.cuda.graph(self._graph, capture_error_mode="thread_local"),
-        ):
-            self._says = call(*self._reads)
+        with torch.cuda.device(device):
+            before, own = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            try:
+                with torch.cuda.graph(self._graph, stream=own, capture_error_mode="thread_local"):
+                    self._says = call(*self._reads)
+            finally:
+                torch.cuda.set_stream(before)  # one that broke off leaves its own
 
     def __call__(self, told: tuple[Tensor | None, ...]) -> Tensor:
         with self._lock, torch.cuda.device(self._device):
@@ -179,12 +201,18 @@ def _compiled(network: nn.Module) -> _Call:
     """
     wanted: dict[str, Any] = {"deterministic": True}
     options = {name: wanted[name] for name in wanted if name in torch._inductor.list_options()}
+    limits = torch._dynamo.config  # beyond them it would run uncompiled, with other bits
+    limits.recompile_limit = limits.accumulated_recompile_limit = _SHAPES
+    limits.fail_on_recompile_limit_hit = True
     made = cast(_Call, torch.compile(network, dynamic=False, options=options))
 
     def call(*told: Tensor | None) -> Tensor:
         try:
             return made(*told)
-        except torch._dynamo.exc.TorchDynamoException as error:
+        except (
+            torch._dynamo.exc.TorchDynamoException,
+            torch._dynamo.exc.FailOnRecompileLimitHit,
+        ) as error:
             raise UsageError(
                 f"The network cannot be compiled here: {printable(first_line(error))}.",
                 "Install a C compiler and Triton, or leave kernels out.",

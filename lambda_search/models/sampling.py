@@ -155,7 +155,8 @@ def sample_batch(
         watch: `watch()` surrounds every call of the network, for timing.
     """
     options, grid = sampling.options, model.grid(sampling)
-    labels = None if labels is None else sent(labels, model.device, labels.dtype)
+    if labels is not None:  # its own tensor, which nobody changes meanwhile
+        labels = sent(labels.clone(), model.device, labels.dtype)
 
     def predict(x: Tensor, level: Level) -> Prediction:
         with watch(), model.running(options):

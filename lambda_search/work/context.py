@@ -106,12 +106,13 @@ class WorkerContext:
     def _target(self, measure: Measure) -> _Target:
 
         def load() -> _Target:
-            name, extractor = measure.reference, self.extractor(measure)
-            if measure.own is not None:
+            if measure.own is not None:  # its moments are there; no network is needed
                 return _Target(own_reference(measure), self.device)
+            name, extractor = measure.reference, self.extractor(measure)
             reference = load_reference(name, extractor, cache=references_folder())
             _check(name, reference.fingerprint, measure.reference_fingerprint)
-            return _Target(reference, self.device)
+            found = reference.statistics  # not what makes them, which may hold a whole model
+            return _Target(replace(reference, load=lambda _: found), self.device)
 
         found = (measure.extractor_fingerprint, measure.reference_fingerprint)
         return self._measures.get(("reference", measure.reference, *found), load)

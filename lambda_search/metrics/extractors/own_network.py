@@ -36,6 +36,7 @@ from lambda_search.models.options import sampling_of
 from lambda_search.models.running import unrecorded
 from lambda_search.setting import OWN
 from lambda_search.setting import OWN_NETWORK
+from lambda_search.setting import SamplerOptions
 from lambda_search.setting import Sampling
 from lambda_search.setting import own_network
 
@@ -156,7 +157,7 @@ class OwnNetworkExtractor(NetworkExtractor):
             labels = torch.full((len(x),), self._label, device=model.device)
         hook = self._module.register_forward_hook(_stop)
         try:
-            with unrecorded():
+            with unrecorded(), model.running(SamplerOptions()):
                 model.predict(x, level, labels, self._sampling)
         except _Reached as reached:
             found = reached.activations

@@ -44,7 +44,8 @@ class LabelModel(DiffusersModel):
         assert labels is not None
 
         def network(states: Tensor, labels: Tensor) -> Tensor:
-            return cast(Tensor, self._network(states, timestep.expand(len(states)), labels))
+            timesteps = timestep.expand(len(states)).contiguous()
+            return cast(Tensor, self._network(states, timesteps, labels))
 
         return guided(network, x, labels, self.null_label, guidance, channels=x.shape[1])
 

@@ -77,8 +77,7 @@ class TextToImageModel(DiffusersModel):
         self._pipeline = pipeline
         self._text = text
         self._time_ids = torch.tensor([[height, width, 0, 0, height, width]], device=device)
-        self._asked: Tensor | None = None
-        self._told: tuple[int, ...] = ()
+        self._asked: tuple[Tensor | None, tuple[int, ...]] = None, ()
         self._encoded = lru_cache(_KEPT)(self._encode)
         self._conditions = lru_cache(1)(self._gather)  # all steps of a batch have the same
 
@@ -86,14 +85,16 @@ class TextToImageModel(DiffusersModel):
         self, x: Tensor, timestep: Tensor, labels: Tensor | None, guidance: float | None
     ) -> Tensor:
         assert labels is not None
-        if labels is not self._asked:  # a GPU's are asked for once a batch
-            self._asked, self._told = labels, tuple(labels.tolist())
+        asked, told = self._asked
+        if labels is not asked:  # a GPU's are asked for once a batch
+            told = tuple(labels.tolist())
+            self._asked = labels, told
         assert self.null_label is not None
         without = () if guidance is None else (self.null_label,) * len(x)
-        embeddings, pooled = self._conditions(without + self._told)
+        embeddings, pooled = self._conditions(without + told)
         times = None
         if pooled is not None:
-            times = self._time_ids.to(embeddings.dtype).expand(len(embeddings), -1)
+            times = self._time_ids.to(embeddings.dtype).repeat(len(embeddings), 1)
 
         def network(states: Tensor, labels: Tensor) -> Tensor:
             out = self._network(states, timestep, embeddings, pooled, times)
