@@ -8,6 +8,9 @@ from math import log10
 
 __all__ = ["Worth"]
 
+_LITTLE = 0.01
+"""The share of FID up to which a gain is not worth a second number."""
+
 
 @dataclass(frozen=True)
 class Worth:
@@ -45,6 +48,6 @@ class Worth:
         over = f"the best constant λ = {constant:.7g}"
         if self.low > 0:
             return f"k is worth {told} over {over}"
-        if self.high <= 0:
+        if per_cent and self.high <= _LITTLE * fid:
             return f"k is not worth it: its gain over {over} is {told}"
         return f"whether k is worth it is open: its gain over {over} is {told}"

@@ -81,18 +81,32 @@ def test_a_constant_of_another_study_of_the_setting_serves_too(cli, setting):  #
     assert constant_beside(constant, store) is None, "it is one itself"
 
 
-def test_a_companion_stands_as_long_as_its_row_is_its_studys_last(known):
+def test_a_companion_stands_until_its_study_looks_for_constants_again(known):
     store, own, beside = known
     found = store.competing(own.setting.model, {"steps": 4})
     assert [one.id for one in found] == [own.id, beside.id]
     assert store.instead_of(beside.id) is None
+    linear = row(own.setting, b=1.0, k=0.0045, fid=4.95)
+    store.publish(begin(store, own.setting, "s", "name: s # linear"), linear)
+    found = store.competing(own.setting.model, {"steps": 4})
+    assert [one.id for one in found] == [linear.id, beside.id]
     later = row(own.setting, b=1.0, k=0.005, fid=4.9)
+    later = replace(later, provenance=replace(later.provenance, worth=own.provenance.worth))
     store.publish(begin(store, own.setting, "s", "name: s # again"), later)
     assert [one.id for one in store.competing(own.setting.model, {"steps": 4})] == [later.id]
     assert store.instead_of(beside.id).id == later.id == store.instead_of(own.id).id
     store.retract(later.id, "wrong")
     found = store.competing(own.setting.model, {"steps": 4})
-    assert [one.id for one in found] == [own.id, beside.id]
+    assert [one.id for one in found] == [linear.id, beside.id]
+
+
+def test_a_companion_is_taken_back_with_its_row(known):
+    store, own, beside = known
+    store.retract(own.id, "of another reference")
+    assert store.competing(own.setting.model, {"steps": 4}) == []
+    assert (
+        store.row(beside.id).retraction.reason == f"with row {own.id[:12]}: of another reference"
+    )
 
 
 def test_rows_travel_with_their_companions_in_any_order(known, tmp_path):
