@@ -182,6 +182,9 @@ def constant_beside(row: Row, store: Where = None) -> Row | None:
     """
     if row.schedule.k == 0:
         return None
+    if service_at(store) is None:
+        with looking(store) as opened:
+            return opened.constant(row.setting)
     try:
         found = matches(row.setting.model, row.setting.steps, row.setting.sampler, store)
     except NoScheduleFound:  # of a row that was taken back

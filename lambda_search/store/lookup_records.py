@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from lambda_search.errors import UnknownName
 from lambda_search.errors import UsageError
 from lambda_search.records import Row
+from lambda_search.setting import Setting
 from lambda_search.shell import command
 from lambda_search.store import contests
 from lambda_search.store.asked import agrees
@@ -57,6 +58,23 @@ class LookupRecords(Transactions):
             return None if instead is None else row_of(session.get_one(ScheduleRow, instead))
 
         return self.read(query)
+
+    def constant(self, setting: Setting) -> Row | None:
+        """The best row that stands in exactly this setting with one λ for all steps, not 1."""
+        one = ScheduleRow
+        query = (
+            select(one)
+            .join(SettingRow, SettingRow.id == one.setting_id)
+            .where(SettingRow.digest == setting.digest, one.stands, one.k == 0, one.b != 1)
+            .order_by(one.grade, one.score, one.fewer, one.id)
+            .limit(1)
+        )
+
+        def ask(session: Session) -> Row | None:
+            found = session.scalars(query).first()
+            return None if found is None else row_of(found)
+
+        return self.read(ask)
 
     def models_of(self, weights: str) -> list[str]:
         """The names of models whose weights have this SHA-256."""
