@@ -89,6 +89,9 @@ def evaluate(
     make_here(model, [measure for measure, _, _ in used], extractors, say)
     targets = [(one.frechet(model.device), one.kernel(model.device)) for _, _, one in used]
     of_states = any(reads_states(one) for one in extractors.values())
+    of_images = not all(reads_states(one) for one in extractors.values())
+    if of_images:
+        model.check_decoder()
     batch = model.resolve(asked).options.batch
     start = confirm_start(batch) if first is None else first
 
@@ -109,7 +112,9 @@ def evaluate(
                 options=options,
                 decode=not of_states,
             )
-            images = to_uint8(model.decode(states) if of_states else states)
+            images = states
+            if of_images:
+                images = to_uint8(model.decode(states) if of_states else states)
             for name, extract in extractors.items():
                 parts[name].append(extracted(extract, states, images))
         return {name: torch.cat(part) for name, part in parts.items()}
