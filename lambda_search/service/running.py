@@ -40,6 +40,7 @@ _STEADY_SECONDS = 120.0
 _MOST_CONNECTIONS = 1000
 _HEAPS = {-8: 2, -3: 128 * 1024, -1: 1024 * 1024}
 """mallopt(3): M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD."""
+_TRIM_SECONDS = 60.0
 _log = logging.getLogger("lambda_search.service")
 
 
@@ -77,12 +78,14 @@ def run(app: FastAPI, settings: Settings, started: Callable[[], None]) -> None:
             f"{settings.host}:{settings.port} cannot be used.",
             "Choose another --host or --port.",
         ) from None
-    server = _Server(config, app.state.context, started)
+    server, ending = _Server(config, app.state.context, started), threading.Event()
+    threading.Thread(target=_trim, args=(ending,), name="trim", daemon=True).start()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with listening, suppress(KeyboardInterrupt):  # which uvicorn repeats when it has ended
             server.run(sockets=[listening])
     finally:
+        ending.set()
         signal.signal(signal.SIGTERM, before)
 
 
@@ -95,6 +98,13 @@ def give_memory_back() -> None:
         allocator = ctypes.CDLL(None)
         for parameter, value in _HEAPS.items():
             allocator.mallopt(parameter, value)
+
+
+def _trim(ending: threading.Event) -> None:
+    """Has glibc return what lies free inside of its heaps, now and then."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while trim is not None and not ending.wait(_TRIM_SECONDS):
+        trim(0)
 
 
 class _Server(uvicorn.Server):
