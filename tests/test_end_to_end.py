@@ -133,10 +133,11 @@ def test_the_dashboard_shows_the_trials(page, finished, home):
     assert process.returncode in (0, 130)
 
 
+@pytest.mark.timeout(1500)  # beside other tests
 def test_the_demo_ends_with_a_confirmed_row(home):
     began = time.monotonic()
     process = start("demo", home=home)
-    out, err = process.communicate(timeout=900)
+    out, err = process.communicate(timeout=1400)
     print(f"the demo took {time.monotonic() - began:.0f} s\n{err}\n{out}")
     assert process.returncode == 0, err
     assert "confirmed" in out

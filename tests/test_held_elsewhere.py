@@ -60,6 +60,7 @@ def test_a_launch_of_it_is_refused_before_anything_heavy_is_loaded(held, study_f
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_of_two_studies_the_free_one_runs(held, study_text, study_file, home, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(study_text.replace("name: tiny", "name: other"))

@@ -251,7 +251,7 @@ class CappedHistories(Histories):
     most = 2
 
 
-@pytest.mark.parametrize("count", [80, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [80, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("histories", [Histories, CappedHistories])
 def test_whatever_happens_each_task_ends_once(histories, count):
     run_state_machine_as_test(

@@ -64,12 +64,12 @@ def weights(small_weights):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The first 2,500 images and the next (more than features), each in a folder of PNG files."""
+    """The first 2,100 images and the next (more than features), each in a folder of PNG files."""
     root = tmp_path_factory.mktemp("fashion")
     halves = root / "real", root / "samples"
-    for half, begin in zip(halves, (0, 2500), strict=True):
+    for half, begin in zip(halves, (0, 2100), strict=True):
         half.mkdir()
-        write(fashion_images()[begin : begin + 2500], half)
+        write(fashion_images()[begin : begin + 2100], half)
     return halves
 
 
@@ -137,12 +137,12 @@ def test_thousands_of_images_have_clean_fids_features_and_fid(weights, folders, 
         real, cache = f"images:{folders[0]}", tmp_path / "cache"
         load_reference(real, extractor, cache=cache).frechet()
         first = torch.cat(extractor.made)
-        last = extractor.extractor(tensor(fashion_images()[2500:5000]))
+        last = extractor.extractor(tensor(fashion_images()[2100:4200]))
         found = torch.cat([first, last])
         reference = load_reference(real, extractor, cache=cache).frechet()
         fid = reference.distance(last)
-        expected = fid_from_feats(wanted[:2500], wanted[2500:])
-    assert len(first) == sum(map(len, extractor.made)) == 2500  # the second time it was kept
+        expected = fid_from_feats(wanted[:2100], wanted[2100:])
+    assert len(first) == sum(map(len, extractor.made)) == 2100  # the second time it was kept
     assert np.abs(found.numpy() - wanted).max() < 1e-3
     assert fid == pytest.approx(expected, rel=1e-4)
     assert reference.distance(Moments.from_features(last)) == pytest.approx(expected, rel=1e-4)
@@ -162,7 +162,7 @@ def test_few_images_have_clean_fids_features_and_fid(mode, name, small_weights, 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_whole_network_has_clean_fids_features(tmp_path):
-    images = fashion_images()[:48]
+    images = fashion_images()[:24]
     paths = write(images, tmp_path)
     (tmp_path / "weights").mkdir()
     weights = full(tmp_path / "weights" / INCEPTION.name)
