@@ -21,7 +21,7 @@ from lambda_search.search.plan import resolve
 from lambda_search.spec import parse_specs
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.recipe import confirm_start
-from lambda_search.work.tasks import images_of
+from lambda_search.work.tasks import batch_of
 from lambda_search.work.timing import DeviceTimer
 from tests.golden import folder_of
 from tests.golden import golden
@@ -109,7 +109,7 @@ def row_of(plan):
 
 def measured(plan, start):
     """The images of the study's batch at index `start`, as a worker makes them."""
-    return images_of(WorkerContext(CPU), plan.recipe, SCHEDULE, start, DeviceTimer(CPU))
+    return batch_of(WorkerContext(CPU), plan.recipe, SCHEDULE, start, DeviceTimer(CPU))[1]
 
 
 def printed(row, start, batch, seed):
@@ -148,5 +148,5 @@ def test_a_published_rows_lines_sample_what_was_published(models):
     options = sampling.options.model_dump(exclude_defaults=True)
     sampler = {"name": sampling.sampler, "steps": 20, "batch": 64} | options
     plan = plan_of("adm", models["adm"], sampler)
-    found = images_of(WorkerContext(CPU), plan.recipe, row.schedule, 64, DeviceTimer(CPU))
+    _, found = batch_of(WorkerContext(CPU), plan.recipe, row.schedule, 64, DeviceTimer(CPU))
     assert torch.equal(printed(row, 64, 64, 7), found)
