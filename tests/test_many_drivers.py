@@ -169,6 +169,7 @@ def test_an_ended_driver_gives_its_studies_back(number, tiny_pipeline, drivers, 
     assert [one.outcome for one in study.attempts] == ["stopped"]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_the_shell_beside_a_driver(url, tiny_pipeline, drivers, home, tmp_path, capsys):
     def shell(*arguments):
         code, out, err = said(*arguments, "--store", url, home=home)
