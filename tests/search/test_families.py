@@ -102,3 +102,20 @@ def test_where_constants_have_run_out_the_plane_goes_on():
     told = SearchSpec(proposals="qmc", trials=12, family="both", mean=1.02, parallel=1)
     points = proposed(told, Space((1.02, 1.02), (-0.008, 0.005), 11))
     assert len(points) == 12 and sum(one.slope == 0 for one in points[1:]) == 1
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random", "qmc", "grid"])
+def test_a_study_of_slopes_alone_makes_up_for_its_constants(kind):
+    space, told = Space((0.99, 1.05), (-0.008, 0.005), 11), SearchSpec(proposals=kind, trials=24)
+    before = [one for one in proposed(told, space) if one == IDENTITY or one.slope != 0]
+    history = [Observation(one, (one.mean - 1.02) ** 2) for one in before]
+    both = SearchSpec(proposals=kind, trials=40, family="both")
+    points = propose_next(both, space, 6, history, len(history), 4)
+    assert len(set(points)) == 4 and {one.slope for one in points} == {0.0}
+    assert not set(points) & set(before)
+
+
+def test_a_file_of_slopes_is_written_as_older_releases_wrote_it():
+    assert "family" not in spec().to_yaml()
+    for family in ("constant", "both"):
+        assert f"family: {family}" in spec(family=family).to_yaml()

@@ -93,3 +93,16 @@ def test_nothing_is_told_of_what_was_never_measured():
         (1.01, -0.2),
         (1.02, pytest.approx(0.2)),
     ]
+
+
+def test_a_grid_of_an_older_release_goes_on_where_it_was():
+    """Whose means had five digits, where three are taken now."""
+    line = Space((0.99, 1.05), (0.0, 0.0), 10)
+    every = [told.point for told in run("grid", space=line)]
+    known = [Observation(Point(one.mean + 2e-4, 0.0), 0.0) for one in every[1:12]]
+    left = propose(line, "grid", 24, 0, 3, [Observation(IDENTITY, 0.0), *known], 12)
+    assert left == every[12:] and left[-1].mean == 1.05
+
+
+def test_a_slope_of_nothing_has_no_sign():
+    assert str(SPACE.rounded(Point(1.02, -1e-9)).slope) == "0.0"
