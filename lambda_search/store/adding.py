@@ -17,6 +17,7 @@ from lambda_search.store.settings import known_ids
 from lambda_search.store.settings import setting_ids
 from lambda_search.store.standing import chunks
 from lambda_search.store.standing import mark_standing
+from lambda_search.store.standing import take_back_companions
 from lambda_search.store.tables import ContestRow
 from lambda_search.store.tables import RetractionRow
 from lambda_search.store.tables import ScheduleRow
@@ -98,4 +99,6 @@ def _take_back(session: Session, rows: Mapping[str, Row]) -> frozenset[str]:
     ]
     for piece in chunks(values):
         insert_once(session, RetractionRow, piece, "schedule_id")
+    why = {id: rows[id].retraction for id in new}
+    take_back_companions(session, {id: one.reason for id, one in why.items() if one is not None})
     return frozenset(new)

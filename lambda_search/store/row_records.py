@@ -20,6 +20,7 @@ from lambda_search.store.leases import Lease
 from lambda_search.store.lookup_records import row_named
 from lambda_search.store.mapping import row_of
 from lambda_search.store.standing import mark_standing
+from lambda_search.store.standing import take_back_companions
 from lambda_search.store.study_records import add_images
 from lambda_search.store.tables import ImageRow
 from lambda_search.store.tables import RetractionRow
@@ -122,15 +123,7 @@ class RowRecords(Transactions):
                     "Nothing is left to do.",
                 )
             row.retraction = RetractionRow(reason=reason)
-            companions = (
-                select(ScheduleRow)
-                .outerjoin(RetractionRow)
-                .where(ScheduleRow.provenance["companion"].as_string() == row.content)
-                .where(RetractionRow.id.is_(None))
-            )
-            for one in session.scalars(companions).all():  # on the same images, by the same proof
-                one.retraction = RetractionRow(reason=f"with row {row.content[:12]}: {reason}")
-            session.flush()
+            take_back_companions(session, {row.content: reason})
             mark_standing(session, [row.setting_id])
             return row_of(row)
 

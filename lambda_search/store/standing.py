@@ -84,6 +84,22 @@ def superseding(session: Session, row: ScheduleRow) -> int | None:
     return instead
 
 
+def take_back_companions(session: Session, reasons: Mapping[str, str]) -> None:
+    """Takes back the best constants that were proven with rows, on the same images.
+
+    Arguments:
+        session: the store's.
+        reasons: why rows were taken back, by their ids.
+    """
+    own = ScheduleRow.provenance["companion"].as_string()
+    for ids in chunks(reasons):
+        query = select(ScheduleRow).outerjoin(RetractionRow).where(own.in_(ids))
+        for one in session.scalars(query.where(RetractionRow.id.is_(None))).all():
+            of = one.provenance["companion"]
+            one.retraction = RetractionRow(reason=f"with row {of[:12]}: {reasons[of]}")
+    session.flush()
+
+
 def chunks(values: Iterable[T]) -> Iterator[list[T]]:
     """`values` in pieces that one statement takes."""
     rest = iter(values)

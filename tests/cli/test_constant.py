@@ -117,3 +117,13 @@ def test_rows_travel_with_their_companions_in_any_order(known, tmp_path):
         found = other.competing(own.setting.model, {"steps": 4})
         assert [one.id for one in found] == [own.id, beside.id]
         assert constant_beside(found[0], other).id == beside.id
+
+
+def test_a_retraction_that_is_imported_takes_its_companion_too(known, tmp_path):
+    store, own, beside = known
+    other = Store(f"sqlite:///{tmp_path}/other.db")
+    other.add([own, beside])
+    store.retract(own.id, "of another reference")
+    other.add([store.row(own.id)])
+    assert other.competing(own.setting.model, {"steps": 4}) == []
+    assert other.row(beside.id).retraction.reason.endswith(": of another reference")
