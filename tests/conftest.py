@@ -53,6 +53,7 @@ class Files(LoadScopeScheduling):
         return group_of(Path(nodeid.partition("::")[0]))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     return Files(config, log)
 
