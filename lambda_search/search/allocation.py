@@ -20,10 +20,12 @@ from lambda_search.search.noise import Array
 from lambda_search.search.noise import Field
 from lambda_search.search.surface import Surface
 
-__all__ = ["MOST", "Box", "Outlook", "opening"]
+__all__ = ["MOST", "SAME", "Box", "Outlook", "opening"]
 
 _LONG, _SHORT = 1.0, 0.55
 _FINE = 29
+_ZOOMS, _FINER = 4, 7
+"""The lowest point is looked for on a grid, then on smaller and smaller ones around it."""
 _PLAUSIBLE = 100
 _SPAN, _RISE, _FARTHEST = 0.35, 0.05, 1.2
 _RINGS, _AROUND = (0.5, 1.0, 1.6), 16
@@ -33,6 +35,9 @@ _AGAIN = 12
 MOST = 1 + _AROUND * len(_RINGS) + _AGAIN
 """A batch has no more schedules."""
 _DRAWS = 128
+
+SAME = 0.02
+"""A schedule this near to another one, in half-widths, stands for it."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,7 @@ class Outlook:
         self.generator = generator
         fine = box.grid(_FINE)
         mean = surface.mean(fine)
-        self.leader: Array = fine[mean.argmin()]
-        self.lowest = float(mean.min())
+        self.leader = self._lowest(fine[mean.argmin()])
         hopeful = np.argsort(mean - 2 * surface.spread(fine), kind="stable")[:_PLAUSIBLE]
         self.plausible: Array = np.concatenate([self.leader[None], fine[hopeful]])
 
@@ -100,9 +104,15 @@ class Outlook:
         found = self._draws(self.plausible, draws)
         return float((found.min(1) < found[:, 0] + np.log1p(-tolerance)).mean())
 
-    def chance_of_gain(self, at_one: Array, gain: float, draws: int = 512) -> float:
-        """The probability that the best of the plane beats λ = 1, at `at_one`, by `gain`."""
-        found = self._draws(np.concatenate([at_one[None], self.plausible]), draws)
+    def chance_of_gain(
+        self, at_one: Array, gain: float, of_leader: bool = False, draws: int = 512
+    ) -> float:
+        """The probability that the best of the plane beats λ = 1, at `at_one`, by `gain`.
+
+        With `of_leader`, that the leader does.
+        """
+        those = self.leader[None] if of_leader else self.plausible
+        found = self._draws(np.concatenate([at_one[None], those]), draws)
         return float((found[:, 1:].min(1) < found[:, 0] + np.log1p(-gain)).mean())
 
     def batch(
@@ -154,14 +164,28 @@ class Outlook:
         found: Array = (vectors * lengths).T
         return found
 
+    def _lowest(self, near: Array) -> Array:
+        """The lowest point [2] of the posterior mean around the lowest of the grid, `near`."""
+        low, high = np.array(self.box.low), np.array(self.box.high)
+        reach, around = (high - low) / (_FINE - 1), Box((-1.0, -1.0), (1.0, 1.0)).grid(_FINER)
+        for _ in range(_ZOOMS):
+            closer = np.clip(near + reach * around, low, high)
+            near = closer[self.surface.mean(closer).argmin()]
+            reach = reach / (_FINER // 2)
+        return near
+
     def _candidates(self, tried: Sequence[tuple[float, float]]) -> Array:
         angles = 2 * np.pi * np.arange(_AROUND) / _AROUND
         ring = np.column_stack([np.cos(angles), np.sin(angles)]) @ self.axes()
         new = [self.leader + ring * size for size in _RINGS]
         inside = np.clip(np.concatenate([self.leader[None], *new]), self.box.low, self.box.high)
         old = np.array(tried).reshape(-1, 2)
-        lowest = np.argsort(self.surface.mean(old), kind="stable")[:_AGAIN]
-        return np.concatenate([np.unique(inside, axis=0), old[lowest]])
+        old = old[np.argsort(self.surface.mean(old), kind="stable")[:_AGAIN]]
+        found: list[Array] = [*old]
+        for at in np.unique(inside, axis=0):
+            if all(np.abs(at - other).max() > SAME for other in found):
+                found.append(at)
+        return np.array(found)
 
     def _draws(self, at: Array, count: int) -> Array:
         normals = self.generator.standard_normal((count, len(at)))

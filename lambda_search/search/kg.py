@@ -9,7 +9,8 @@ most (`allocation`), and when to end:
 
 - `found`: the best of the plane beats the leader by more than the tolerance with a probability of
   at most 5 %;
-- `no gain`: it beats λ = 1 by so much with that probability at most;
+- `no gain`: it beats λ = 1 by so much with that probability at most, or the leader does where
+  the best is found;
 - `budget`: the images that are left make no further round;
 - `trials`: as many schedules were measured in rounds as may be.
 
@@ -31,6 +32,7 @@ from dataclasses import replace
 import numpy as np
 
 from lambda_search.records import Ending
+from lambda_search.search.allocation import SAME
 from lambda_search.search.allocation import Outlook
 from lambda_search.search.allocation import opening
 from lambda_search.search.allowance import Allowance
@@ -58,9 +60,6 @@ _RISK = 0.05
 _APART = 0.1
 """Candidates of a confirmation differ by more than this, in half-widths."""
 
-_SAME = 0.02
-"""A schedule this near to another one stands for it."""
-
 _KNOWN = 3
 """Schedules in the ranges without which there is nothing to go by."""
 
@@ -74,7 +73,8 @@ class Verdict:
             where it ends without gain.
         regret: the probability that the plane holds one better by more than the tolerance; of
             both families, that of the one that is less sure of its best.
-        gain: the probability that it holds one better than λ = 1 by more than the tolerance.
+        gain: the probability that it holds one better than λ = 1 by more than the tolerance; that
+            the leader is, once the best is found.
         ending: why the search may end, if it may.
     """
 
@@ -156,7 +156,8 @@ class KnowledgeGradient:
         if self._both:
             line = self._plane.constants(outlook)
             regret = max(regret, line.chance_of_better(self._tolerance))
-        gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
+        is_found = regret <= _RISK
+        gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance, is_found)
         ending = self.ending(regret, gain, measured, spent, lost)
         leader = IDENTITY if ending == "no gain" else self._plane.point(outlook.leader)
         return Verdict(leader, regret, gain, ending)
@@ -223,7 +224,7 @@ class KnowledgeGradient:
             return None
         block, seen = self.opening(_end(measured), spent.schedules), np.array(known)
         places = [np.array(self._plane.place(one)) for one in block.points]
-        new = any(np.abs(seen - place).max(1).min() > _SAME for place in places)
+        new = any(np.abs(seen - place).max(1).min() > SAME for place in places)
         return block if new else None
 
     def distance(self, one: Placed, other: Placed) -> float:
@@ -244,7 +245,7 @@ class KnowledgeGradient:
         old = np.array(sorted({one.at for one in self._near(measured)} - {self._plane.at_one}))
         old = old.reshape(-1, 2)
         old = old[np.argsort(outlook.surface.mean(old), kind="stable")]
-        same = old[np.abs(old - outlook.leader).max(1) <= _SAME][:1]
+        same = old[np.abs(old - outlook.leader).max(1) <= SAME][:1]
         found: list[Array] = []
         for at in [*same, outlook.leader, *old]:
             apart = all(np.abs(at - other).max() > _APART for other in found)

@@ -18,7 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Field", "Measurement", "condensed", "covariances", "noise_covariance"]
+__all__ = [
+    "Array",
+    "Field",
+    "Measurement",
+    "blocks",
+    "condensed",
+    "covariances",
+    "noise_covariance",
+]
 
 Array = NDArray[np.float64]
 
@@ -65,15 +73,15 @@ def condensed(covariance: Array, n: int) -> Array:
 def noise_covariance(measured: Sequence[Measurement]) -> Array:
     """The covariance [m, m] of the scores' errors, on blocks of indices apart."""
     found = np.zeros((len(measured), len(measured)))
-    for places in _blocks(measured):
+    for places in blocks(measured):
         n = measured[places[0]].n
         psi = np.stack([measured[place].influence for place in places])
         found[np.ix_(places, places)] = psi @ psi.T / (n * (n - 1))
     return found
 
 
-def _blocks(measured: Sequence[Measurement]) -> list[list[int]]:
-    """The places of the scores on each block of images."""
+def blocks(measured: Sequence[Measurement]) -> list[list[int]]:
+    """The places of the scores on each block of images, in order."""
     found: dict[tuple[int, int], list[int]] = {}
     for place, one in enumerate(measured):
         found.setdefault((one.first, one.n), []).append(place)
@@ -98,7 +106,7 @@ class Field:
 
         Four or more of them tell all of it; of fewer it is what they show.
         """
-        widest = [measured[place] for place in max(_blocks(measured), key=len)]
+        widest = [measured[place] for place in max(blocks(measured), key=len)]
         psi = np.stack([one.influence / one.score for one in widest])
         design = _design(np.array([one.at for one in widest]))
         solved, _, rank, _ = np.linalg.lstsq(design, psi, rcond=1e-6)

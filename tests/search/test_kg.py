@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from lambda_search.search.allocation import MOST
 from lambda_search.search.allocation import Box
@@ -56,11 +57,24 @@ def test_the_opening_determines_a_quadratic_and_avoids_corners():
 
 def test_the_leader_is_the_bottom_of_a_bowl_and_certain_where_noise_is_small():
     sure = outlook(bowl(noise=1.0))
-    assert sure.leader == pytest.approx([0.3, -0.2], abs=0.08)
+    assert sure.leader == pytest.approx([0.3, -0.2], abs=0.01)
     assert sure.chance_of_better(0.01) < 0.01
     assert sure.chance_of_gain(np.array([-0.8, 0.8]), 0.01) == 1.0
     assert sure.chance_of_gain(sure.leader, 0.01) == sure.chance_of_better(0.01)
     assert outlook(bowl(noise=150.0, n=64, count=7)).chance_of_better(0.01) > 0.2
+
+
+def test_the_leader_lies_between_the_points_of_the_grid_and_within_the_box():
+    """Where the surface is lowest, by another library's minimiser."""
+    found = outlook(bowl(noise=1.0), box=Box((-1.0, -0.1), (1.0, 1.0)))
+    lowest = minimize(
+        lambda at: found.surface.mean(at[None])[0],
+        [0.0, 0.0],
+        method="L-BFGS-B",
+        bounds=[(-1.0, 1.0), (-0.1, 1.0)],
+    )
+    assert found.leader == pytest.approx(lowest.x, abs=2e-3)
+    assert found.leader[1] == -0.1
 
 
 def test_the_fitted_axes_are_the_valleys():

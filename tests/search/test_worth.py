@@ -12,6 +12,7 @@ from lambda_search.metrics.evidence import paired
 from lambda_search.records import Trial
 from lambda_search.records import Worth
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.allocation import Outlook
 from lambda_search.search.allowance import Spent
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import level_for
@@ -38,20 +39,24 @@ def best_constant(landscape):
 
 @cache
 def searched(landscape, rounds=6):
-    """The candidates of a search of both families, and how many constants its rounds had."""
+    """The candidates of a search of both families."""
     emulator = Emulator(landscape, 3)
     search = KnowledgeGradient(SPACE, landscape.features, seed=3, both=True)
     scores, block = [], search.opening()
-    spent, tried, constants = Spent(0, 0, 0), set(), 0
+    spent, tried = Spent(0, 0, 0), set()
     for _ in range(rounds):
-        for point in block.points:
-            score, psi = emulator.measure(point.mean, tilt(point), block.first, block.n)
-            scores.append(search.measurement(point, block.first, score, psi))
+        scores += measured(search, emulator, block.points, block.first, block.n)
         tried |= set(block.points)
-        constants += sum(point.slope == 0 for point in block.points) - 1
         spent = Spent(spent.rounds + 1, spent.images + block.images, len(tried))
         block = search.next(scores, spent)
-    return search.candidates(scores, 2), constants
+    return search.candidates(scores, 2)
+
+
+def measured(search, emulator, points, first, n):
+    found = [emulator.measure(one.mean, tilt(one), first, n) for one in points]
+    return [
+        search.measurement(one, first, *score) for one, score in zip(points, found, strict=True)
+    ]
 
 
 def confirmed(landscape, points, seed):
@@ -76,17 +81,31 @@ def confirmed(landscape, points, seed):
 
 @pytest.mark.parametrize("landscape", [WORTH, NOT_WORTH], ids=lambda one: one.name)
 def test_the_best_constant_is_found_beside_the_best_of_the_plane(landscape):
-    (*linear, constant), constants = searched(landscape)
+    *linear, constant = searched(landscape)
     assert constant.slope == 0 and constant.mean == round(constant.mean, 3)
     assert landscape.fid(constant.mean, 0.0) <= 1.01 * best_constant(landscape)
     assert linear and all(one.slope != 0 for one in linear)
     assert landscape.fid(linear[0].mean, tilt(linear[0])) <= 1.02 * landscape.best
-    assert constants > 0, "the rounds looked at it, without being more"
+
+
+@pytest.mark.parametrize("unsure", ["constants", "plane"])
+def test_a_round_goes_to_the_family_that_is_less_sure(monkeypatch, unsure):
+    def chance(outlook, tolerance):
+        is_line = outlook.box.low[1] == outlook.box.high[1]
+        return float(is_line == (unsure == "constants"))
+
+    monkeypatch.setattr(Outlook, "chance_of_better", chance)
+    search, emulator = KnowledgeGradient(SPACE, WORTH.features, both=True), Emulator(WORTH, 0)
+    block = search.opening()
+    scores = measured(search, emulator, block.points, block.first, block.n)
+    _, *points = search.next(scores, Spent(1, block.images, len(block.points))).points
+    new = set(points) - set(block.points)
+    assert new and {one.slope == 0 for one in new} == {unsure == "constants"}
 
 
 @pytest.mark.parametrize("landscape", [WORTH, NOT_WORTH], ids=lambda one: one.name)
 def test_what_k_is_worth_is_told_as_it_is(landscape):
-    points, _ = searched(landscape)
+    points = searched(landscape)
     told = comparisons(SearchSpec(family="both"), trials(points))
     truths = [float(landscape.fid(one.mean, tilt(one))) for one in points]
     held = 0
