@@ -24,7 +24,7 @@ from lambda_search.paths import home
 from lambda_search.records import Row
 from lambda_search.search.cost import check_proof_disk
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import resolve
+from lambda_search.search.resolving import resolve
 from lambda_search.search.stored import as_wanted
 from lambda_search.search.stored import located_spec
 from lambda_search.spec import Bounds
