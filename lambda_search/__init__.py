@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lambda_search.metrics.moments import Moments
     from lambda_search.models.registry import load_model
     from lambda_search.models.sampling import sample
+    from lambda_search.proving import confirm
     from lambda_search.records import Evidence
     from lambda_search.records import Match
     from lambda_search.records import Row
@@ -48,6 +49,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "best",
+    "confirm",
     "evaluate",
     "export_rows",
     "frechet_distance",
@@ -73,6 +75,7 @@ _HOMES = {
     "Row": "records",
     "UsageError": "errors",
     "best": "store.lookup",
+    "confirm": "proving",
     "evaluate": "work.evaluate",
     "export_rows": "exchange",
     "frechet_distance": "metrics.frechet",

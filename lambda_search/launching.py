@@ -25,7 +25,7 @@ from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.search.cost import check_disk
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import resolve_all
+from lambda_search.search.resolving import resolve_all
 from lambda_search.shell import command
 from lambda_search.spec import Written
 from lambda_search.spec import located

@@ -7,36 +7,99 @@ proof, the study stays done. Its file, and what it was done by, stay as they are
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lambda_search import studies
 from lambda_search.drive import Watcher
 from lambda_search.drive import drive
 from lambda_search.errors import LambdaSearchError
-from lambda_search.events import Events
 from lambda_search.events import Listener
 from lambda_search.launching import Launch
 from lambda_search.launching import check_same
+from lambda_search.launching import worker_pool
 from lambda_search.paths import home
+from lambda_search.proofs import proof_wanted
+from lambda_search.proofs import queue_proof
 from lambda_search.records import Row
+from lambda_search.remote import Service
+from lambda_search.remote import service_at
 from lambda_search.search.cost import check_proof_disk
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import resolve
+from lambda_search.search.resolving import resolve
 from lambda_search.search.stored import as_wanted
 from lambda_search.search.stored import located_spec
+from lambda_search.shell import command
 from lambda_search.spec import Bounds
 from lambda_search.spec import ConfirmSpec
+from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
 from lambda_search.store.waiting import drop_proof
 from lambda_search.store.waiting import files_of
-from lambda_search.store.waiting import want_proof
-from lambda_search.studies import proof_wanted
 from lambda_search.work.pool import Pool
 
-__all__ = ["Proving", "prepare_proof"]
+__all__ = ["Proving", "confirm", "prepare_proof"]
+
+
+def confirm(
+    name: str,
+    *,
+    store: str | None = None,
+    samples: int | None = None,
+    precision: float | str | None = None,
+    top: int | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    gpus: float | None = None,
+    watch: Watcher | None = None,
+) -> Row:
+    """Proves a finished study again, or further, on images that nobody has seen.
+
+    Nothing is searched, and its file stays as it is.
+
+    Arguments:
+        name: the study's.
+        store: URL of the store, or the address of a service (http://…), whose driver makes it
+            then; the default store unless given.
+        samples, precision, top: as in `confirm` of a study file; as in the study's unless given.
+        workers, ray_address, gpus, watch: as in `launch`; a service has its own.
+
+    Returns:
+        Its new row.
+
+    Raises:
+        UsageError: if there is no such study, it has not ended, or cannot be confirmed so.
+        LambdaSearchError: if a driver is at work on it, or the proof fails.
+        Interrupted: on Ctrl-C; the same call goes on where it stopped.
+    """
+    told = {"samples": samples, "precision": precision, "top": top}
+    if (service := service_at(store)) is not None:
+        return _from_afar(name, service, told)
+    opened = Store(store, PATIENCE_SECONDS)
+    try:
+        opened.check_writable()
+        proof = prepare_proof(name, opened, **told)
+        with worker_pool(workers, ray_address, gpus) as pool:
+            return proof.run(opened, pool, watch)
+    finally:
+        opened.close()
+
+
+def _from_afar(name: str, service: Service, told: Mapping[str, Any]) -> Row:
+    before = service.row_of(name)
+    studies.confirm(name, service, **told)
+    row = studies.wait(name, service)
+    if row.id == before.id:
+        why = service.study(name).attempts[-1].reason
+        raise LambdaSearchError(
+            f"The proof of '{name}' was not made: {why or 'it was stopped'}.",
+            f"See it with: {command('status', name)}",
+        )
+    return row
 
 
 @dataclass(frozen=True)
@@ -72,8 +135,7 @@ class Proving:
             Interrupted: on Ctrl-C; the same call goes on where it stopped.
         """
         try:
-            want_proof(store, self.name, self.confirm.model_dump(mode="json"))
-            Events(self.name, [store.say]).say("queued", "its proof is wanted again")
+            queue_proof(self.name, store, self.confirm)
             driven = drive(
                 store,
                 pool,

@@ -1,4 +1,4 @@
-"""What is done with studies: submit, stop, wait, rename, remove, retract, and how they are.
+"""What is done with studies: submit, stop, confirm, wait, rename, remove, retract, how they are.
 
 The shell, Python and HTTP come through here. It stands on the store, the study files and the
 records alone: a host without torch, Optuna, Ray or weights can submit a study.
@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from typing import TypeAlias
 
-import yaml
-
-from lambda_search.earlier import driven_by
 from lambda_search.errors import Conflict
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.events import Events
+from lambda_search.proofs import ask_for_proof
+from lambda_search.proofs import proof_wanted
 from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.remote import PatientService
@@ -27,7 +25,6 @@ from lambda_search.remote import Service
 from lambda_search.remote import no_store
 from lambda_search.remote import service_at
 from lambda_search.shell import command
-from lambda_search.spec import ConfirmSpec
 from lambda_search.spec import check_names
 from lambda_search.spec import parse_specs
 from lambda_search.store import upkeep
@@ -42,6 +39,7 @@ from lambda_search.submitting import written
 
 __all__ = [
     "Named",
+    "confirm",
     "nobody_drives",
     "nobody_drives_now",
     "post",
@@ -125,39 +123,34 @@ def resume(name: str, store: Where = None) -> Study:
         return again
 
 
-def proof_wanted(name: str, store: Store, **changed: Any) -> ConfirmSpec:
-    """The `confirm` of a proof that is to be made of a finished study, again or further.
+def confirm(
+    name: str,
+    store: Where = None,
+    *,
+    samples: int | None = None,
+    precision: float | str | None = None,
+    top: int | None = None,
+) -> Study:
+    """Asks for a proof of a finished study, again or further; `lambda-search drive` makes it.
+
+    Nothing is searched, and its file stays as it is. Until the proof is there, and whatever
+    becomes of it, the study's row answers as before.
 
     Arguments:
         name: the study's.
-        store: where it is.
-        changed: what it shall say (samples, precision, top); None leaves it as in its file.
+        store: a store or its URL, or the address of a service (http://…); the default store
+            unless given.
+        samples, precision, top: as in `confirm` of a study file; as in the study's unless given.
 
     Raises:
-        UsageError: if there is no such study, it has not ended, has nothing to confirm, or cannot
-            be confirmed so.
-        LambdaSearchError: if a driver is at work on it.
+        UsageError: if there is no such study, it has not ended, has nothing to confirm, cannot be
+            confirmed so, or (Conflict) a driver is at work on it.
     """
-    study = store.study(name)
-    if store.is_driven(study):
-        raise driven_by(name, study.driver)
-    if study.state != "done" and study.proof_wanted is None:
-        waits = study.state in ("queued", "running")
-        raise Conflict(
-            f"The study '{name}' is {study.state}; only what is done can be confirmed again.",
-            f"It goes on with: {command('drive') if waits else command('resume', name)}",
-        )
-    if not any(trial.number and trial.gain is not None for trial in store.trials(study.id)):
-        raise UsageError(
-            f"The study '{name}' has no candidate that could be confirmed.",
-            f"Give it more trials in its file, and submit that: {command('submit', 'STUDY')}",
-        )
-    [spec] = parse_specs(study.spec, f"the study '{name}'")
-    told = {key: value for key, value in changed.items() if value is not None}
-    document = yaml.safe_load(spec.to_yaml())
-    document["confirm"] = document.get("confirm", {}) | told
-    [spec] = parse_specs(yaml.safe_dump(document), f"the study '{name}', so confirmed,")
-    return spec.confirm
+    told = {"samples": samples, "precision": precision, "top": top}
+    if (service := service_at(store)) is not None:
+        return service.confirm(name, told)
+    with _opened(store) as opened:
+        return ask_for_proof(name, opened, **told)
 
 
 def wait(name: str, store: Where = None, tell: Callable[[str], None] | None = None) -> Row:

@@ -17,7 +17,7 @@ from lambda_search.records import Provenance
 from lambda_search.records import Row
 from lambda_search.records import loading_line
 from lambda_search.records import sampling_line
-from lambda_search.search.plan import resolve
+from lambda_search.search.resolving import resolve
 from lambda_search.spec import parse_specs
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.recipe import confirm_start

@@ -1,9 +1,12 @@
 """Finished studies that are proven again: the study stays as it was, whatever becomes of it."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
+import lambda_search as ls
+from lambda_search import proving
 from lambda_search import studies
 from lambda_search.drive import drive
 from lambda_search.errors import Conflict
@@ -56,6 +59,28 @@ def standing(store):
 
 def starts(pool):
     return {start for _, start in pool.done}
+
+
+def test_one_that_was_asked_for_is_made_by_any_driver(finished):
+    store, before = finished
+    asked = studies.confirm("tiny", store, samples=48)
+    assert asked.state == "queued" and store.events("tiny")[-1].kind == "queued"
+    row = drive(store, SerialPool()).rows["tiny"]
+    assert standing(store)[0] == "done" and standing(store)[-1] == [before.id, row.id]
+    assert (
+        row.n == 48 and row.provenance.confirm_indices[0] >= before.provenance.confirm_indices[1]
+    )
+    assert store.study("tiny").proof_wanted is None
+
+
+def test_python_makes_one_here(finished, monkeypatch):
+    store, before = finished
+    monkeypatch.setattr(proving, "Store", lambda *_: store)
+    monkeypatch.setattr(proving, "worker_pool", lambda *_: nullcontext(SerialPool()))
+    row = ls.confirm("tiny", samples=48)
+    assert row.n == 48 and row.id != before.id
+    with pytest.raises(UsageError, match="no study"):
+        ls.confirm("other")
 
 
 def test_a_proof_is_made_again_on_images_of_its_own_and_nothing_is_searched(finished):

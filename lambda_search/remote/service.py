@@ -26,7 +26,7 @@ from lambda_search.remote.connection import understood
 
 __all__ = ["COMMANDS", "Service", "no_store", "service_at"]
 
-COMMANDS = "best, rows, submit, status, wait, stop, resume, export and db import"
+COMMANDS = "best, rows, submit, status, wait, stop, resume, confirm, export and db import"
 """What can be said to a service."""
 _ALL = 10**6
 """Events."""
@@ -131,6 +131,12 @@ class Service(Connection):
     def resume(self, name: str) -> Study:
         """As `studies.resume`."""
         self.json(f"/v1/studies/{quote(name, safe='')}/resume", body=b"")
+        return self.study(name)
+
+    def confirm(self, name: str, changed: Mapping[str, Any]) -> Study:
+        """As `studies.confirm`."""
+        body = json.dumps({key: value for key, value in changed.items() if value is not None})
+        self.json(f"/v1/studies/{quote(name, safe='')}/confirm", body=body.encode())
         return self.study(name)
 
     def nobody_drives(self) -> bool:

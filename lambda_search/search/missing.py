@@ -23,8 +23,8 @@ from lambda_search.models.base import check_site
 from lambda_search.models.registry import framework_of
 from lambda_search.paths import references_folder
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import about
-from lambda_search.search.plan import assemble
+from lambda_search.search.resolving import about
+from lambda_search.search.resolving import assemble
 from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
 from lambda_search.spec import MeasureSpec

@@ -25,8 +25,8 @@ from lambda_search.records import Origins
 from lambda_search.records import Row
 from lambda_search.search.driver import Driver
 from lambda_search.search.plan import Plan
-from lambda_search.search.plan import resolve
 from lambda_search.search.progress import Tracker
+from lambda_search.search.resolving import resolve
 from lambda_search.search.stored import as_wanted
 from lambda_search.search.stored import located_spec
 from lambda_search.spec import Bounds

@@ -36,6 +36,7 @@ from lambda_search.store.tables import StudyRow
 from lambda_search.store.tables import TrialRow
 
 __all__ = [
+    "BY_ANY",
     "evaluation_of",
     "evaluation_row",
     "event_of",
@@ -48,6 +49,10 @@ __all__ = [
     "trial_of",
     "trial_row",
 ]
+
+
+BY_ANY = "by_any"
+"""Beside the `confirm` of a proof that is wanted: that any driver may make it."""
 
 
 def setting_of(row: SettingRow) -> Setting:
@@ -81,8 +86,12 @@ def study_of(row: StudyRow) -> Study:
         created=row.created,
         updated=row.updated,
         door=row.door,
-        proof_wanted=row.proof_wanted,
+        proof_wanted=_confirm_of(row.proof_wanted),
     )
+
+
+def _confirm_of(wanted: dict[str, Any] | None) -> dict[str, Any] | None:
+    return wanted and {name: value for name, value in wanted.items() if name != BY_ANY}
 
 
 def trial_of(row: TrialRow) -> Trial:

@@ -32,6 +32,7 @@ from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
 from lambda_search.store.leases import Lease
 from lambda_search.store.leases import LeaseLost
+from lambda_search.store.mapping import BY_ANY
 from lambda_search.store.mapping import study_of
 from lambda_search.store.settings import check_identity
 from lambda_search.store.settings import check_setting
@@ -149,9 +150,10 @@ class Queue:
             waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
             if names is not None:
                 waiting = waiting.where(StudyRow.name.in_(names))
-            else:  # who asked for a proof names the study at once
-                asked = and_(StudyRow.state == "queued", StudyRow.proof_wanted.is_not(None))
-                waiting = waiting.where(not_(asked))
+            else:
+                by_name = StudyRow.proof_wanted[BY_ANY].as_boolean().is_not(True)
+                proof = and_(StudyRow.proof_wanted.is_not(None), by_name)
+                waiting = waiting.where(not_(and_(StudyRow.state == "queued", proof)))
             clock = database_seconds(session.connection())
             for number in session.scalars(waiting.order_by(StudyRow.queued, StudyRow.id)).all():
                 study = session.execute(

@@ -19,6 +19,7 @@ from lambda_search.shell import command
 from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
+from lambda_search.store.mapping import BY_ANY
 from lambda_search.store.mapping import study_of
 from lambda_search.store.store import Store
 from lambda_search.store.tables import FileRow
@@ -39,13 +40,14 @@ def requeue(store: Store, name: str) -> Study:
     return store.write(change)
 
 
-def want_proof(store: Store, name: str, confirm: Mapping[str, Any]) -> Study:
-    """Asks for a proof of a study that is done; only who names it takes it.
+def want_proof(store: Store, name: str, confirm: Mapping[str, Any], by_any: bool = False) -> Study:
+    """Asks for a proof of a study that is done.
 
     Arguments:
         store: where the study is.
         name: the study's.
         confirm: what its `confirm` shall be for this proof.
+        by_any: whether any driver takes it, or only one that names the study.
 
     Raises:
         Conflict: if it is not done any more, or a living driver is at work on it.
@@ -63,7 +65,7 @@ def want_proof(store: Store, name: str, confirm: Mapping[str, Any]) -> Study:
                 f"The study '{name}' has been submitted again in the meantime.",
                 f"See it with: {command('status', name)}",
             )
-        study.proof_wanted = dict(confirm)
+        study.proof_wanted = {**confirm, BY_ANY: True} if by_any else dict(confirm)
         let_wait(study)
         session.flush()
         return study_of(study)

@@ -6,8 +6,8 @@ from lambda_search.paths import features_folder
 from lambda_search.search.driver import Driver
 from lambda_search.search.leftovers import done_families
 from lambda_search.search.leftovers import needed_families
-from lambda_search.search.plan import resolve
 from lambda_search.search.progress import Tracker
+from lambda_search.search.resolving import resolve
 from lambda_search.spec import parse_specs
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store

@@ -11,8 +11,8 @@ from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import paired
 from lambda_search.records import Identity
 from lambda_search.search.driver import Driver
-from lambda_search.search.plan import assemble
 from lambda_search.search.progress import Tracker
+from lambda_search.search.resolving import assemble
 from lambda_search.setting import fingerprint
 from lambda_search.spec import parse_specs
 from lambda_search.store.lookup import best

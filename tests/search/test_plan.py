@@ -2,7 +2,7 @@
 
 import pytest
 
-from lambda_search.search.plan import assemble
+from lambda_search.search.resolving import assemble
 from lambda_search.spec import parse_specs
 from lambda_search.work.recipe import Measure
 

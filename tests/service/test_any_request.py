@@ -105,6 +105,7 @@ def test_each_operation_has_an_answer_that_succeeds(client, bearer):
         ("get", "/v1/studies/{name}"): {"path": "/v1/studies/waits"},
         ("delete", "/v1/studies/{name}"): {"path": "/v1/studies/waits"},
         ("post", "/v1/studies/{name}/resume"): {"path": "/v1/studies/waits/resume"},
+        ("post", "/v1/studies/{name}/confirm"): {"path": "/v1/studies/valley/confirm"},
         ("get", "/healthz"): {},
         ("get", "/metrics"): {},
     }

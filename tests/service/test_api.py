@@ -12,9 +12,11 @@ from lambda_search import nearest
 from lambda_search.exchange import export_rows
 from lambda_search.records import match_from_json
 from lambda_search.records import row_from_json
+from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from tests.exchange.rows import every_kind
 from tests.exchange.rows import setting
+from tests.report.studies import simulate
 from tests.store.test_store import row
 
 SPEC = """
@@ -263,6 +265,23 @@ def test_a_study_is_posted_seen_stopped_and_queued_again(client, store, bearer):
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
     resumed = client.post("/v1/studies/s/resume", headers=bearer)
     assert resumed.json()["state"] == "queued"
+
+
+def test_a_study_that_is_done_is_confirmed_again(client, store, bearer):
+    simulate(store, "valley")
+    path = "/v1/studies/valley/confirm"
+    assert client.post(path).status_code == 401
+    for wrong in ({"samples": 1}, {"precision": "60%"}, {"more": 1}, [1]):
+        assert client.post(path, headers=bearer, json=wrong).status_code == 422
+    assert store.study("valley").state == "done"
+    answer = client.post(path, headers=bearer, json={"precision": "2%", "top": 1})
+    assert (answer.status_code, answer.json()["state"]) == (200, "queued")
+    wanted = store.study("valley").proof_wanted
+    assert (wanted["precision"], wanted["top"]) == (0.02, 1)
+    assert Queue(store).claim().study.name == "valley", "any driver takes it"
+    again = client.post(path, headers=bearer)
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert client.post("/v1/studies/none/confirm", headers=bearer).status_code == 404
 
 
 def test_several_studies_of_a_file_come_in_pages(client, bearer):

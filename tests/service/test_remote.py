@@ -165,6 +165,31 @@ def test_studies_are_queued_stopped_and_queued_again(cli, store, afar, tmp_path)
     assert [one.name for one in ls.submit(path, store=afar)] == ["my-study-4", "my-study-5"]
 
 
+def test_a_study_is_confirmed_again_from_afar(cli, store, afar):
+    simulate(store, "hill", model="hill")
+    code, out, _ = cli("confirm", "hill", "--top", 1, "--store", afar)
+    assert (code, out) == (0, "hill  queued\n")
+    assert store.study("hill").proof_wanted["top"] == 1
+    assert cli("stop", "hill", "--store", afar)[0] == 0
+    row = store.rows(store.study("hill").id)[-1]
+    driver = threading.Thread(target=_fails_once, args=(store,))
+    driver.start()
+    with pytest.raises(ls.LambdaSearchError, match="was not made: No room"):
+        ls.confirm("hill", store=afar, samples=4096)
+    driver.join(30)
+    assert store.study("hill").state == "done"
+    assert store.rows(store.study("hill").id)[-1] == row
+
+
+def _fails_once(store):
+    """A driver that takes a study and cannot finish it."""
+    for _ in range(600):
+        if claim := Queue(store).claim(["hill"]):
+            Queue(store).end(claim.lease, "failed", "failed", "No room")
+            return
+        time.sleep(0.05)
+
+
 def test_who_waits_gets_the_row(cli, store, afar):
     waited = {}
 

@@ -55,6 +55,17 @@ def test_it_is_taken_by_who_names_it_and_its_end_leaves_the_study_done(store, do
     assert queue.stop("s").state == "done"
 
 
+def test_one_for_any_driver_is_taken_by_the_next(store, done):
+    queue = Queue(store)
+    assert want_proof(store, "s", WANTED, by_any=True).proof_wanted == WANTED
+    claim = queue.claim()
+    assert (claim.study.name, claim.study.proof_wanted) == ("s", WANTED)
+    assert queue.end(claim.lease, "failed", "failed", "why")
+    assert store.study("s").state == "done" and queue.claim() is None
+    want_proof(store, "s", WANTED)
+    assert queue.claim() is None, "asked for again, by who names it"
+
+
 def test_its_row_ends_it_and_so_does_a_file_that_is_submitted(store, done, setting):
     want_proof(store, "s", WANTED)
     lease = Queue(store).claim(["s"]).lease

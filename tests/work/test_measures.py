@@ -20,7 +20,7 @@ from lambda_search.models.sampling import sample
 from lambda_search.models.sampling import to_uint8
 from lambda_search.paths import features_folder
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.plan import resolve
+from lambda_search.search.resolving import resolve
 from lambda_search.spec import load_specs
 from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Annotated
+from typing import Any
 
 import typer
+from rich.text import Text
 
 from lambda_search import studies as door
 from lambda_search.cli.commands.launch import show_rows
 from lambda_search.cli.commands.launch import terminable
+from lambda_search.cli.commands.queue import show_state
+from lambda_search.cli.console import err
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import Gpus
@@ -23,6 +27,7 @@ from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.reading import look
 from lambda_search.errors import Interrupted
+from lambda_search.remote import service_at
 from lambda_search.spec import Bounds
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
@@ -43,6 +48,9 @@ def confirm(
         ),
     ] = None,
     top: Annotated[int | None, typer.Option(help="How many candidates.")] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Only queue it; a service does it so in any case.")
+    ] = False,
     models: Models = None,
     roots: Roots = None,
     hub: Hub = None,
@@ -56,24 +64,31 @@ def confirm(
 
     Nothing is searched, and its file stays as it is. What is not given is as in that.
     """
-    told = {"samples": samples, "precision": precision, "top": top}
+    told: dict[str, Any] = {"samples": samples, "precision": precision, "top": top}
+    service = service_at(store)
+    if detach or service is not None:
+        opened = service or look(store)
+        show_state(door.confirm(study, opened, **told), "queued", as_json)
+        if door.nobody_drives(opened):
+            err.print(Text(door.nobody_drives_now()))
+        return
     try:
         with ExitStack() as stack:
             bounds = Bounds.of(roots or (), hub or ())
             door.proof_wanted(study, look(store), **told)  # before anything heavy is loaded
-            opened = Store(store, PATIENCE_SECONDS)
-            stack.callback(opened.close)
-            opened.check_writable()
+            here = Store(store, PATIENCE_SECONDS)
+            stack.callback(here.close)
+            here.check_writable()
             with working("reading models"):
                 from lambda_search.launching import worker_pool
                 from lambda_search.proving import prepare_proof
 
-                proof = prepare_proof(study, opened, models or (), bounds, **told)
+                proof = prepare_proof(study, here, models or (), bounds, **told)
             with working("starting workers"):
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
             stack.enter_context(terminable())
             with Display() as display:
-                row = proof.run(opened, pool, display, [display.hear])
+                row = proof.run(here, pool, display, [display.hear])
             show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:
         raise Interrupted(

@@ -66,7 +66,7 @@ def evaluate(
     from lambda_search.paths import features_folder
     from lambda_search.paths import home
     from lambda_search.search.cost import check_disk
-    from lambda_search.search.plan import resolve_all
+    from lambda_search.search.resolving import resolve_all
     from lambda_search.work.evaluate import evaluate_on
     from lambda_search.work.evaluator import Evaluator
     from lambda_search.work.features import FeatureFiles

@@ -35,6 +35,7 @@ __all__ = [
     "resume",
     "retract",
     "show_changes",
+    "show_state",
     "stop",
     "submit",
     "submit_files",
@@ -92,14 +93,14 @@ def stop(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
         if stopped.state != "running"
         else f"will be stopped: its driver, {stopped.driver}, has been asked"
     )
-    _tell(stopped, words, as_json)
+    show_state(stopped, words, as_json)
 
 
 def resume(study: Name, store: StoreUrl = None, as_json: AsJson = False) -> None:
     """Queue a study again that failed or was stopped; it goes on where it was."""
     opened = ask(store)
     again = door.resume(study, opened)
-    _tell(again, again.state, as_json)
+    show_state(again, again.state, as_json)
     if door.nobody_drives(opened):
         err.print(Text(door.nobody_drives_now()))
 
@@ -112,7 +113,7 @@ def rename(
 ) -> None:
     """Give a study another name; its trials go with it, and its rows answer as before."""
     renamed = door.rename(study, new, look(store))
-    _tell(renamed, renamed.state, as_json)
+    show_state(renamed, renamed.state, as_json)
     [spec] = parse_specs(renamed.spec)
     err.print(Text(f'In its file, write "name: {new}" and, in model, "name: {spec.model.name}".'))
 
@@ -173,7 +174,8 @@ def retract(
         out.print(Text(f"row {taken_back.id[:12]} no longer answers: {reason}"))
 
 
-def _tell(study: Study, words: str, as_json: bool) -> None:
+def show_state(study: Study, words: str, as_json: bool) -> None:
+    """Says what became of a study."""
     if as_json:
         print_json({"study": study.name, "state": study.state})
     else:

@@ -33,6 +33,7 @@ from lambda_search.service.words import Page
 from lambda_search.service.words import Skip
 from lambda_search.service.words import Word
 from lambda_search.spec import registered
+from lambda_search.spec.shares import Share
 from lambda_search.standings import facts
 from lambda_search.standings import history
 from lambda_search.standings import several_facts
@@ -157,6 +158,23 @@ def study(
 def stop(request: Request, service: Here, name: Name) -> Response:
     """Stops a study, or takes it out of the queue; nothing that was computed is lost."""
     return json_answer(request, facts(service.store, door.stop(name, service.store)))
+
+
+class Wanted(BaseModel):
+    """What a proof shall be; what is left out is as in the study's file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    samples: int | None = Field(default=None, ge=16, le=10**6, description="For each candidate.")
+    precision: Share | None = Field(default=None, description="A share of FID(1).")
+    top: int | None = Field(default=None, ge=1, le=100, description="How many candidates.")
+
+
+@router.post("/studies/{name}/confirm", responses={200: STUDY, **answers(404, 409)})
+def confirm(request: Request, service: Here, name: Name, wanted: Wanted | None = None) -> Response:
+    """Queues a proof of a finished study, again or further; until it is there its row answers."""
+    told = (wanted or Wanted()).model_dump()
+    return json_answer(request, facts(service.store, door.confirm(name, service.store, **told)))
 
 
 @router.post("/studies/{name}/resume", responses={200: STUDY, **answers(404, 409)})
