@@ -20,7 +20,6 @@ from lambda_search.events import Events
 from lambda_search.events import Listener
 from lambda_search.launching import Launch
 from lambda_search.launching import check_same
-from lambda_search.paths import home
 from lambda_search.records import Row
 from lambda_search.search.cost import check_proof_disk
 from lambda_search.search.plan import Plan
@@ -48,7 +47,7 @@ class Proving:
         text: its file, as it is stored.
         confirm: what the proof shall be.
         plan: the study, with that.
-        folders, bounds: as `drive` has them.
+        folders, bounds, features: as `drive` has them.
     """
 
     name: str
@@ -57,6 +56,7 @@ class Proving:
     plan: Plan
     folders: Sequence[Path]
     bounds: Bounds
+    features: str | None = None
 
     def run(
         self,
@@ -85,6 +85,7 @@ class Proving:
                 leave="stopped",
                 watch=watch,
                 listeners=tuple(listeners),
+                features=self.features,
             )
         finally:
             with suppress(LambdaSearchError):
@@ -98,6 +99,7 @@ def prepare_proof(
     store: Store,
     folders: Sequence[Path] = (),
     bounds: Bounds | None = None,
+    features: str | None = None,
     **changed: Any,
 ) -> Proving:
     """Looks at everything before the study is touched.
@@ -107,6 +109,7 @@ def prepare_proof(
         store: where it is.
         folders: where the files that it names are looked up.
         bounds: what it may name if it was posted to a service; what ships alone unless given.
+        features: where features are to be kept, as `drive` has it.
         changed: as in `studies.proof_wanted`.
 
     Raises:
@@ -118,5 +121,5 @@ def prepare_proof(
     spec = located_spec(study, files_of(store, name), folders, bounds)
     plan = as_wanted(resolve(spec), confirm.model_dump())
     check_same(study, plan)
-    check_proof_disk(plan, home())
-    return Proving(name, study.spec, confirm, plan, folders, bounds)
+    check_proof_disk(plan, features)
+    return Proving(name, study.spec, confirm, plan, folders, bounds, features)

@@ -12,6 +12,7 @@ from lambda_search.cli.commands.launch import show_rows
 from lambda_search.cli.commands.launch import terminable
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
+from lambda_search.cli.options import Features
 from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import Hub
 from lambda_search.cli.options import Models
@@ -49,6 +50,7 @@ def confirm(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    features: Features = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +70,7 @@ def confirm(
                 from lambda_search.launching import worker_pool
                 from lambda_search.proving import prepare_proof
 
-                proof = prepare_proof(study, opened, models or (), bounds, **told)
+                proof = prepare_proof(study, opened, models or (), bounds, features, **told)
             with working("starting workers"):
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
             stack.enter_context(terminable())
