@@ -140,7 +140,7 @@ def test_a_disk_that_fills_stops_the_study_and_loses_nothing(study_text, monkeyp
         write(self, name, content)
 
     monkeypatch.setattr(FolderStorage, "write", fills)
-    with pytest.raises(LambdaSearchError, match="cannot be written to .*No space left on device"):
+    with pytest.raises(LambdaSearchError, match=r"cannot be written to .*No space left on device"):
         launch(study_text, Halting(), store)
     monkeypatch.undo()
     assert launch(study_text, Halting(), store)[2] != []
