@@ -21,6 +21,9 @@ __all__ = ["Features", "Moments", "as_features"]
 
 Features: TypeAlias = Tensor | np.ndarray
 
+_ROWS = 4096
+"""That are looked at together: what that takes stays small beside the features."""
+
 
 def as_features(
     features: Features, device: torch.device | None = None, copy: bool = False
@@ -40,7 +43,7 @@ def as_features(
             f"Features have the shape {tuple(x.shape)}; moments need [n, d] with n ≥ 2.",
             "Pass one row of features for each image.",
         )
-    if not torch.isfinite(x).all():
+    if not all(bool(torch.isfinite(part).all()) for part in torch.split(x, _ROWS)):
         bad = int((~torch.isfinite(x)).any(dim=1).sum())
         raise LambdaSearchError(
             f"The features of {bad} of {len(x)} images are NaN or infinite.",
