@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Listener
-from lambda_search.paths import features_folder
+from lambda_search.paths import features_url
 from lambda_search.records import Driven
 from lambda_search.records import Event
 from lambda_search.records import Progress
@@ -69,6 +69,7 @@ def drive(
     leave: str = "queued",
     watch: Watcher | None = None,
     listeners: Sequence[Listener] = (),
+    features: str | None = None,
 ) -> Driven:
     """Takes studies from the queue and runs them.
 
@@ -83,11 +84,14 @@ def drive(
         until_empty: whether it ends when nothing waits that can be run here.
         leave: the state of the studies under way if it is interrupted.
         watch, listeners: are told what happens.
+        features: where features are kept, which all workers see: a path, or an address that
+            fsspec reaches; `LAMBDA_SEARCH_FEATURES`, or the data folder, unless given.
 
     Raises:
+        UsageError: if features cannot be kept there.
         Interrupted: on Ctrl-C, with the leases given back.
     """
-    files = FeatureFiles(features_folder())
+    files = FeatureFiles(features_url(features))
 
     def sweep() -> None:
         with suppress(OSError, LambdaSearchError):

@@ -19,7 +19,6 @@ from lambda_search.earlier import driven_by
 from lambda_search.earlier import held
 from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Listener
-from lambda_search.paths import home
 from lambda_search.records import Driven
 from lambda_search.records import Row
 from lambda_search.records import Study
@@ -57,6 +56,7 @@ def launch(
     workers: int | None = None,
     ray_address: str | None = None,
     gpus: float | None = None,
+    features: str | None = None,
     watch: Watcher | None = None,
 ) -> list[Row]:
     """Runs studies to their rows; what an earlier launch computed is used.
@@ -67,6 +67,7 @@ def launch(
         workers: how many; all that the cluster has room for unless given.
         ray_address: of a running Ray cluster; a private one on this machine unless given.
         gpus: GPUs for each worker, fractions allowed, 0 for the CPU.
+        features: where features are kept, as `drive` has it.
         watch: is called several times a second with all progress.
 
     Returns:
@@ -79,7 +80,7 @@ def launch(
     """
     opened = Store(store, PATIENCE_SECONDS)
     try:
-        prepared = prepare(written(studies), opened)
+        prepared = prepare(written(studies), opened, features)
         if prepared.waiting:
             with worker_pool(workers, ray_address, gpus) as pool:
                 return prepared.rows_of(prepared.run(opened, pool, watch))
@@ -108,6 +109,7 @@ class Launch:
         plans: of these, by name.
         finished: rows of those that are done already, by name.
         elsewhere: who drives others.
+        features: where features are kept, as `drive` has it.
     """
 
     names: Sequence[str]
@@ -115,6 +117,7 @@ class Launch:
     plans: Mapping[str, Plan]
     finished: Mapping[str, Row]
     elsewhere: Mapping[str, str]
+    features: str | None = None
 
     def run(
         self,
@@ -138,6 +141,7 @@ class Launch:
             leave="stopped",
             watch=watch,
             listeners=tuple(listeners),
+            features=self.features,
         )
 
     def errors_of(self, driven: Driven) -> dict[str, Exception]:
@@ -166,8 +170,12 @@ class Launch:
         return [rows[name] for name in self.names]
 
 
-def prepare(studies: Sequence[Written], store: Store) -> Launch:
+def prepare(studies: Sequence[Written], store: Store, features: str | None = None) -> Launch:
     """Looks at everything before anything is computed: what the store can tell comes first.
+
+    Arguments:
+        studies, store: what, and where.
+        features: where features are to be kept, as `drive` has it.
 
     Raises:
         UsageError: for anything that is wrong with the studies.
@@ -183,7 +191,7 @@ def prepare(studies: Sequence[Written], store: Store) -> Launch:
     plans = resolve_all([located(one.spec, [one.base]) for one in left])
     for plan, seen in zip(plans, stamps, strict=True):
         keep_stamp(plan.digest(), seen)
-    return _prepared(studies, plans, store, elsewhere, known)
+    return _prepared(studies, plans, store, elsewhere, known, features)
 
 
 def _prepared(
@@ -192,6 +200,7 @@ def _prepared(
     store: Store,
     elsewhere: Mapping[str, str],
     known: Mapping[str, Row],
+    features: str | None = None,
 ) -> Launch:
     finished = dict(known)
     begun = {study.name: study for study in store.studies() if study.setting is not None}
@@ -208,13 +217,14 @@ def _prepared(
         for plan in plans
         if plan.spec.name not in finished and plan.spec.name not in elsewhere
     }
-    check_disk(list(waiting.values()), home())
+    check_disk(list(waiting.values()), features)
     return Launch(
         [one.spec.name for one in studies],
         [one for one in studies if one.spec.name in waiting],
         waiting,
         finished,
         elsewhere,
+        features,
     )
 
 

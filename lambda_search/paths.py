@@ -17,6 +17,8 @@ __all__ = [
     "bundled_folder",
     "extractors_folder",
     "features_folder",
+    "features_url",
+    "folder_of",
     "home",
     "is_set",
     "leases_folder",
@@ -70,8 +72,26 @@ def store_url(store: str | None = None) -> str:
 
 
 def features_folder() -> Path:
-    """Where shards' features are kept until their study is done."""
+    """Where shards' features are kept until their study is done, unless a place is named."""
     return home() / "features"
+
+
+def features_url(place: str | None = None) -> str:
+    """Where they are kept: `place`, `LAMBDA_SEARCH_FEATURES`, or a folder in the data folder.
+
+    A path, absolute then, or an address that fsspec reaches.
+    """
+    named = place or os.environ.get("LAMBDA_SEARCH_FEATURES") or str(features_folder())
+    folder = folder_of(named)
+    return named if folder is None else str(folder)
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder, absolute, that a path or file://PATH names; None for other addresses."""
+    scheme, found, rest = url.partition("://")
+    if found and scheme not in ("file", "local"):
+        return None
+    return Path(rest if found else url).expanduser().absolute()
 
 
 def extractors_folder() -> Path:

@@ -22,7 +22,6 @@ from lambda_search.events import Listener
 from lambda_search.launching import Launch
 from lambda_search.launching import check_same
 from lambda_search.launching import worker_pool
-from lambda_search.paths import home
 from lambda_search.proofs import proof_wanted
 from lambda_search.proofs import queue_proof
 from lambda_search.records import Row
@@ -55,6 +54,7 @@ def confirm(
     workers: int | None = None,
     ray_address: str | None = None,
     gpus: float | None = None,
+    features: str | None = None,
     watch: Watcher | None = None,
 ) -> Row:
     """Proves a finished study again, or further, on images that nobody has seen.
@@ -66,7 +66,7 @@ def confirm(
         store: URL of the store, or the address of a service (http://…), whose driver makes it
             then; the default store unless given.
         samples, precision, top: as in `confirm` of a study file; as in the study's unless given.
-        workers, ray_address, gpus, watch: as in `launch`; a service has its own.
+        workers, ray_address, gpus, features, watch: as in `launch`; a service has its own.
 
     Returns:
         Its new row.
@@ -82,7 +82,7 @@ def confirm(
     opened = Store(store, PATIENCE_SECONDS)
     try:
         opened.check_writable()
-        proof = prepare_proof(name, opened, **told)
+        proof = prepare_proof(name, opened, features=features, **told)
         with worker_pool(workers, ray_address, gpus) as pool:
             return proof.run(opened, pool, watch)
     finally:
@@ -111,7 +111,7 @@ class Proving:
         text: its file, as it is stored.
         confirm: what the proof shall be.
         plan: the study, with that.
-        folders, bounds: as `drive` has them.
+        folders, bounds, features: as `drive` has them.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Proving:
     plan: Plan
     folders: Sequence[Path]
     bounds: Bounds
+    features: str | None = None
 
     def run(
         self,
@@ -147,6 +148,7 @@ class Proving:
                 leave="stopped",
                 watch=watch,
                 listeners=tuple(listeners),
+                features=self.features,
             )
         finally:
             with suppress(LambdaSearchError):
@@ -160,6 +162,7 @@ def prepare_proof(
     store: Store,
     folders: Sequence[Path] = (),
     bounds: Bounds | None = None,
+    features: str | None = None,
     **changed: Any,
 ) -> Proving:
     """Looks at everything before the study is touched.
@@ -169,6 +172,7 @@ def prepare_proof(
         store: where it is.
         folders: where the files that it names are looked up.
         bounds: what it may name if it was posted to a service; what ships alone unless given.
+        features: where features are to be kept, as `drive` has it.
         changed: as in `studies.proof_wanted`.
 
     Raises:
@@ -180,5 +184,5 @@ def prepare_proof(
     spec = located_spec(study, files_of(store, name), folders, bounds)
     plan = as_wanted(resolve(spec), confirm.model_dump())
     check_same(study, plan)
-    check_proof_disk(plan, home())
-    return Proving(name, study.spec, confirm, plan, folders, bounds)
+    check_proof_disk(plan, features)
+    return Proving(name, study.spec, confirm, plan, folders, bounds, features)

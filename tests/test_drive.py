@@ -3,11 +3,13 @@
 import shutil
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 import yaml
+from fsspec.implementations.memory import MemoryFileSystem
 from sqlalchemy import select
 
 import lambda_search.drive as driving
@@ -19,6 +21,7 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.launching import launch
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
+from lambda_search.paths import features_folder
 from lambda_search.spec import Written
 from lambda_search.spec import parse_specs
 from lambda_search.store import leases
@@ -27,6 +30,7 @@ from lambda_search.store.store import Store
 from lambda_search.store.tables import ModelRow
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.tasks import SampleShard
+from tests.search.running import Halting
 from tests.search.running import record
 
 
@@ -61,6 +65,24 @@ def queue_file(tmp_path, text, name="study.yaml"):
     path = tmp_path / name
     path.write_text(text)
     return path
+
+
+def test_a_driver_on_another_host_goes_on_from_a_shared_place(short, tmp_path, monkeypatch):
+    """Features lie where both see them; each has a data folder of its own."""
+    url = f"memory:/{tmp_path}/shared"
+    whole, first, second = Halting(), Halting(9), Halting()
+    expected = Store(f"{tmp_path}/expected.db")
+    run_studies(plans_of(parse_specs(short)), expected, whole)
+    shared = Store(f"{tmp_path}/shared.db")
+    studies.submit(queue_file(tmp_path, short), shared)
+    assert drive(shared, first, features=url).errors
+    monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(tmp_path / "another host"))
+    monkeypatch.setenv("LAMBDA_SEARCH_FEATURES", url)
+    studies.resume("tiny", shared)
+    assert not drive(shared, second).errors
+    assert len(first.done) == 9 and Counter(first.done + second.done) == Counter(whole.done)
+    assert record(shared) == record(expected)
+    assert MemoryFileSystem().find(url) == [] and not features_folder().exists()
 
 
 def test_a_queued_study_ends_in_the_row_of_a_launch(store, short, tmp_path):

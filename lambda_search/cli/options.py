@@ -10,7 +10,17 @@ import typer
 
 from lambda_search.shell import use_store
 
-__all__ = ["AsJson", "Gpus", "Hub", "Models", "RayAddress", "Roots", "StoreUrl", "Workers"]
+__all__ = [
+    "AsJson",
+    "Features",
+    "Gpus",
+    "Hub",
+    "Models",
+    "RayAddress",
+    "Roots",
+    "StoreUrl",
+    "Workers",
+]
 
 
 def _remembered(
@@ -55,6 +65,15 @@ Gpus: TypeAlias = Annotated[
         envvar="LAMBDA_SEARCH_GPUS",
         min=0.0,
         help=r"GPUs a worker, fractions allowed, 0 for the CPU. \[default: 1 if there are any]",
+    ),
+]
+Features: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="LAMBDA_SEARCH_FEATURES",
+        metavar="URL",
+        help="Where features are kept: a folder that all workers see, s3://…, or what else fsspec "
+        r"reaches. \[default: in the data folder]",
     ),
 ]
 Models: TypeAlias = Annotated[

@@ -21,20 +21,29 @@ __all__ = ["Features", "Moments", "as_features"]
 
 Features: TypeAlias = Tensor | np.ndarray
 
+_ROWS = 4096
+"""That are looked at together: what that takes stays small beside the features."""
 
-def as_features(features: Features, device: torch.device | None = None) -> Tensor:
+
+def as_features(
+    features: Features, device: torch.device | None = None, copy: bool = False
+) -> Tensor:
     """`features` as a float64 tensor [n, d] on `device` (where they are unless given).
+
+    Arguments:
+        features, device: which, and where to.
+        copy: whether it may not be `features` themselves, since it will be written to.
 
     Raises:
         LambdaSearchError: if it is not [n, d] with n ≥ 2, or holds NaN or infinity.
     """
-    x = torch.as_tensor(features).to(device=device, dtype=torch.float64)
+    x = torch.as_tensor(features).to(device=device, dtype=torch.float64, copy=copy)
     if x.ndim != 2 or len(x) < 2:
         raise LambdaSearchError(
             f"Features have the shape {tuple(x.shape)}; moments need [n, d] with n ≥ 2.",
             "Pass one row of features for each image.",
         )
-    if not torch.isfinite(x).all():
+    if not all(bool(torch.isfinite(part).all()) for part in torch.split(x, _ROWS)):
         bad = int((~torch.isfinite(x)).any(dim=1).sum())
         raise LambdaSearchError(
             f"The features of {bad} of {len(x)} images are NaN or infinite.",

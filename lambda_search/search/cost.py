@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,9 @@ from lambda_search.machine import cores
 from lambda_search.models.base import Model
 from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import default_labels
+from lambda_search.paths import features_url
+from lambda_search.paths import folder_of
+from lambda_search.paths import home
 from lambda_search.records import network_evaluations
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.missing import Missing
@@ -34,37 +36,48 @@ from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.own import unmade
 from lambda_search.work.recipe import OwnSamples
+from lambda_search.work.storage import storage_at
 
 __all__ = ["check_disk", "check_proof_disk", "describe", "outlines"]
 
 
-def check_disk(plans: Sequence[Plan], folder: Path) -> None:
-    """Raises LambdaSearchError if the features of `plans` have no room in `folder`."""
-    _check_room(sum(plan.most_feature_bytes() for plan in plans), folder)
+def check_disk(plans: Sequence[Plan], features: str | None = None) -> None:
+    """Raises LambdaSearchError if the features of `plans` have no room where they are kept.
+
+    Arguments:
+        plans: of all studies together.
+        features: where; see `features_url`.
+    """
+    _check_room(sum(plan.most_feature_bytes() for plan in plans), features)
 
 
-def check_proof_disk(plan: Plan, folder: Path) -> None:
+def check_proof_disk(plan: Plan, features: str | None = None) -> None:
     """The same for the features of one more proof of a study that is done."""
     widths = sum(measure.width for measure in plan.recipe.measures)
-    _check_room(4 * widths * (plan.confirm_images() + plan.own_images()), folder)
+    _check_room(4 * widths * (plan.confirm_images() + plan.own_images()), features)
 
 
-def _check_room(features: int, folder: Path) -> None:
-    """Raises LambdaSearchError if so many bytes of features have no room in `folder`."""
-    needed = features + 64 * 2**20
+def _check_room(size: int, features: str | None) -> None:
+    """Raises LambdaSearchError if so many bytes have no room; an object store always has."""
+    place, needed = features_url(features), size + 64 * 2**20
+    storage_at(place)  # an address that cannot be one is told now
     try:
-        close_to_others(private_folder(folder))
-        free = shutil.disk_usage(folder).free
+        close_to_others(private_folder(home()))
     except OSError as error:
         raise LambdaSearchError(
-            f"The data folder {folder} cannot be used: {error.strerror}.",
+            f"The data folder {home()} cannot be used: {error.strerror}.",
             "Choose another place with LAMBDA_SEARCH_HOME.",
         ) from error
+    folder = folder_of(place)
+    if folder is None:
+        return
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise LambdaSearchError(
             f"The features need {needed / 2**20:,.0f} MB in {folder}, and {free / 2**20:,.0f} MB "
             "are free.",
-            "Free some space, or move the data folder with LAMBDA_SEARCH_HOME.",
+            "Free some space, or name another place with --features or LAMBDA_SEARCH_FEATURES.",
         )
 
 

@@ -27,6 +27,8 @@ from lambda_search.paths import references_folder
 from lambda_search.setting import Sampling
 from lambda_search.setting import own_steps
 from lambda_search.work.contents import size_of
+from lambda_search.work.features import FeatureFiles
+from lambda_search.work.features import Place
 from lambda_search.work.own import own_reference
 from lambda_search.work.own import with_own_samples
 from lambda_search.work.recipe import Measure
@@ -60,6 +62,17 @@ class WorkerContext:
         self.device = device
         self._models = LruCache(room)
         self._measures = LruCache(room, at_least=_MEASURES)
+        self._place: tuple[Place, FeatureFiles] | None = None
+
+    def features(self, place: Place) -> FeatureFiles:
+        """The features that lie at `place`; that it is the driver's is looked at once.
+
+        Raises:
+            PlaceAway: if this worker does not see it.
+        """
+        if self._place is None or self._place[0] != place:
+            self._place = place, place.open()
+        return self._place[1]
 
     def model(self, recipe: Recipe | ModelFile) -> Model:
         """The model of a recipe, or of a file, checked against the hashes that the driver saw."""

@@ -1,29 +1,27 @@
 """Scores of schedules beside λ = 1: shards that are known are read, the others are computed.
 
 A shard is named by all that its features depend on, so a restarted launch, a higher rung or a
-second study computes only what is missing. Features come to this process once, are scored, and are
-let go; what stays are scores, with an influence for each image.
+second study computes only what is missing. Features stay where they are kept, and the pool scores
+them there; what comes to this process are scores, with an influence for each image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from dataclasses import replace
-from typing import TypeVar
 
 from lambda_search.diffusion.samplers import SAMPLER_REVISION
 from lambda_search.errors import Diverged
 from lambda_search.metrics.evidence import Comparison
 from lambda_search.metrics.evidence import Score
-from lambda_search.metrics.evidence import correlation
 from lambda_search.metrics.evidence import paired
 from lambda_search.records import Identity
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import SEED_SCHEME
 from lambda_search.setting import fingerprint
+from lambda_search.work.gathering import Gathering
+from lambda_search.work.gathering import Reading
 from lambda_search.work.gathering import Source
 from lambda_search.work.halting import Halt
 from lambda_search.work.identity import library_versions
@@ -34,16 +32,13 @@ from lambda_search.work.own_making import Say
 from lambda_search.work.own_making import make_own
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
-from lambda_search.work.shards import Array
 from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import Preview
 from lambda_search.work.tasks import Rehearse
+from lambda_search.work.tasks import Scored
 from lambda_search.work.tasks import ScoreFeatures
-from lambda_search.work.tasks import Task
 
 __all__ = ["Evaluator", "Result"]
-
-T = TypeVar("T")
 
 _BASELINE = LambdaSchedule()
 
@@ -91,8 +86,7 @@ class Evaluator:
         self.identity = _identity(recipe, device or shards.pool.device_kind)
         self._halt = halt or Halt()
         self._source = Source(recipe, self.identity, shards, self.meter, self._halt)
-        self._pool = shards.pool
-        self._at_one: dict[tuple[int, int, bool], list[Score]] = {}
+        self._at_one: dict[tuple[int, int, bool], list[Scored]] = {}
 
     def name(self, schedule: LambdaSchedule, first: int, n: int) -> str:
         """Names the features of n images from index `first` on, by the measure that ranks."""
@@ -113,7 +107,8 @@ class Evaluator:
             UsageError: for one that turns out to be broken, before anything is sampled.
             Diverged: if the model's own samples are not finite.
         """
-        self._halt.result(self._submit(Rehearse(self.recipe)))
+        rehearsal = Rehearse(self.recipe, self._source.shards.place)
+        self._halt.result(self._source.submit(rehearsal))
         make_own(self._source, say or (lambda text: None))
 
     def results(
@@ -134,21 +129,18 @@ class Evaluator:
             for schedule in dict.fromkeys([_BASELINE, *schedules])
         }
         unscaled = gathered.pop(_BASELINE)
-        baseline = unscaled.wait()
+        unscaled.wait()
         at_one = self._at_one.get((first, n, whole))
-        scoring = [] if at_one else self._score(measures, baseline, whole)
+        scoring = [] if at_one else self._score(measures, unscaled, unscaled, whole)
         pending: dict[LambdaSchedule, _Pending | Diverged] = {}
-        for schedule in [*gathered]:
-            coming = gathered.pop(schedule)
+        for schedule, coming in gathered.items():
             try:
-                features = coming.wait()
+                coming.wait()
             except Diverged as error:
                 pending[schedule] = Diverged(error.cause, error.hint)  # one without its frames
             else:
                 pending[schedule] = _Pending(
-                    self._score(measures, features, whole),
-                    _correlations(features, baseline),
-                    coming.picture,
+                    self._score(measures, coming, unscaled, whole), coming
                 )
         if at_one is None:
             at_one = [one.result() for one in scoring]
@@ -158,27 +150,27 @@ class Evaluator:
             for schedule, one in pending.items()
         }
         if _BASELINE in schedules:
-            found[_BASELINE] = _result(
-                at_one, at_one, _correlations(baseline, baseline), unscaled.picture
-            )
+            found[_BASELINE] = _result(at_one, at_one, unscaled.picture)
         return [found[schedule] for schedule in schedules]
 
     def preview(self, schedules: Sequence[LambdaSchedule], first: int, count: int) -> list[bytes]:
         """A picture (PNG) of each schedule's first `count` images from `first` on; one batch's."""
         futures = [
-            self._submit(Preview(self.recipe, schedule, first, count)) for schedule in schedules
+            self._source.submit(Preview(self.recipe, schedule, first, count))
+            for schedule in schedules
         ]
         return [self._halt.result(future) for future in futures]
 
-    def _submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
-        return self._pool.submit(task, urgent, self.identity.device)
-
     def _score(
-        self, measures: Sequence[Measure], features: Sequence[Array], whole: bool
+        self, measures: Sequence[Measure], these: Gathering, baseline: Gathering, whole: bool
     ) -> list[_Scoring]:
         return [
-            _Scoring(self._submit, ScoreFeatures(measure, array, whole), self._halt)
-            for measure, array in zip(measures, features, strict=True)
+            _Scoring(
+                self._source,
+                ScoreFeatures(measure, these.rows(measure), baseline.rows(measure), whole),
+                (these, baseline),
+            )
+            for measure in measures
         ]
 
 
@@ -186,55 +178,44 @@ class _Scoring:
     """A score on its way; a host that has not the model's own samples is sent what is missing."""
 
     def __init__(
-        self,
-        submit: Callable[[ScoreFeatures, bool], Future[Score]],
-        task: ScoreFeatures,
-        halt: Halt,
+        self, source: Source, task: ScoreFeatures, gathered: tuple[Gathering, Gathering]
     ) -> None:
-        self._submit = submit
-        self._halt = halt
-        self._future = submit(task, True)
-        self._again = None if task.measure.own is None else task
+        self._source = source
+        self._task = task
+        self._gathered = gathered
+        self._reading: Reading[Scored] = Reading(source, task, gathered)
 
-    def result(self) -> Score:
+    def result(self) -> Scored:
         try:
-            return self._halt.result(self._future)
+            return self._reading.result()
         except ReferenceAway:
-            sent = None if self._again is None else kept(self._again.measure)
-            if self._again is None or sent is None:
+            measure = self._task.measure
+            sent = None if measure.own is None else kept(measure)
+            if sent is None:
                 raise
-        return self._halt.result(self._submit(replace(self._again, sent=sent), True))
+        again = replace(self._task, sent=sent)
+        reading: Reading[Scored] = Reading(self._source, again, self._gathered)
+        return reading.result()
 
 
 @dataclass(frozen=True)
 class _Pending:
-    """A schedule that is being scored, and how its features correlate with those of λ = 1."""
+    """A schedule that is being scored."""
 
     scores: list[_Scoring]
-    correlations: list[float]
-    picture: bytes | None
+    gathered: Gathering
 
-    def result(self, at_one: Sequence[Score]) -> Result:
-        scores = [one.result() for one in self.scores]
-        return _result(scores, at_one, self.correlations, self.picture)
+    def result(self, at_one: Sequence[Scored]) -> Result:
+        return _result([one.result() for one in self.scores], at_one, self.gathered.picture)
 
 
-def _result(
-    scores: Sequence[Score],
-    at_one: Sequence[Score],
-    correlations: Sequence[float],
-    picture: bytes | None,
-) -> Result:
+def _result(scored: Sequence[Scored], at_one: Sequence[Scored], picture: bytes | None) -> Result:
     """One result of the scores by each measure."""
     ranking, *others = (
-        Result(score, paired(score, baseline, correlated))
-        for score, baseline, correlated in zip(scores, at_one, correlations, strict=True)
+        Result(one.score, paired(one.score, baseline.score, one.correlation))
+        for one, baseline in zip(scored, at_one, strict=True)
     )
     return replace(ranking, also=tuple(others), picture=picture)
-
-
-def _correlations(features: Sequence[Array], baseline: Sequence[Array]) -> list[float]:
-    return [correlation(one, other) for one, other in zip(features, baseline, strict=True)]
 
 
 def _identity(recipe: Recipe, device: str) -> Identity:

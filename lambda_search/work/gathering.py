@@ -1,15 +1,17 @@
-"""A schedule's features, gathered from its shards as they arrive."""
+"""A schedule's features, gathered from its shards as they are kept; and tasks that read them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
+from typing import Generic
+from typing import TypeVar
 
-import numpy as np
-
+from lambda_search.errors import LambdaSearchError
 from lambda_search.records import Identity
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.halting import Halt
@@ -17,12 +19,19 @@ from lambda_search.work.meter import Meter
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.recipe import shard_name
-from lambda_search.work.shards import Array
+from lambda_search.work.rows import Lost
+from lambda_search.work.rows import Rows
 from lambda_search.work.shards import Shards
 from lambda_search.work.shards import Wanted
 from lambda_search.work.tasks import ShardResult
+from lambda_search.work.tasks import Task
 
-__all__ = ["Gathering", "Source"]
+__all__ = ["Gathering", "Reading", "Source"]
+
+T = TypeVar("T")
+
+_TIMES_LOST = 3
+"""After which what is lost again and again is no accident."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,13 @@ class Source:
         """Queues what is missing of the n images from index `first` on."""
         return Gathering(self, schedule, first, n, measures)
 
+    def submit(self, task: Task[T], urgent: bool = False) -> Future[T]:
+        """Queues a task on the kind of device that makes the features."""
+        return self.shards.pool.submit(task, urgent, self.identity.device)
+
 
 class Gathering:
-    """The features of n images by each of `measures`, [n, d], on their way.
+    """The features of n images by each of `measures`, on their way to where they are kept.
 
     Arguments as in `Source.gather`. Measures of one extractor share its features. `picture` is a
     PNG of the first images, if they were sampled for this.
@@ -71,51 +84,74 @@ class Gathering:
         self.picture: bytes | None = None
         self._source = source
         self._schedule = schedule
+        self._n = n
         self._coming: list[Future[None]] = []
-        self._kept: list[tuple[int, list[Wanted]]] = []
-        self._places = [measure.extractor_fingerprint for measure in measures]
         extractors = {measure.extractor_fingerprint: measure for measure in measures}
-        self._arrays = {
-            name: np.empty((n, measure.width), np.float32) for name, measure in extractors.items()
-        }
-        for start in range(first, first + n, source.recipe.batch):
-            wanted = [
-                Wanted(
-                    source.name(schedule, start, measure),
-                    measure,
-                    self._taker(name, start - first),
-                )
-                for name, measure in extractors.items()
+        self._shards = {
+            start: [
+                Wanted(source.name(schedule, start, measure), measure)
+                for measure in extractors.values()
             ]
+            for start in range(first, first + n, source.recipe.batch)
+        }
+        for start, wanted in self._shards.items():
             self._request(start, wanted)
 
-    def wait(self) -> list[Array]:
-        """The features by each measure, in index order.
+    def wait(self) -> None:
+        """Returns when all of them are kept.
 
         Raises:
             Diverged: if they are not finite; and whatever else a worker's task raised.
         """
         try:
-            for start, kept in self._kept:  # grows where a file turns out to be damaged
-                damaged = self._source.shards.read(self._source.recipe, kept)
-                if damaged:
-                    self._request(start, damaged)
             for future in self._coming:
                 self._source.halt.result(future)
-        finally:  # these refer to the arrays, which would live until they are collected
-            self._kept.clear()
+        finally:
             self._coming.clear()
-        return [self._arrays[name] for name in self._places]
 
-    def _request(self, start: int, wanted: list[Wanted]) -> None:
+    def rows(self, measure: Measure, n: int | None = None) -> Rows:
+        """The features by one measure, of the first n images unless of all, as tasks name them."""
+        n, recipe, extractor = n or self._n, self._source.recipe, measure.extractor_fingerprint
+        names = [
+            one.name
+            for wanted in self._shards.values()
+            for one in wanted
+            if one.measure.extractor_fingerprint == extractor
+        ]
+        return Rows(
+            self._source.shards.place,
+            recipe.family,
+            tuple(names[: ceil(n / recipe.batch)]),
+            recipe.batch,
+            n,
+            measure.width,
+        )
+
+    def recover(self, names: Collection[str]) -> None:
+        """Has those shards of these that a task did not find sampled again; waits for them.
+
+        Raises:
+            As `wait`.
+        """
+        for start, wanted in self._shards.items():
+            lost = [one for one in wanted if one.name in names]
+            if lost:
+                self._request(start, lost, lost=True)
+        self.wait()
+
+    def _request(self, start: int, wanted: list[Wanted], lost: bool = False) -> None:
         source, shard = self._source, wanted[0].name
-        made, device = partial(self._made, shard), source.identity.device
         answer = source.shards.request(
-            source.recipe, self._schedule, start, wanted, made, device, source.halt
+            source.recipe,
+            self._schedule,
+            start,
+            wanted,
+            partial(self._made, shard),
+            source.identity.device,
+            source.halt,
+            lost,
         )
         self._coming.extend(answer.coming)
-        if answer.kept:
-            self._kept.append((start, answer.kept))
         if not answer.sampled:
             source.meter.reuse(shard, source.recipe.batch)
 
@@ -123,12 +159,38 @@ class Gathering:
         self._source.meter.add(shard, result)
         self.picture = self.picture or result.picture
 
-    def _taker(self, extractor: str, row: int) -> Callable[[Array], Array]:
-        """Copies a shard's features to where they belong, from `row` on."""
 
-        def take(features: Array) -> Array:
-            rows = self._arrays[extractor][row : row + len(features)]
-            rows[:] = features[: len(rows)]
-            return rows
+class Reading(Generic[T]):
+    """An urgent task that reads gathered features, on its way.
 
-        return take
+    Arguments:
+        source: where they come from.
+        task: reads them; it may find that some are lost.
+        gathered: all that it reads.
+    """
+
+    def __init__(
+        self, source: Source, task: Task[T | Lost], gathered: Sequence[Gathering]
+    ) -> None:
+        self._source = source
+        self._task = task
+        self._gathered = gathered
+        self._future = source.submit(task, urgent=True)
+
+    def result(self) -> T:
+        """Its answer; features that it finds lost are sampled again before it is sent once more.
+
+        Raises:
+            LambdaSearchError: if they are lost again and again; and whatever it raises itself.
+        """
+        for _ in range(_TIMES_LOST):
+            found = self._source.halt.result(self._future)
+            if not isinstance(found, Lost):
+                return found
+            for one in self._gathered:
+                one.recover(found.names)
+            self._future = self._source.submit(self._task, urgent=True)
+        raise LambdaSearchError(
+            f"Features at {self._source.shards.place.url} are lost as soon as they are written.",
+            "Name a place with --features that all hosts see alike, and that keeps what it has.",
+        )

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from lambda_search.errors import Diverged
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.own_network import extracted
+from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.models.base import Model
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.work.gathering import Reading
 from lambda_search.work.gathering import Source
 from lambda_search.work.halting import Halt
 from lambda_search.work.own import keep
@@ -35,6 +37,7 @@ from lambda_search.work.recipe import OWN_SEED
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import OwnSamples
 from lambda_search.work.recipe import own_start
+from lambda_search.work.tasks import Summarise
 
 __all__ = ["Say", "make_here", "make_own", "missing"]
 
@@ -79,16 +82,23 @@ def make_own(source: Source, say: Say) -> None:
 def _make(source: Source, measures: Sequence[Measure], say: Say) -> None:
     own, name, recipe = _largest(measures), measures[0].reference, source.recipe
     say(_begins(name, own))
-    first = own_start(recipe.batch)
+    first, told = own_start(recipe.batch), f"{recipe.framework} {recipe.weights[:12]}"
     gathering = source.gather(LambdaSchedule(), first, own.n, measures)
     try:
-        features = gathering.wait()
+        gathering.wait()
+        readings: list[Reading[Statistics]] = [
+            Reading(
+                source,
+                Summarise(measure, gathering.rows(measure, measure.own.n), told),
+                [gathering],
+            )
+            for measure in measures
+            if measure.own is not None
+        ]
+        for measure, reading in zip(measures, readings, strict=True):
+            keep(measure, reading.result())
     except Diverged as error:
         raise Diverged(f"The reference {name}: {error.cause}", error.hint) from error
-    for measure, found in zip(measures, features, strict=True):
-        assert measure.own is not None
-        model = f"{recipe.framework} {recipe.weights[:12]}"
-        keep(measure, statistics_of(measure, found[: measure.own.n], model))
     source.shards.forget(recipe.family)  # another process that makes it too samples anew
     say(f"the reference {name} is made")
 

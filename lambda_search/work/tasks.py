@@ -1,4 +1,8 @@
-"""What workers do. A task says what to compute; a `WorkerContext` keeps what tasks share."""
+"""What workers do. A task says what to compute; a `WorkerContext` keeps what tasks share.
+
+Features do not travel with tasks and answers: who samples a shard writes them to the place that
+the task names, and who needs them reads them there. Answers are numbers, and pictures for people.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import last_line
 from lambda_search.metrics.evidence import Score
+from lambda_search.metrics.evidence import correlation
 from lambda_search.metrics.evidence import extras
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.extractors.base import Extractor
@@ -28,9 +32,13 @@ from lambda_search.models.sampling import to_uint8
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.contact_sheet import contact_sheet
 from lambda_search.work.context import WorkerContext
+from lambda_search.work.features import Place
 from lambda_search.work.own import keep
+from lambda_search.work.own import statistics_of
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
+from lambda_search.work.rows import Lost
+from lambda_search.work.rows import Rows
 from lambda_search.work.timing import DeviceTimer
 
 __all__ = [
@@ -38,7 +46,9 @@ __all__ = [
     "Rehearse",
     "SampleShard",
     "ScoreFeatures",
+    "Scored",
     "ShardResult",
+    "Summarise",
     "Task",
 ]
 
@@ -58,16 +68,14 @@ class Task(Protocol[T_co]):
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Features of one shard and what they cost.
+    """What one shard cost; its features, which are finite, are kept.
 
     Arguments:
-        features: float32 [B, d] for each measure that was asked for.
         images: B.
         network_seconds, feature_seconds: device time in the network and in the extractors.
         picture: a PNG of its first images, for people; a schedule's first shard has one.
     """
 
-    features: tuple[NDArray[np.float32], ...]
     images: int
     network_seconds: float
     feature_seconds: float
@@ -76,17 +84,21 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class SampleShard:
-    """Samples one batch under one schedule and extracts its features, in memory.
+    """Samples one batch under one schedule, in memory, and keeps its features.
 
     Arguments:
         recipe, schedule, start: which images.
         measures: whose features.
+        place: where these are kept.
+        names: under which, one for each measure.
     """
 
     recipe: Recipe
     schedule: LambdaSchedule
     start: int
     measures: tuple[Measure, ...]
+    place: Place
+    names: tuple[str, ...]
 
     @property
     def sort(self) -> str:
@@ -94,19 +106,27 @@ class SampleShard:
         return f"sample {self.recipe.family}"
 
     def run(self, context: WorkerContext) -> ShardResult:
+        """What it cost.
+
+        Raises:
+            Diverged: if features are not finite; none are kept then.
+            LambdaSearchError: if they cannot be written, or the place is not the driver's.
+        """
+        files = context.features(self.place)
         model = context.model(self.recipe)
         extractors = [context.extractor(measure) for measure in self.measures]
         network, features = DeviceTimer(model.device), DeviceTimer(model.device)
         states, images = batch_of(context, self.recipe, self.schedule, self.start, network)
         with features():
-            found = tuple(extracted(one, states, images).numpy() for one in extractors)
+            found = [extracted(one, states, images).numpy() for one in extractors]
         if not all(np.isfinite(one).all() for one in found):
             raise Diverged(
                 "The features of sampled images are NaN or infinite.",
                 "Take an extractor that computes in fp32, or λ nearer to 1.",
             )
+        for name, one in zip(self.names, found, strict=True):
+            files.put(self.recipe.family, name, one)
         return ShardResult(
-            found,
             len(images),
             network.seconds(),
             features.seconds(),
@@ -118,10 +138,12 @@ class SampleShard:
 class Rehearse:
     """Tries every extractor on a grey image, and loads or makes every reference of real images.
 
-    What is broken, or does not fit the model's images, is seen so before anything is sampled.
+    What is broken, or does not fit the model's images, is seen so before anything is sampled; and
+    so is a `place` for features that the worker does not see.
     """
 
     recipe: Recipe
+    place: Place
 
     @property
     def sort(self) -> str:
@@ -130,6 +152,7 @@ class Rehearse:
         return f"rehearse {self.recipe.family} {references}"
 
     def run(self, context: WorkerContext) -> None:
+        context.features(self.place)
         model = context.model(self.recipe)
         with torch.inference_mode():
             states = torch.zeros(2, *model.shape, device=context.device)
@@ -161,28 +184,38 @@ class Rehearse:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """A schedule's score, and how its features correlate with those of λ = 1, image by image."""
+
+    score: Score
+    correlation: float
+
+
+@dataclass(frozen=True)
 class ScoreFeatures:
     """Scores one schedule's features against the reference of `measure`.
 
     Arguments:
         measure: which distance.
-        features: float32 [n, d], in index order.
+        rows: the features.
+        baseline: those of λ = 1 on the same indices.
         whole: whether FID∞ and KID are told too.
         sent: the reference, for a host that has not the model's own samples.
     """
 
     measure: Measure
-    features: NDArray[np.float32]
+    rows: Rows
+    baseline: Rows
     whole: bool = False
     sent: Statistics | None = None
 
     @property
     def sort(self) -> str:
         """Scores of as many features of one width take about as long."""
-        return f"score {self.features.shape}{' whole' if self.whole else ''}"
+        return f"score {(self.rows.n, self.rows.width)}{' whole' if self.whole else ''}"
 
-    def run(self, context: WorkerContext) -> Score:
-        """The score.
+    def run(self, context: WorkerContext) -> Scored | Lost:
+        """The score, or which features are not there.
 
         Raises:
             ReferenceAway: if this host has to be sent the reference.
@@ -190,10 +223,42 @@ class ScoreFeatures:
         if self.sent is not None:
             keep(self.measure, self.sent)
         frechet = context.frechet(self.measure)
-        found = score(self.features, frechet)
-        if not self.whole:
-            return found
-        return replace(found, extras=extras(self.features, frechet, context.kernel(self.measure)))
+        files = context.features(self.rows.place)
+        features = self.rows.read(files)
+        if isinstance(features, Lost):
+            return features
+        baseline = self.baseline.read(files)
+        if isinstance(baseline, Lost):
+            return baseline
+        correlated = correlation(features, baseline)
+        del baseline  # what a score needs is several times as large
+        found = score(features, frechet)
+        if self.whole:
+            told = extras(features, frechet, context.kernel(self.measure))
+            found = replace(found, extras=told)
+        return Scored(found, correlated)
+
+
+@dataclass(frozen=True)
+class Summarise:
+    """The statistics of a model's own samples, which become a reference.
+
+    Arguments:
+        measure: whose features.
+        rows: the features.
+        model: what made the samples, for people.
+    """
+
+    measure: Measure
+    rows: Rows
+    model: str
+
+    def run(self, context: WorkerContext) -> Statistics | Lost:
+        """Them, or which features are not there."""
+        features = self.rows.read(context.features(self.rows.place))
+        if isinstance(features, Lost):
+            return features
+        return statistics_of(self.measure, features, self.model)
 
 
 @dataclass(frozen=True)

@@ -71,3 +71,12 @@ def test_images_that_are_left_out_are_told_by_all_that_read_them(cli, serial, st
     assert code == 0
     notes = [one.text for one in Store().events("tiny") if one.kind == "note"]
     assert notes == [f"{reference}: {told}"]
+
+
+@pytest.mark.parametrize("command", ["launch", "evaluate"])
+def test_where_features_cannot_be_is_told_before_anything(cli, serial, study_file, command):
+    options = ("--b", "1.01") if command == "evaluate" else ()
+    code, _, err = cli(command, study_file, *options, "--features", "nowhere://bucket/x")
+    words = " ".join(err.split())
+    assert code == 2 and "Features cannot lie at nowhere://bucket/x" in words
+    assert "a folder that all hosts share, or an address like s3://" in words

@@ -296,3 +296,33 @@ def test_a_reference_that_is_none_is_refused(mean, cov, word):
         FrechetReference(mean, cov)
     assert word in caught.value.cause
     assert caught.value.hint == "Make the reference again."
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "d"), [(20, 40), (40, 40), (3000, 40)])
+def test_working_in_place_has_the_bits_of_the_formulas_and_leaves_the_features(n, d, dtype):
+    """Rows of earlier releases stay comparable to the last digit."""
+    x = draw(n, d, 3).astype(dtype)
+    reference = FrechetReference(*gaussian(d, 1))
+    y = torch.from_numpy(x).to(torch.float64)
+    mean = y.mean(0)
+    centred = (y - mean) / (n - 1) ** 0.5
+    projected = centred @ reference.factor
+    wide = projected if n < d else projected.T
+    w, v = torch.linalg.eigh(torch.tril(wide @ wide.T))
+    root = w.clamp(min=0).sqrt()
+    if n < d:
+        quadratic = v.square() @ root
+    else:
+        inverse = torch.where(root > root.max() * (d * 2.0**-52) ** 0.5, root, torch.inf)
+        half = projected @ (v * inverse.reciprocal().sqrt())
+        quadratic = half.square().sum(1)
+    along = centred @ (mean - reference.mean) * (n - 1) ** 0.5
+    psi = 2 * along + (n - 1) * centred.square().sum(1) - (n - 1) * quadratic
+    apart = mean - reference.mean
+    whole = apart @ apart + centred.square().sum(1).sum() + reference.cov.trace() - 2 * root.sum()
+    before = x.copy()
+    distance, found = reference.analyse(x)
+    assert distance == float(whole) and torch.equal(found, psi - psi.mean())
+    assert reference.prefix_distances(x, [n])[0] == pytest.approx(distance, rel=1e-7)
+    assert np.array_equal(x, before)

@@ -2,7 +2,7 @@
 
 from lambda_search.errors import Interrupted
 from lambda_search.events import Events
-from lambda_search.paths import features_folder
+from lambda_search.paths import features_url
 from lambda_search.search.driver import Driver
 from lambda_search.search.leftovers import done_families
 from lambda_search.search.leftovers import needed_families
@@ -46,7 +46,7 @@ def run(text, pool, store=None, heard=None, shards=None):
     queue.submit(name, plan.spec.to_yaml())
     claim = queue.claim([name])
     listeners = [] if heard is None else [heard.append]
-    files = FeatureFiles(features_folder())
+    files = FeatureFiles(features_url())
     try:
         with shards or Shards(pool, files) as here:
             tracker = Tracker(name)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lambda_search.errors import Interrupted
+from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import compare
 from lambda_search.metrics.evidence import score
@@ -128,18 +129,18 @@ def test_another_setting_under_the_same_name_is_refused_before_sampling(study_te
 def test_a_disk_that_fills_stops_the_study_and_loses_nothing(study_text, monkeypatch):
     import errno
 
-    from lambda_search.work.features import FeatureFiles
+    from lambda_search.work.storage import FolderStorage
 
-    store, put, left = Store(), FeatureFiles.put, [12]
+    store, write, left = Store(), FolderStorage.write, [12]
 
-    def fills(self, family, name, features):
+    def fills(self, name, content):
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device", "features")
-        put(self, family, name, features)
+        write(self, name, content)
 
-    monkeypatch.setattr(FeatureFiles, "put", fills)
-    with pytest.raises(OSError, match="No space left on device"):
+    monkeypatch.setattr(FolderStorage, "write", fills)
+    with pytest.raises(LambdaSearchError, match=r"cannot be written to .*No space left on device"):
         launch(study_text, Halting(), store)
     monkeypatch.undo()
     assert launch(study_text, Halting(), store)[2] != []

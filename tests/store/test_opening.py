@@ -120,7 +120,7 @@ def test_what_the_first_release_left_open_is_closed(home, tmp_path):
     Store(f"{elsewhere}/x.db").close()
     assert modes(elsewhere, elsewhere / "x.db") == ["0o755", "0o644"]
     home.chmod(0o755)
-    check_disk([], home)  # of a launch, wherever its store is
+    check_disk([])  # of a launch, wherever its store is
     assert modes(home) == ["0o700"]
 
 

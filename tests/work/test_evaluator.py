@@ -1,6 +1,6 @@
 """Shards and results, with workers that are not there: every shard once, and nothing held."""
 
-import gc
+import pickle
 import threading
 import time
 from collections import Counter
@@ -23,13 +23,17 @@ from lambda_search.setting import Sampling
 from lambda_search.work import evaluator as module
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.features import FeatureFiles
+from lambda_search.work.features import Place
+from lambda_search.work.features import PlaceAway
 from lambda_search.work.halting import Halt
+from lambda_search.work.pool import SerialPool
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import SampleShard
 from lambda_search.work.tasks import ScoreFeatures
 from lambda_search.work.tasks import ShardResult
+from tests.search.running import plan_of
 
 B, D = 16, 4
 ONE, A, C, BAD = (LambdaSchedule(b) for b in (1.0, 1.01, 1.02, 9.0))
@@ -56,6 +60,16 @@ def picture(schedule, start):
     return None if start else str(schedule).encode()
 
 
+class Worker:
+    """What a worker has."""
+
+    def features(self, place):
+        return place.open()
+
+    def frechet(self, measure):
+        return REFERENCE
+
+
 class Pool:
     """Answers when it is told to, from a thread of its own."""
 
@@ -67,7 +81,7 @@ class Pool:
     def submit(self, task, *arguments, **options):
         future = Future()
         if isinstance(task, ScoreFeatures):
-            future.set_result(score(task.features, REFERENCE))
+            future.set_result(task.run(Worker()))
             return future
         self.shards.append((task.schedule, task.start))
         self.waiting.append((task, future))
@@ -81,9 +95,12 @@ class Pool:
             if task.schedule == BAD and task.start == B:
                 future.set_exception(Diverged("NaN.", "Less."))
             else:
-                found = tuple(features(task.schedule, task.start) for _ in task.measures)
+                kept = Worker().features(task.place)
+                for name in task.names:
+                    found = features(task.schedule, task.start)
+                    kept.put(task.recipe.family, name, found)
                 shown = picture(task.schedule, task.start)
-                future.set_result(ShardResult(found, B, 0.5, 0.25, shown))
+                future.set_result(ShardResult(B, 0.5, 0.25, shown))
 
 
 @pytest.fixture
@@ -91,13 +108,20 @@ def files(tmp_path):
     return FeatureFiles(tmp_path / "features")
 
 
+@pytest.fixture(params=["folder", "file", "memory"])
+def anywhere(request, tmp_path):
+    """Each kind of place."""
+    where = {"folder": "", "file": "file://", "memory": "memory:/"}[request.param]
+    return FeatureFiles(f"{where}{tmp_path / 'features'}")
+
+
 def rows(schedule, n):
     return np.concatenate([features(schedule, start) for start in range(0, n, B)])[:n]
 
 
 @pytest.mark.parametrize("n", [8, 16, 40, 64])
-def test_results_are_what_plain_arithmetic_has(files, n):
-    with Shards(Pool(), files) as shards:
+def test_results_are_what_plain_arithmetic_has(anywhere, n):
+    with Shards(Pool(), anywhere) as shards:
         found = Evaluator(RECIPE, shards).results([A, ONE, C, A], 0, n)
     at_one = score(rows(ONE, n), REFERENCE)
     for schedule, result in zip((A, ONE, C, A), found, strict=True):
@@ -146,24 +170,90 @@ def test_what_is_kept_is_not_sampled_again_and_what_is_damaged_is(files, tmp_pat
     assert [one.against for one in after] == [one.against for one in before]
 
 
-def test_no_features_are_held_afterwards(files):
-    with Shards(Pool(), files) as shards:
+def test_tasks_and_answers_carry_no_features(files):
+    """What travels is a few names and numbers, however wide the features are."""
+    sizes = {}
+
+    class Weighing(Pool):
+        def submit(self, task, *arguments, **options):
+            future = super().submit(task, *arguments, **options)
+            weighed = [len(pickle.dumps(task)), *map(len, answers(future))]
+            sizes[type(task)] = max(*weighed, sizes.get(type(task), 0))
+            return future
+
+    def answers(future):
+        return [pickle.dumps(future.result())] if future.exception() is None else []
+
+    n = 10 * B
+    with Shards(Weighing(), files) as shards:
+        found = Evaluator(RECIPE, shards).results([A, C, BAD], 0, n)
+    assert len(found) == 3 and set(sizes) == {SampleShard, ScoreFeatures}
+    assert sizes[SampleShard] < 2500
+    assert sizes[ScoreFeatures] < 2500 + 2 * 80 * (n // B) + 8 * n
+
+
+def kept_for(tmp_path, schedule, start):
+    """The file with the features of one shard."""
+    name = Evaluator(RECIPE, Shards(Pool(), None))._source.name(schedule, start, MEASURE)
+    return tmp_path / "features" / RECIPE.family / f"{name}.npy"
+
+
+@pytest.mark.parametrize("schedule", [ONE, A, C])
+@pytest.mark.parametrize("how", ["lost", "damaged"])
+def test_what_is_lost_before_it_is_scored_is_sampled_again(files, tmp_path, schedule, how):
+    """Between the sampling and the scoring, in this very process; of λ = 1, by all who need it."""
+    lost = kept_for(tmp_path, schedule, B)
+
+    class Losing(Pool):
+        def submit(self, task, *arguments, **options):
+            if isinstance(task, ScoreFeatures) and (schedule, B) in self.shards and not self.done:
+                self.done = True
+                lost.unlink() if how == "lost" else lost.write_bytes(b"not whole")
+            return super().submit(task, *arguments, **options)
+
+        done = False
+
+    pool = Losing()
+    with Shards(pool, files) as shards:
         evaluator = Evaluator(RECIPE, shards)
-        found = evaluator.results([A, C, BAD], 0, 64)
-        gc.collect()
-        held = [
-            one
-            for one in gc.get_objects()
-            if type(one) in (SampleShard, ScoreFeatures, ShardResult)
-        ]
-        arrays = [
-            value
-            for one in gc.get_objects()
-            if type(one) is dict
-            for value in one.values()
-            if type(value) is np.ndarray and value.shape == (64, D)
-        ]
-    assert held == [] and arrays == [] and len(found) == 3
+        found = evaluator.results([A, C], 0, 64)
+    assert Counter(pool.shards) == Counter(
+        {(one, start): 1 for one in (ONE, A, C) for start in range(0, 64, B)} | {(schedule, B): 2}
+    )
+    for one, result in zip((A, C), found, strict=True):
+        assert torch.equal(result.score.influence, score(rows(one, 64), REFERENCE).influence)
+    assert evaluator.meter.images == 13 * B
+
+
+def test_a_place_that_keeps_nothing_is_an_error(files, tmp_path):
+    class Forgetful(Pool):
+        def submit(self, task, *arguments, **options):
+            if isinstance(task, ScoreFeatures):
+                kept_for(tmp_path, A, B).unlink(missing_ok=True)
+            return super().submit(task, *arguments, **options)
+
+    with (
+        Shards(Forgetful(), files) as shards,
+        pytest.raises(LambdaSearchError, match="lost as soon as they are written") as caught,
+    ):
+        Evaluator(RECIPE, shards).results([A], 0, 64)
+    assert "--features" in caught.value.hint
+
+
+def test_a_worker_that_sees_another_place_says_so_before_it_samples(files, study_text, tmp_path):
+    """Its host has a folder of the same path, and not the driver's."""
+
+    class Elsewhere(SerialPool):
+        def submit(self, task, *arguments, **options):
+            apart = Place(str(tmp_path / "its own"), task.place.mark)
+            return super().submit(replace(task, place=apart), *arguments, **options)
+
+    with Shards(Elsewhere(), files) as shards:
+        evaluator = Evaluator(plan_of(study_text).recipe, shards)
+        for attempt in (evaluator.prepare, lambda: evaluator.results([A], 0, 16)):
+            with pytest.raises(PlaceAway, match="does not see the driver's features"):
+                attempt()
+    assert not (tmp_path / "its own").exists()
 
 
 def test_a_schedule_that_diverges_is_its_own_result(files):

@@ -3,11 +3,13 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DModel
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 import lambda_search as ls
@@ -26,6 +28,7 @@ from lambda_search.spec import parse_specs
 from lambda_search.store.store import Store
 from lambda_search.work.evaluate import evaluate_on
 from lambda_search.work.evaluator import Evaluator
+from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import SampleShard
@@ -121,17 +124,14 @@ class Watched(SerialPool):
         return super().submit(task, *arguments, **options)
 
 
-class InMemory(dict):
-    """Features by name."""
+class InMemory(FeatureFiles):
+    """A place of its own in this process's memory."""
 
-    def has(self, family, name):
-        return name in self
+    def __init__(self):
+        super().__init__(f"memory://{uuid4().hex}")
 
-    def get(self, family, name, shape):
-        return dict.get(self, name)
-
-    def put(self, family, name, features):
-        self[name] = features.copy()
+    def __len__(self):
+        return len(MemoryFileSystem().glob(f"{self.url}/*/*.npy"))
 
 
 def evaluator_of(plan, pool, files=None):

@@ -357,12 +357,8 @@ def test_it_is_listed_with_the_machines_references(text):
 
 
 def test_an_evaluator_makes_it_too(text):
-    class Files(InMemory):
-        def drop(self, family):
-            self.clear()
-
     pool = Watched()
-    evaluator = Evaluator(plan_of(text).recipe, Shards(pool, Files()))
+    evaluator = Evaluator(plan_of(text).recipe, Shards(pool, InMemory()))
     evidence = evaluate_on(evaluator, LambdaSchedule(1.01, 0.0), 32)
     assert len(pool.own) == 2 and evidence.reference.startswith("self:9@")
 

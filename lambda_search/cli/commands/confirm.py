@@ -16,6 +16,7 @@ from lambda_search.cli.commands.queue import show_state
 from lambda_search.cli.console import err
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
+from lambda_search.cli.options import Features
 from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import Hub
 from lambda_search.cli.options import Models
@@ -57,6 +58,7 @@ def confirm(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    features: Features = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +85,7 @@ def confirm(
                 from lambda_search.launching import worker_pool
                 from lambda_search.proving import prepare_proof
 
-                proof = prepare_proof(study, here, models or (), bounds, **told)
+                proof = prepare_proof(study, here, models or (), bounds, features, **told)
             with working("starting workers"):
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
             stack.enter_context(terminable())

@@ -21,6 +21,6 @@ def demo(workers: Workers = None, store: StoreUrl = None) -> None:
     began = time.monotonic()
     err.print("Searching λ(i) = b + k·i for a small diffusion model of Fashion-MNIST images, then")
     err.print("proving the best one on images that the search has not seen.\n")
-    run([shipped("studies", "demo.yaml")], workers, None, None, store, as_json=False)
+    run([shipped("studies", "demo.yaml")], workers, None, None, None, store, as_json=False)
     look = command("best", "fashion-mnist", "--steps", 10)
     err.print(Text(f"      {look}\n\n{time.monotonic() - began:.0f} s"))

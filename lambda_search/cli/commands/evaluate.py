@@ -19,6 +19,7 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
+from lambda_search.cli.options import Features
 from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Workers
@@ -50,6 +51,7 @@ def evaluate(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    features: Features = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure λ(i) = b + k·i beside λ = 1, on images that searches never use."""
@@ -63,8 +65,7 @@ def evaluate(
     schedule.values(chosen.spec.sampler.steps)
 
     from lambda_search.launching import worker_pool
-    from lambda_search.paths import features_folder
-    from lambda_search.paths import home
+    from lambda_search.paths import features_url
     from lambda_search.search.cost import check_disk
     from lambda_search.search.resolving import resolve_all
     from lambda_search.work.evaluate import evaluate_on
@@ -78,8 +79,8 @@ def evaluate(
     for caution in plan.doubts:
         err.print(Text(f"caution: {caution}", style="yellow"))
     schedule.values(plan.space.steps)
-    check_disk(plans, home())
-    files = FeatureFiles(features_folder())
+    check_disk(plans, features)
+    files = FeatureFiles(features_url(features))
     with (
         working("sampling"),
         worker_pool(workers, ray_address, gpus) as pool,

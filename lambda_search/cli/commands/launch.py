@@ -24,6 +24,7 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
+from lambda_search.cli.options import Features
 from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import Hub
 from lambda_search.cli.options import Models
@@ -67,6 +68,7 @@ def launch(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    features: Features = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +86,7 @@ def launch(
     elif detach:
         submit_files(studies, store, as_json)
     else:
-        run(studies, workers, ray_address, gpus, store, as_json)
+        run(studies, workers, ray_address, gpus, features, store, as_json)
 
 
 def drive(
@@ -104,6 +106,7 @@ def drive(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    features: Features = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -134,6 +137,7 @@ def drive(
                     until_empty=until_empty,
                     watch=display,
                     listeners=[display.hear],
+                    features=features,
                 )
     except KeyboardInterrupt:
         raise Interrupted(
@@ -150,6 +154,7 @@ def run(
     workers: int | None,
     ray_address: str | None,
     gpus: float | None,
+    features: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
@@ -166,7 +171,7 @@ def run(
                 from lambda_search.launching import prepare
                 from lambda_search.launching import worker_pool
 
-                launch = prepare(several, opened)
+                launch = prepare(several, opened, features)
             driven = Driven()
             if launch.waiting:
                 with working("starting workers"):

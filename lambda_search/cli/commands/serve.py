@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from lambda_search.cli.console import err
+from lambda_search.cli.options import Features
 from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import Hub
 from lambda_search.cli.options import RayAddress
@@ -54,6 +55,7 @@ def serve(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    features: Features = None,
     store: StoreUrl = None,
 ) -> None:
     """Serve pages, REST and Optuna's dashboard on the store.
@@ -87,7 +89,7 @@ def serve(
         def started() -> None:
             err.print(Text(f"lambda_search: {settings.address}/   (Ctrl-C ends it)"))
             if drive:
-                options = _options(workers, ray_address, gpus, roots, hub)
+                options = _options(workers, ray_address, gpus, features, roots, hub)
                 stack.enter_context(Driver(store, options))
 
         run(create_app(settings), settings, started)
@@ -114,11 +116,17 @@ def _options(
     workers: int | None,
     ray_address: str | None,
     gpus: float | None,
+    features: str | None,
     roots: list[Path] | None,
     hub: list[str] | None,
 ) -> list[str]:
     """The driver's own."""
-    told = {"--workers": workers, "--ray-address": ray_address, "--gpus": gpus}
+    told = {
+        "--workers": workers,
+        "--ray-address": ray_address,
+        "--gpus": gpus,
+        "--features": features,
+    }
     found: list[object] = []
     for name, value in told.items():
         found += [] if value is None else [name, value]
