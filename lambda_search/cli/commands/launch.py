@@ -39,6 +39,7 @@ from lambda_search.earlier import driven_by
 from lambda_search.earlier import held
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
 from lambda_search.records import Driven
 from lambda_search.records import Row
@@ -61,6 +62,9 @@ def launch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run and what it costs.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="With --dry-run: try one batch of each on a worker.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only queue them, for `drive`: the same as submit.")
     ] = False,
@@ -72,15 +76,25 @@ def launch(
 ) -> None:
     """Run studies to their rows; the same command goes on where it stopped.
 
-    With --dry-run, weights and references need not be there: it says where to get them.
+    With --dry-run, weights and references need not be there: it says where to get them. With
+    --probe too, a worker tries one batch: it says what that takes, or which batch has room.
     """
+    if probe and not dry_run:
+        raise UsageError("--probe only tries.", "Add --dry-run, or leave --probe out.")
     if dry_run:
         several = written(*studies)
         if missing_file(store_url(store)) is None:
             show_changes(several, Store(store))
         from lambda_search.cli.dry_run import show_studies
 
-        show_studies([located(one.spec, [one.base]) for one in several], workers, as_json)
+        specs = [located(one.spec, [one.base]) for one in several]
+        if not probe:
+            show_studies(specs, workers, as_json)
+            return
+        with working("starting workers"):
+            from lambda_search.launching import worker_pool
+        with worker_pool(workers, ray_address, gpus) as pool:
+            show_studies(specs, workers, as_json, pool)
     elif detach:
         submit_files(studies, store, as_json)
     else:
