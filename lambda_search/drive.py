@@ -44,7 +44,7 @@ from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import Pool
 from lambda_search.work.shards import Shards
 
-__all__ = ["Watcher", "drive"]
+__all__ = ["Watcher", "drive", "side_by_side"]
 
 Watcher = Callable[[Sequence[Progress]], None]
 """Called several times a second with all studies' progress."""
@@ -54,6 +54,15 @@ _RENEW_SECONDS = 15.0
 _LOOK_SECONDS = 2.0
 _WRITE_SECONDS = 1.0
 _SWEEP_SECONDS = 600.0
+
+
+def side_by_side(workers: int) -> int:
+    """How many studies fill so many workers, as `scripts/bench_scale.py --fill` shows.
+
+    Few workers are filled by one study but for its pauses; of many, each study fills a sixteenth
+    at a time in the mean, so that 64 fill a thousand.
+    """
+    return min(workers + 1, max(16, workers // 16), 64)
 
 
 def drive(

@@ -72,7 +72,7 @@ class Recalled:
 
 @dataclass(frozen=True)
 class Sick:
-    """The first worker that does it finds nothing finite, now and later; others say who they are."""
+    """The first worker that does it never finds anything finite; others say who they are."""
 
     folder: Path
 

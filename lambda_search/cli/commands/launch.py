@@ -109,7 +109,7 @@ def drive(
     at_once: Annotated[
         int | None,
         typer.Option(
-            min=1, help=r"Studies that run side by side. \[default: workers + 1, at most 16]"
+            min=1, help=r"Studies that run side by side. \[default: as many as fill the workers]"
         ),
     ] = None,
     roots: Roots = None,
@@ -130,6 +130,7 @@ def drive(
             opened.check_writable()
             with working("starting workers"):
                 from lambda_search.drive import drive as run_queue
+                from lambda_search.drive import side_by_side
                 from lambda_search.launching import worker_pool
 
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
@@ -144,7 +145,7 @@ def drive(
                     pool,
                     folders=models or (),
                     bounds=bounds,
-                    at_once=at_once or min(pool.size + 1, 16),
+                    at_once=at_once or side_by_side(pool.size),
                     until_empty=until_empty,
                     watch=display,
                     listeners=[display.hear],
