@@ -57,10 +57,11 @@ _SWEEP_SECONDS = 600.0
 
 
 def side_by_side(workers: int) -> int:
-    """How many studies fill so many workers, as `scripts/bench_scale.py --fill` shows.
+    """How many studies fill so many workers.
 
-    Few workers are filled by one study but for its pauses; of many, each study fills a sixteenth
-    at a time in the mean, so that 64 fill a thousand.
+    Few are filled by one study but for its pauses, and small studies have few shards at a time. Of
+    many workers a default study fills sixteen in the mean: 16 studies kept 256 simulated ones at
+    work for 97 % of the time (`scripts/bench_scale.py`).
     """
     return min(workers + 1, max(16, workers // 16), 64)
 

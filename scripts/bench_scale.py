@@ -142,7 +142,7 @@ def measured(
         plans = _queued(store, 3 * active)
         commits = _Commits(store)
         pool = SimulatedPool(workers, habits, speed)
-        run = _Run(pool, window, 6 * habits.shard, 12 * habits.shard, commits)
+        run = _Run(pool, window, 4 * habits.shard, 11 * habits.shard, commits)
         with suppress(Interrupted):
             drive(store, pool, plans=plans, at_once=active, watch=run.watch, until_empty=True)
         figures = run.figures(workers, active)

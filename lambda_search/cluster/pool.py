@@ -259,8 +259,10 @@ class RayPool:
             case Send(worker, task):
                 self._send(worker, task)
             case Revoke(worker, task):
-                if (call := self._calls.get((worker, task))) is not None:
-                    ray.cancel(call)
+                call = self._calls.get((worker, task))
+                with suppress(RayError):
+                    if call is not None:
+                        ray.cancel(call)
             case Resolve(task, answer):
                 self.busy_seconds += answer.seconds if isinstance(answer, Done) else 0.0
                 self._finish(task, answer)

@@ -66,7 +66,7 @@ class Claim:
     files: Mapping[str, bytes]
 
 
-def _in_turn(waiting: Select[tuple[int]]) -> Select[tuple[int]]:
+def _in_turn(waiting: Select[int]) -> Select[int]:
     """The ids of studies in the order in which they are taken."""
     driven = (
         select(StudyRow.asker, func.count().label("studies"))
