@@ -19,6 +19,7 @@ from lambda_search.records import Study
 from lambda_search.remote import Service
 from lambda_search.spec import SERVICE
 from lambda_search.spec import Bounds
+from lambda_search.spec import QueueSpec
 from lambda_search.spec import StudySpec
 from lambda_search.spec import Written
 from lambda_search.spec import attachments
@@ -109,7 +110,18 @@ def _queued(
     for one, carried in zip(studies, files, strict=True):
         spec = one.spec
         base = "" if door else str(one.base)
-        queued.append(queue.submit(spec.name, spec.to_yaml(), base, carried, door))
+        turn = spec.queue or QueueSpec()
+        queued.append(
+            queue.submit(
+                spec.name,
+                spec.to_yaml(),
+                base,
+                carried,
+                door,
+                priority=turn.priority,
+                user=turn.user or "",
+            )
+        )
         events = Events(spec.name, [store.say])
         if spec.name in differing and queued[-1].spec == spec.to_yaml():
             told = "; ".join(str(field) for field in differing[spec.name].fields)

@@ -1,4 +1,4 @@
-"""`launch --dry-run`: what would be run, and what it costs."""
+"""`launch --dry-run`: what would be run, and what it costs; with `--probe`, tried on workers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,34 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.search.cost import describe
 from lambda_search.search.cost import outlines
+from lambda_search.search.missing import Missing
+from lambda_search.search.plan import Plan
 from lambda_search.spec import StudySpec
+from lambda_search.work.memory import Probe
+from lambda_search.work.pool import Pool
 
 __all__ = ["show_studies"]
 
 
-def show_studies(specs: Sequence[StudySpec], workers: int | None, as_json: bool) -> None:
+def show_studies(
+    specs: Sequence[StudySpec], workers: int | None, as_json: bool, pool: Pool | None = None
+) -> None:
     """Prints settings, trials, images, network evaluations and time, and what is not here.
+
+    Arguments:
+        specs: the studies.
+        workers: how many the time is told for.
+        as_json: whether to print JSON.
+        pool: workers to try a batch of each study on, of those for which nothing is missing.
 
     Raises:
         UsageError: for what is wrong with a study; what is only missing is shown.
+        LambdaSearchError: if a batch does not fit into a worker's memory: which one does.
     """
-    described = [describe(plan, missing, workers) for plan, missing in outlines(specs)]
+    described = [
+        describe(plan, missing, workers) | _tried(plan, missing, pool)
+        for plan, missing in outlines(specs)
+    ]
     if as_json:
         print_json(described)
         return
@@ -51,6 +67,15 @@ def show_studies(specs: Sequence[StudySpec], workers: int | None, as_json: bool)
         count = sum(_waits(one["missing"], fetched) for one in described)
         if count:
             err.print(f"{count} of {len(described)} studies {outcome}")
+
+
+def _tried(plan: Plan, missing: Sequence[Missing], pool: Pool | None) -> dict[str, str]:
+    """What a batch took on a worker, in words."""
+    if pool is None or missing:
+        return {}
+    found = pool.submit(Probe(plan.recipe)).result()
+    memory = "" if found.peak is None else f", {found.peak / 2**30:.1f} GB of its memory at most"
+    return {"probe": f"{found.batch} images in {found.seconds:.1f} s on {found.kind}{memory}"}
 
 
 def _waits(missing: Sequence[Mapping[str, Any]], fetched: bool) -> bool:

@@ -7,12 +7,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from ray.exceptions import RayActorError
 from ray.exceptions import RayError
 from ray.exceptions import RayTaskError
+from ray.exceptions import TaskCancelledError
 
 from lambda_search.cluster.messages import Answered
 from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
+from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import first_line
@@ -44,16 +47,22 @@ class Reply:
     task: int | None
     answer: Future[Any]
 
-    def event(self) -> Ready | Lost | Answered:
-        """What it means. The answer is a copy: Ray's own are views that fill its object store."""
+    def event(self) -> Ready | Lost | Answered | None:
+        """What it means; nothing, of a task that was taken back.
+
+        The answer is a copy: Ray's own are views that fill its object store.
+        """
         try:
             answer = self.answer.result()
         except RayTaskError as error:
             if self.task is None:
                 return Lost(self.worker, reason(error))
-            return Answered(self.worker, self.task, Raised(_own(error)))
+            own = _own(error)
+            return Answered(self.worker, self.task, Raised(own), isinstance(own, Diverged))
+        except TaskCancelledError:
+            return None
         except RayError as error:
-            return Lost(self.worker, reason(error))
+            return Lost(self.worker, reason(error), _is_recalled(error))
         if self.task is None:
             return Ready(self.worker, *answer)
         value, seconds = answer
@@ -64,6 +73,11 @@ def reason(error: RayError) -> str:
     """Why a worker ended. Where its start failed, Ray's last line says what was raised."""
     starting = isinstance(error, RayTaskError) or "creation task" in first_line(error)
     return last_line(error) if starting else first_line(error)
+
+
+def _is_recalled(error: RayError) -> bool:
+    """Whether a worker's host called it back: Ray says so of a node, and of a process SIGTERM."""
+    return isinstance(error, RayActorError) and (error.preempted or "SIGTERM" in str(error))
 
 
 def _own(error: RayTaskError) -> Exception:

@@ -17,6 +17,8 @@ class Job:
         task: its number; the order of submission.
         sort, kind, urgent: as submitted.
         lost: workers that ended while they ran it.
+        held: how many workers have it now.
+        doubted: whether a worker gave an answer for which itself may be to blame.
         done: whether it has ended after all, wherever it still stands in line.
     """
 
@@ -25,6 +27,8 @@ class Job:
     kind: str | None
     urgent: bool
     lost: int = 0
+    held: int = 0
+    doubted: bool = False
     done: bool = False
 
 

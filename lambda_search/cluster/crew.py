@@ -1,4 +1,7 @@
-"""The workers, and which of them have a hand free."""
+"""The workers, and which of them have a hand free.
+
+One that is slow is sent a task when it has none, and only where no other has none.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ class Worker:
         kind: of its device; None as long as it is not up.
         jobs: what was sent to it, by number; it does the first.
         met: sorts of tasks that it has done.
+        is_slow: whether its last task took much longer than such tasks take.
     """
 
     number: int
@@ -32,6 +36,7 @@ class Worker:
     kind: str | None = None
     jobs: dict[int, Job] = field(default_factory=dict)
     met: set[str] = field(default_factory=set)
+    is_slow: bool = False
 
     def current(self) -> Job | None:
         """What it is doing."""
@@ -75,10 +80,12 @@ class Crew:
         worker.node.starting -= 1
         worker.kind = kind
         self.up[kind] += 1
-        self._levels(kind)[0][worker.number] = worker
+        self._enter(worker)
 
     def remove(self, worker: Worker) -> None:
-        """It is gone."""
+        """It is gone, and has no tasks any more."""
+        for job in worker.jobs.values():
+            job.held -= 1
         del self._workers[worker.number]
         worker.node.workers -= 1
         if worker.kind is None:
@@ -88,31 +95,62 @@ class Crew:
         self.up[worker.kind] -= 1
         if not self.up[worker.kind]:
             del self.up[worker.kind]
-        if len(worker.jobs) < self._ahead:
-            del self._levels(worker.kind)[len(worker.jobs)][worker.number]
+        self._leave(worker)
 
     def give(self, worker: Worker, job: Job) -> None:
         """It is sent a task."""
-        self._change(worker, 1)
+        self._leave(worker)
         worker.jobs[job.task] = job
+        job.held += 1
+        self._enter(worker)
 
     def take(self, worker: Worker, job: Job) -> None:
         """It has that task no more."""
-        self._change(worker, -1)
+        self._leave(worker)
         del worker.jobs[job.task]
+        job.held -= 1
+        self._enter(worker)
+
+    def judge(self, worker: Worker, is_slow: bool) -> None:
+        """Says whether it is slow."""
+        self._leave(worker)
+        worker.is_slow = is_slow
+        self._enter(worker)
 
     def free(self, kind: str | None) -> Worker | None:
-        """A worker for a task of `kind`, one of those with the fewest tasks."""
+        """A worker for a task of `kind`, one of those with the fewest tasks, slow ones last."""
         kinds = self._free if kind is None else [kind] if kind in self._free else []
-        for level in range(self._ahead):
+        for place in range(self._ahead + 1):
             for each in kinds:
-                if found := self._free[each][level]:
+                if found := self._free[each][place]:
                     return next(iter(found.values()))
         return None
 
     def has_room(self, worker: Worker) -> bool:
         """Whether it can be sent another task."""
-        return len(worker.jobs) < self._ahead
+        return len(worker.jobs) < (1 if worker.is_slow else self._ahead)
+
+    def holders(self, job: Job) -> list[Worker]:
+        """Those that have a task."""
+        if not job.held:
+            return []
+        return [worker for worker in self._workers.values() if job.task in worker.jobs]
+
+    def another(self, worker: Worker, kind: str | None) -> Worker | None:
+        """One of `kind` that is not `worker`: on another node if there is one, the least busy."""
+        return min(
+            (
+                one
+                for one in self._workers.values()
+                if one is not worker and one.kind is not None and kind in (None, one.kind)
+            ),
+            key=lambda one: (one.node is worker.node, one.is_slow, len(one.jobs)),
+            default=None,
+        )
+
+    def idle(self) -> list[Worker]:
+        """Those that have nothing to do, and are not slow."""
+        return [worker for places in self._free.values() for worker in places[0].values()]
 
     def count(self, kind: str | None) -> int:
         """Workers that are of `kind`, or may be once they are up."""
@@ -128,13 +166,17 @@ class Crew:
             for worker in self._workers.values()
         )
 
-    def _change(self, worker: Worker, by: int) -> None:
-        assert worker.kind is not None
-        levels, before = self._levels(worker.kind), len(worker.jobs)
-        if before < self._ahead:
-            del levels[before][worker.number]
-        if before + by < self._ahead:
-            levels[before + by][worker.number] = worker
+    def _leave(self, worker: Worker) -> None:
+        """Takes it from where it stands among those with a hand free."""
+        if self.has_room(worker):
+            del self._place_of(worker)[worker.number]
 
-    def _levels(self, kind: str) -> list[dict[int, Worker]]:
-        return self._free.setdefault(kind, [{} for _ in range(self._ahead)])
+    def _enter(self, worker: Worker) -> None:
+        if self.has_room(worker):
+            self._place_of(worker)[worker.number] = worker
+
+    def _place_of(self, worker: Worker) -> dict[int, Worker]:
+        """Those idle first, the slow ones of them next, then those with one task and more."""
+        assert worker.kind is not None
+        places = self._free.setdefault(worker.kind, [{} for _ in range(self._ahead + 1)])
+        return places[len(worker.jobs) + (1 if worker.jobs or worker.is_slow else 0)]

@@ -5,9 +5,15 @@ tested, and it keeps its promise in each: a submitted task ends exactly once, wi
 with an error, as long as ticks go on.
 
 - Lost: the tasks of a worker that ended go back to their places; only the one that it was doing
-  is to blame, and one that costs three workers fails.
+  is to blame, and one that costs three workers fails. A host that calls its workers back blames
+  none.
+- Slow: where a worker has nothing else to do, it is given what others have not begun, and a second
+  copy of what one takes much longer over than usual. The first answer counts: answers do not
+  depend on who gives them.
+- Doubtful: where the worker itself may be to blame for an answer, another one is asked; what that
+  says counts.
 - Late: a worker that takes many times longer than its sort of task ever took counts as lost. If
-  it answers after all, the first answer counts: answers do not depend on who gives them.
+  it answers after all, that counts if it is the first.
 - Kinds: a worker serves the tasks of its kind of device. One that waits while nobody of its kind
   is there or comes fails after a while.
 - Starts: a node where workers fail or have other libraries is left alone, longer each time.
@@ -24,6 +30,7 @@ from lambda_search.cluster.backlog import Backlog
 from lambda_search.cluster.backlog import Job
 from lambda_search.cluster.crew import Crew
 from lambda_search.cluster.crew import Worker
+from lambda_search.cluster.helping import helped
 from lambda_search.cluster.messages import Answered
 from lambda_search.cluster.messages import Event
 from lambda_search.cluster.messages import Fail
@@ -32,6 +39,7 @@ from lambda_search.cluster.messages import Instruction
 from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
 from lambda_search.cluster.messages import Resolve
+from lambda_search.cluster.messages import Revoke
 from lambda_search.cluster.messages import Room
 from lambda_search.cluster.messages import Send
 from lambda_search.cluster.messages import Start
@@ -112,11 +120,11 @@ class Dispatcher:
             case Lost():
                 worker = self._crew.get(event.worker)
                 if worker is not None:
-                    self._lose(worker, event.reason, now)
+                    self._lose(worker, event.reason, now, event.is_recalled)
             case Unsendable():
                 self._unsendable(event, now)
             case Withdrawn():
-                self._withdrawn(event)
+                self._withdrawn(event, now)
             case Room():
                 self._room(event, now)
         out, self._out = self._out, []
@@ -154,33 +162,74 @@ class Dispatcher:
         job = worker.jobs.get(event.task) if worker else None
         if worker is not None and job is not None and worker.kind is not None:
             if worker.current() is job:
-                self._speeds.add(worker.kind, job.sort, now - worker.since)
-                worker.since = now
+                self._time(worker, worker.kind, job, now)
             worker.met.add(job.sort)
             worker.node.is_well()
             self._crew.take(worker, job)
-        self._end(event.task, Resolve(event.task, event.answer))
+            if event.is_doubtful and self._is_doubted(worker, job, now):
+                self._serve(worker, now)
+                return
+        self._end(event.task, Resolve(event.task, event.answer), now)
         if worker is not None and worker.kind is not None:
             self._serve(worker, now)
 
+    def _is_doubted(self, worker: Worker, job: Job, now: float) -> bool:
+        """Asks another worker, if there is one and none was asked yet; whether that is so."""
+        other = None if job.done or job.doubted else self._crew.another(worker, job.kind)
+        if other is None:
+            return False
+        job.doubted = True
+        if not job.held:
+            self._send(other, job, now)
+        return True
+
+    def _time(self, worker: Worker, kind: str, job: Job, now: float) -> None:
+        """Learns from how long a worker took over a task; its first of a sort loads models too."""
+        seconds, worker.since = now - worker.since, now
+        if job.sort in worker.met:
+            self._crew.judge(worker, self._speeds.is_slow(kind, job.sort, seconds))
+        self._speeds.add(kind, job.sort, seconds)
+
     def _unsendable(self, event: Unsendable, now: float) -> None:
-        self._end(event.task, Fail(event.task, unsendable(event.reason)))
         worker = self._crew.get(event.worker)
-        if worker is not None and (job := worker.jobs.get(event.task)):
+        job = worker.jobs.get(event.task) if worker else None
+        if worker is not None and job is not None:
             self._crew.take(worker, job)
+        self._end(event.task, Fail(event.task, unsendable(event.reason)), now)
+        if worker is not None and worker.kind is not None:
             self._serve(worker, now)
 
-    def _withdrawn(self, event: Withdrawn) -> None:
+    def _withdrawn(self, event: Withdrawn, now: float) -> None:
         job = self._jobs.pop(event.task, None)
         if job is not None:
             job.done = True
+            self._recall(job, now)
 
-    def _end(self, task: int, how: Resolve | Fail) -> None:
+    def _end(self, task: int, how: Resolve | Fail, now: float) -> None:
         """A task ends, once: a second answer is as good as the first, and not needed."""
         job = self._jobs.pop(task, None)
         if job is not None:
             job.done = True
             self._out.append(how)
+            self._recall(job, now)
+
+    def _recall(self, job: Job, now: float) -> None:
+        """Takes a task that has ended from those who have not begun it."""
+        for worker in self._crew.holders(job):
+            if worker.current() is not job:
+                self._revoke(worker, job)
+                self._serve(worker, now)
+
+    def _revoke(self, worker: Worker, job: Job) -> None:
+        self._crew.take(worker, job)
+        self._out.append(Revoke(worker.number, job.task))
+
+    def _help(self, now: float) -> None:
+        """Gives those who have nothing to do what others have not begun, or are slow with."""
+        for holder, job, helper in helped(self._crew, self._speeds, now):
+            if holder.current() is not job:
+                self._revoke(holder, job)
+            self._send(helper, job, now)
 
     # Workers
 
@@ -194,7 +243,7 @@ class Dispatcher:
             self._failed_starts += 1
             trouble = f"{event.host} has {', '.join(differing)}"
             self._nodes.refuse(worker.node, now, trouble)
-            self._despair()
+            self._despair(now)
             return
         worker.node.kind, worker.node.trouble, worker.node.refused = event.kind, "", False
         self._failed_starts = 0
@@ -210,24 +259,24 @@ class Dispatcher:
         up = self._crew.up
         self.kind = max(up, key=lambda kind: up[kind], default=self.kind)
 
-    def _lose(self, worker: Worker, reason: str, now: float) -> None:
+    def _lose(self, worker: Worker, reason: str, now: float, is_recalled: bool = False) -> None:
         """A worker is gone: its tasks go to others, its node is left alone for a moment."""
         self._forget(worker)
         self._nodes.failed(worker.node, worker.since, now, reason)
         if worker.kind is None:
             self._failed_starts += 1
-            self._despair()
+            self._despair(now)
             return
         self._choose_kind()
-        blamed = worker.current()
+        blamed = None if is_recalled else worker.current()
         for job in worker.jobs.values():
             if job.done:
                 continue
             job.lost += job is blamed
-            if job.lost < self._policy.losses:
+            if job.lost >= self._policy.losses:
+                self._end(job.task, Fail(job.task, poisonous(job.lost, reason)), now)
+            elif not job.held:
                 self._place(job, now)
-                continue
-            self._end(job.task, Fail(job.task, poisonous(job.lost, reason)))
 
     def _room(self, event: Room, now: float) -> None:
         gone = self._nodes.update(event.nodes)
@@ -264,6 +313,7 @@ class Dispatcher:
                 self._lose(worker, f"a worker {verb} in {now - worker.since:.0f} s", now)
         self._staff(now)
         self._miss(now)
+        self._help(now)
 
     def _limit(self, worker: Worker) -> float | None:
         """The seconds that a worker has for what it is doing; None if it is idle."""
@@ -280,17 +330,17 @@ class Dispatcher:
         waited: set[str | None] = {kind for kind in self._backlog.kinds() if kind is not None}
         missed = waited - up.keys() if up else waited | {None}
         for kind in self._absences.expired(missed, self._crew.may_come, now):
-            self._fail_waiting(kind)
+            self._fail_waiting(kind, now)
 
-    def _fail_waiting(self, kind: str | None) -> None:
+    def _fail_waiting(self, kind: str | None, now: float) -> None:
         """Those that wait for `kind` get an error; so does the pool, if it is any kind at all."""
         error = missing(kind, self._policy.patience, self._crew.up, self.troubles())
         for job in self._backlog.clear(kind):
-            self._end(job.task, Fail(job.task, error))
+            self._end(job.task, Fail(job.task, error), now)
         if kind is None:
             self._out.append(GiveUp(error))
 
-    def _despair(self) -> None:
+    def _despair(self, now: float) -> None:
         """Tells those who wait, if nobody is up or coming, and starts fail again and again."""
         if self._crew.up or self._crew.starting:
             return
@@ -299,5 +349,5 @@ class Dispatcher:
         error = cannot_start(self.troubles())
         for kind in self._backlog.kinds():
             for job in self._backlog.clear(kind):
-                self._end(job.task, Fail(job.task, error))
+                self._end(job.task, Fail(job.task, error), now)
         self._out.append(GiveUp(error))

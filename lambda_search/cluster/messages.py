@@ -21,6 +21,7 @@ __all__ = [
     "Lost",
     "Ready",
     "Resolve",
+    "Revoke",
     "Room",
     "Send",
     "Start",
@@ -76,19 +77,33 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker ended, or could not start."""
+    """A worker ended, or could not start.
+
+    Arguments:
+        worker, reason: which, and why.
+        is_recalled: whether its host called it back (preemption): no task is to blame.
+    """
 
     worker: int
     reason: str
+    is_recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A worker did a task; `answer` is its value or its own error, and only passed on."""
+    """A worker did a task.
+
+    Arguments:
+        worker, task: who, and which.
+        answer: its value or its own error, which is only passed on.
+        is_doubtful: whether the worker itself may be to blame for it, as for images that are not
+            finite: another one is asked, once.
+    """
 
     worker: int
     task: int
     answer: Any
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,14 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoke:
+    """Take a task back that a worker has not begun; if it has, its answer may still be first."""
+
+    worker: int
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resolve:
     """A task is done, with this answer."""
 
@@ -159,4 +182,4 @@ class GiveUp:
 
 
 Event = Submitted | Room | Ready | Lost | Answered | Unsendable | Withdrawn | Tick
-Instruction = Start | Stop | Send | Resolve | Fail | GiveUp
+Instruction = Start | Stop | Send | Revoke | Resolve | Fail | GiveUp

@@ -10,6 +10,9 @@ __all__ = ["Policy", "Speeds"]
 _REMEMBERED = 32
 """Durations kept of a sort of task: enough to know it, few enough to forget a freak."""
 
+_ENOUGH = 5
+"""Durations that make a median."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -26,6 +29,8 @@ class Policy:
         loading: added for the first task of its sort on a worker, which loads models.
         shortest: the least that any task is given.
         slack: a task is late at this many times the slowest of its sort.
+        slow: at this many times what its sort usually takes, a task is given to a second worker
+            that has nothing else to do; and who took as long is sent no task ahead.
     """
 
     ahead: int = 2
@@ -39,6 +44,7 @@ class Policy:
     loading: float = 300.0
     shortest: float = 60.0
     slack: float = 10.0
+    slow: float = 2.0
 
     def pause(self, failures: int) -> float:
         """How long a node is left alone after that many failures in a row."""
@@ -74,3 +80,13 @@ class Speeds:
             limit = max(self._policy.shortest, self._policy.slack * max(took))
             limit += self._policy.loading if first else 0.0
         return limit * 2.0**lost
+
+    def is_slow(self, kind: str, sort: str, seconds: float) -> bool:
+        """Whether a task of that sort should have ended by then, as most did; no if few are known.
+
+        The median is not moved by a few slow workers.
+        """
+        took = self._took.get((kind, sort))
+        if took is None or len(took) < _ENOUGH:
+            return False
+        return seconds > self._policy.slow * sorted(took)[len(took) // 2]

@@ -42,6 +42,7 @@ from lambda_search.cluster.messages import Instruction
 from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
 from lambda_search.cluster.messages import Resolve
+from lambda_search.cluster.messages import Revoke
 from lambda_search.cluster.messages import Room
 from lambda_search.cluster.messages import Send
 from lambda_search.cluster.messages import Start
@@ -117,6 +118,7 @@ class RayPool:
         )
         self._actor = as_actor(Worker)
         self._actors: dict[int, Any] = {}
+        self._calls: dict[tuple[int, int], Any] = {}
         self._dispatcher = Dispatcher(library_versions(), workers, policy)
         self._count = itertools.count()
         self._jobs: dict[int, _Job] = {}
@@ -236,7 +238,13 @@ class RayPool:
             except queue.Empty:
                 return
             timeout = 0.0
-            self._handle(news.event() if isinstance(news, Reply) else news)
+            if not isinstance(news, Reply):
+                self._handle(news)
+                continue
+            if news.task is not None:
+                self._calls.pop((news.worker, news.task), None)
+            if (event := news.event()) is not None:
+                self._handle(event)
 
     def _handle(self, event: Event) -> None:
         if self._closing:
@@ -250,6 +258,11 @@ class RayPool:
         match instruction:
             case Send(worker, task):
                 self._send(worker, task)
+            case Revoke(worker, task):
+                call = self._calls.get((worker, task))
+                with suppress(RayError):
+                    if call is not None:
+                        ray.cancel(call)
             case Resolve(task, answer):
                 self.busy_seconds += answer.seconds if isinstance(answer, Done) else 0.0
                 self._finish(task, answer)
@@ -273,6 +286,7 @@ class RayPool:
             return
         try:
             answer = self._actors[worker].run.remote(job.task)
+            self._calls[worker, task] = answer
         except RayActorError as error:
             self._inbox.put(Lost(worker, reason(error)))
         except Exception as error:  # it cannot travel; others may

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import traceback
 from typing import NamedTuple
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ import torch
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
 from lambda_search.work.identity import library_versions
+from lambda_search.work.memory import too_large
 from lambda_search.work.tasks import Task
 
 __all__ = ["Introduction", "Worker"]
@@ -52,6 +54,15 @@ class Worker:
         return Introduction(kind, socket.gethostname(), library_versions())
 
     def run(self, task: Task[T]) -> tuple[T, float]:
-        """Runs one task; its answer, and the seconds that it took."""
+        """Runs one task; its answer, and the seconds that it took.
+
+        Raises:
+            LambdaSearchError: if the device's memory is too small for it; and what it raises.
+        """
         begin = time.perf_counter()
-        return task.run(self._context), time.perf_counter() - begin
+        try:
+            answer = task.run(self._context)
+        except torch.OutOfMemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # which hold what fills the memory
+            raise too_large(task, self._context) from None
+        return answer, time.perf_counter() - begin

@@ -30,6 +30,7 @@ from lambda_search.spec.reading import stored_spec
 from lambda_search.spec.searching import BudgetSpec
 from lambda_search.spec.searching import Range
 from lambda_search.spec.searching import SearchSpec
+from lambda_search.spec.turns import QueueSpec
 
 __all__ = [
     "CONFIG_PATHS",
@@ -43,6 +44,7 @@ __all__ = [
     "MeasureSpec",
     "MetricSpec",
     "ModelSpec",
+    "QueueSpec",
     "Range",
     "SamplerSpec",
     "SearchSpec",

@@ -17,7 +17,7 @@ from lambda_search.spec.models import StudySpec
 
 __all__ = ["Change", "changes"]
 
-_LABELS = ("model.dataset", "model.source")
+_LABELS = ("model.dataset", "model.source", "queue.")
 
 
 @dataclass(frozen=True)

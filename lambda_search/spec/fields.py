@@ -176,5 +176,10 @@ FIELDS: dict[str, Field] = {
         "Open: all samples in one look.",
         "1%",
     ),
+    "queue": Field("When drivers take it, among others that wait."),
+    "queue.priority": Field("The highest first.", "Of all that say nothing: 0.", "0"),
+    "queue.user": Field(
+        "On whose behalf: users of whom few studies are driven come first.", example="anna"
+    ),
 }
 """By their places in a study file, in the order in which a drafted one has them."""

@@ -26,6 +26,7 @@ from lambda_search.spec.proof import ConfirmSpec
 from lambda_search.spec.searching import DEFAULT_TILT
 from lambda_search.spec.searching import Range
 from lambda_search.spec.searching import SearchSpec
+from lambda_search.spec.turns import QueueSpec
 
 __all__ = [
     "CONFIG_PATHS",
@@ -35,6 +36,7 @@ __all__ = [
     "MeasureSpec",
     "MetricSpec",
     "ModelSpec",
+    "QueueSpec",
     "Range",
     "SamplerSpec",
     "SearchSpec",
@@ -211,6 +213,7 @@ class StudySpec(FrozenModel):
     search: SearchSpec = Field(default_factory=SearchSpec)
     metric: MetricSpec
     confirm: ConfirmSpec = Field(default_factory=ConfirmSpec)
+    queue: QueueSpec | None = None
 
     @model_validator(mode="after")
     def _lambda_stays_positive(self) -> Self:

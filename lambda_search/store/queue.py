@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Select
 from sqlalchemy import and_
 from sqlalchemy import delete
+from sqlalchemy import func
 from sqlalchemy import not_
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -65,6 +67,22 @@ class Claim:
     files: Mapping[str, bytes]
 
 
+def _in_turn(waiting: Select[int]) -> Select[int]:
+    """The ids of studies in the order in which they are taken."""
+    driven = (
+        select(StudyRow.asker, func.count().label("studies"))
+        .where(StudyRow.state == "running")
+        .group_by(StudyRow.asker)
+        .subquery()
+    )
+    return waiting.outerjoin(driven, driven.c.asker == StudyRow.asker).order_by(
+        StudyRow.priority.desc(),
+        func.coalesce(driven.c.studies, 0),
+        StudyRow.queued,
+        StudyRow.id,
+    )
+
+
 class Queue:
     """The queue of a store.
 
@@ -92,6 +110,8 @@ class Queue:
         base: str = "",
         files: Mapping[str, bytes] | None = None,
         door: str = "",
+        priority: int = 0,
+        user: str = "",
     ) -> Study:
         """Queues a study, new or again.
 
@@ -103,6 +123,7 @@ class Queue:
             base: the folder that relative names in it start from, on this host.
             files: the contents of the config and prompt files that it names.
             door: which way it came (`records.Study`).
+            priority, user: when it is taken (`claim`).
 
         Raises:
             Conflict: if a living driver is at work on it with another file.
@@ -118,6 +139,7 @@ class Queue:
                 session.flush()
                 return study_of(study)
             study.spec, study.base, study.door, study.proof_wanted = spec, base, door, None
+            study.priority, study.asker = priority, user
             let_wait(study)
             session.execute(delete(FileRow).where(FileRow.study_id == study.id))
             session.add_all(
@@ -133,7 +155,10 @@ class Queue:
     def claim(
         self, names: Collection[str] | None = None, unable: Collection[tuple[int, datetime]] = ()
     ) -> Claim | None:
-        """Takes the study that has waited longest, or one whose driver is gone.
+        """Takes the study whose turn it is, or one whose driver is gone.
+
+        The highest priority comes first, then the user of whom the fewest studies are driven,
+        then what has waited longest.
 
         Arguments:
             names: of these alone.
@@ -155,7 +180,7 @@ class Queue:
                 proof = and_(StudyRow.proof_wanted.is_not(None), by_name)
                 waiting = waiting.where(not_(and_(StudyRow.state == "queued", proof)))
             clock = database_seconds(session.connection())
-            for number in session.scalars(waiting.order_by(StudyRow.queued, StudyRow.id)).all():
+            for number in session.scalars(_in_turn(waiting)).all():
                 study = session.execute(
                     select(StudyRow)
                     .where(StudyRow.id == number, StudyRow.state.in_(("queued", "running")))

@@ -48,8 +48,9 @@ class StudyRow(Base):
     length of the grid, and `identity`, what the numbers depend on besides the setting; it never
     changes. `decisive` is a digest of all in the file that decided the numbers of its last row.
     `base` is the folder that relative names in the file start from, where it was submitted; `door`
-    is which way it came. `proof_wanted` is the `confirm` of a proof that was asked for of a study
-    that is done: over its file's, until the row is there.
+    is which way it came. `priority`, and the `asker` on whose behalf it waits, say when it is
+    taken. `proof_wanted` is the `confirm` of a proof that was asked for of a study that is done:
+    over its file's, until the row is there.
     """
 
     __tablename__ = "ls_study"
@@ -61,6 +62,8 @@ class StudyRow(Base):
     spec: Mapped[str] = mapped_column(Text)
     base: Mapped[str] = mapped_column(Text, default="")
     door: Mapped[str] = mapped_column(String(20), default="", server_default="")
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    asker: Mapped[str] = mapped_column(String(100), default="", server_default="")
     schedule_steps: Mapped[int | None]
     identity: Mapped[dict[str, Any] | None]
     decisive: Mapped[str | None] = mapped_column(String(64))

@@ -1,6 +1,7 @@
 """A dry run runs nothing that lies in a file, and says what is known without what is missing."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import yaml
 from PIL import Image
 from torch import nn
 
+from lambda_search import launching
 from lambda_search.launching import plans_of
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.references.load import load_reference
 from lambda_search.paths import references_folder
+from lambda_search.work.pool import SerialPool
 
 
 @pytest.fixture
@@ -35,6 +38,16 @@ def dry(cli):
         return code, json.loads(out)[0] if code == 0 else " ".join(err.split())
 
     return run
+
+
+def test_a_probe_tries_a_batch_on_a_worker(cli, study_file, monkeypatch):
+    monkeypatch.setattr(launching, "worker_pool", lambda *given: nullcontext(SerialPool()))
+    code, _, err = cli("launch", study_file, "--probe")
+    assert code == 2 and "Add --dry-run" in err
+    code, out, _ = cli("launch", study_file, "--dry-run", "--probe", "--json")
+    [plan] = json.loads(out)
+    assert code == 0 and plan["probe"].startswith("16 images in ") and "on cpu" in plan["probe"]
+    assert "GB" not in plan["probe"], "a CPU's memory is nobody's alone"
 
 
 def images(folder, n=130, size=(8, 8), mode="L"):

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 VERSIONS = {"torch": "2.9.1"}
 
@@ -53,6 +54,37 @@ class Nap:
 class Die:
     def run(self, bench):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Its worker gets the notice that ends it, the first time; then it says who ran it."""
+
+    folder: Path
+
+    def run(self, bench):
+        if not (self.folder / "recalled").exists():
+            (self.folder / "recalled").touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        return os.getpid()
+
+
+@dataclass(frozen=True)
+class Sick:
+    """The first worker that does it never finds anything finite; others say who they are."""
+
+    folder: Path
+
+    def run(self, bench):
+        from lambda_search.errors import Diverged
+
+        sick = self.folder / "sick"
+        if not sick.exists():
+            sick.write_text(str(os.getpid()))
+        if sick.read_text() == str(os.getpid()):
+            raise Diverged("The sampled images are NaN.", "Ask another.")
+        return os.getpid()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The dispatcher by itself: random histories, and what it decides in the plain ones."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -19,6 +20,7 @@ from lambda_search.cluster.messages import GiveUp
 from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
 from lambda_search.cluster.messages import Resolve
+from lambda_search.cluster.messages import Revoke
 from lambda_search.cluster.messages import Room
 from lambda_search.cluster.messages import Send
 from lambda_search.cluster.messages import Start
@@ -26,6 +28,7 @@ from lambda_search.cluster.messages import Stop
 from lambda_search.cluster.messages import Submitted
 from lambda_search.cluster.messages import Tick
 from lambda_search.cluster.messages import Unsendable
+from lambda_search.cluster.messages import Withdrawn
 from lambda_search.cluster.policy import Policy
 
 HERE = {"torch": "2.9.1", "numpy": "2.3"}
@@ -46,6 +49,8 @@ class Cluster:
         self.nodes = {}  # worker -> node
         self.sent = {}  # worker -> tasks in order
         self.gone = {}  # worker that was stopped -> what it had
+        self.doubted = set()
+        self.revoked = []  # (worker, task) that may have been begun all the same
         self.starts = []
         self.told = []
 
@@ -70,9 +75,15 @@ class Cluster:
             case Send(worker, task):
                 assert task not in self.ended
                 assert self.tasks[task].kind in (None, self.up[worker])
-                assert not any(task in tasks for tasks in self.sent.values())
+                others = [one for one, tasks in self.sent.items() if task in tasks]
+                assert len(others) < 2 and worker not in others
+                if others and task not in self.doubted:
+                    assert not self.sent[worker] and self.sent[others[0]][0] == task
                 self.sent[worker].append(task)
-                assert len(self.sent[worker]) <= self.policy.ahead
+                assert len(self.sent[worker]) <= self.policy.ahead + (task in self.doubted)
+            case Revoke(worker, task):
+                self.sent[worker].remove(task)
+                self.revoked.append((worker, task))
             case Resolve(task) | Fail(task):
                 assert task in self.tasks
                 assert task not in self.ended
@@ -108,11 +119,13 @@ class Cluster:
             self.up[worker] = kind
         self.tell(Ready(worker, kind, f"host-of-{node}", versions))
 
-    def answer(self, worker, task=None):
+    def answer(self, worker, task=None, is_doubtful=False):
         task = self.sent[worker][0] if task is None else task
         if task in self.sent.get(worker, ()):
             self.sent[worker].remove(task)
-        self.tell(Answered(worker, task, (worker, task)))
+        if is_doubtful:
+            self.doubted.add(task)
+        self.tell(Answered(worker, task, (worker, task), is_doubtful))
 
     def all_up(self, kind="A100"):
         for worker in list(self.starting):
@@ -128,10 +141,11 @@ class Histories(RuleBasedStateMachine):
     """Anything may happen, at any time; `teardown` then lets the world be good, or empty."""
 
     most = None
+    slow = 2.0
 
     def __init__(self):
         super().__init__()
-        self.cluster = Cluster(self.most)
+        self.cluster = Cluster(self.most, Policy(slow=self.slow))
 
     @rule(
         kind=st.sampled_from([None, *KINDS, "TPU"]),
@@ -158,10 +172,10 @@ class Histories(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.cluster.nodes)
-    @rule(data=st.data())
-    def lose(self, data):
+    @rule(data=st.data(), is_recalled=st.booleans())
+    def lose(self, data, is_recalled):
         worker = data.draw(st.sampled_from(sorted(self.cluster.nodes)))  # may be gone already
-        self.cluster.tell(Lost(worker, "killed"))
+        self.cluster.tell(Lost(worker, "killed", is_recalled))
 
     @precondition(lambda self: any(self.cluster.sent.values()))
     @rule(data=st.data())
@@ -170,11 +184,33 @@ class Histories(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(busy))
         self.cluster.answer(worker, data.draw(st.sampled_from(self.cluster.sent[worker])))
 
+    @precondition(lambda self: any(self.cluster.sent.values()))
+    @rule(data=st.data())
+    def answer_not_a_number(self, data):
+        busy = sorted(worker for worker, tasks in self.cluster.sent.items() if tasks)
+        worker = data.draw(st.sampled_from(busy))
+        task = data.draw(st.sampled_from(self.cluster.sent[worker]))
+        self.cluster.answer(worker, task, is_doubtful=True)
+
     @precondition(lambda self: any(self.cluster.gone.values()))
     @rule(data=st.data())
     def answer_after_all(self, data):
         late = sorted((worker, task) for worker, had in self.cluster.gone.items() for task in had)
         self.cluster.tell(Answered(*data.draw(st.sampled_from(late)), "late"))
+
+    @precondition(lambda self: self.cluster.revoked)
+    @rule(data=st.data())
+    def answer_what_was_taken_back(self, data):
+        worker, task = data.draw(st.sampled_from(self.cluster.revoked))
+        self.cluster.tell(Answered(worker, task, "begun"))
+
+    @precondition(lambda self: self.cluster.tasks)
+    @rule(data=st.data())
+    def withdraw(self, data):
+        task = data.draw(st.sampled_from(sorted(self.cluster.tasks)))
+        if task not in self.cluster.ended:
+            self.cluster.ended[task] = None  # nobody waits for it
+            self.cluster.tell(Withdrawn(task))
 
     @precondition(lambda self: any(self.cluster.sent.values()))
     @rule(data=st.data())
@@ -190,7 +226,9 @@ class Histories(RuleBasedStateMachine):
         cluster = self.cluster
         sent = {task for tasks in cluster.sent.values() for task in tasks}
         waiting = cluster.tasks.keys() - cluster.ended.keys() - sent
-        free = {kind for worker, kind in cluster.up.items() if len(cluster.sent[worker]) < 2}
+        # one that is slow is sent nothing ahead
+        room = 2 if self.slow == math.inf else 1
+        free = {kind for worker, kind in cluster.up.items() if len(cluster.sent[worker]) < room}
         for task in waiting:
             assert (
                 not free
@@ -251,8 +289,12 @@ class CappedHistories(Histories):
     most = 2
 
 
+class PatientHistories(Histories):
+    slow = math.inf
+
+
 @pytest.mark.parametrize("count", [80, pytest.param(300, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("histories", [Histories, CappedHistories])
+@pytest.mark.parametrize("histories", [Histories, CappedHistories, PatientHistories])
 def test_whatever_happens_each_task_ends_once(histories, count):
     run_state_machine_as_test(
         histories,
@@ -340,6 +382,122 @@ def test_a_late_worker_is_replaced_and_its_answer_counts_once():
     cluster.tell(Answered(stopped, late, "first"))
     cluster.answer(other, late)
     assert cluster.ended[late] == Resolve(late, "first")
+
+
+def busy(workers, **others):
+    """A cluster whose workers have each done a few tasks of a second, and are free."""
+    cluster = up(workers, **others)
+    for _ in range(3):
+        for _ in range(workers):
+            cluster.submit()
+        cluster.pass_time(1)
+        for worker in range(workers):
+            cluster.answer(worker)
+    return cluster
+
+
+def holders(cluster, task):
+    return [worker for worker, tasks in cluster.sent.items() if task in tasks]
+
+
+def test_who_has_nothing_to_do_helps_a_slow_one_and_the_first_answer_counts():
+    cluster = busy(3)
+    slow = cluster.submit()
+    (first,) = holders(cluster, slow)
+    cluster.pass_time(2)
+    assert holders(cluster, slow) == [first], "it may end any moment"
+    cluster.pass_time(1)
+    (second,) = set(holders(cluster, slow)) - {first}
+    cluster.pass_time(20)
+    assert len(holders(cluster, slow)) == 2, "two at most"
+    cluster.answer(second, slow)
+    assert cluster.ended[slow] == Resolve(slow, (second, slow))
+    cluster.answer(first, slow)
+    assert cluster.sent == {worker: [] for worker in range(3)}
+
+
+def test_what_was_not_begun_is_taken_from_who_is_slow():
+    cluster = busy(2)
+    tasks = [cluster.submit() for _ in range(4)]
+    slow = holders(cluster, tasks[0])[0]
+    behind = cluster.sent[slow][1]
+    quick = 1 - slow
+    for _ in range(2):
+        cluster.pass_time(1)
+        cluster.answer(quick)
+    cluster.pass_time(1)
+    assert (slow, behind) in cluster.revoked and cluster.sent[quick] == [behind]
+    cluster.answer(quick)
+    cluster.pass_time(1)
+    assert holders(cluster, tasks[0]) == [slow, quick] or holders(cluster, tasks[0]) == [0, 1]
+
+
+def test_a_slow_worker_is_the_last_choice_and_sent_nothing_ahead():
+    cluster = busy(2)
+    first = cluster.submit()
+    (slow,) = holders(cluster, first)
+    quick = 1 - slow
+    cluster.now += 10.0  # without a tick: nobody helps
+    cluster.answer(slow, first)
+    tasks = [cluster.submit() for _ in range(4)]
+    assert cluster.sent[quick] == [tasks[0], tasks[2]] and cluster.sent[slow] == [tasks[1]]
+    cluster.now += 1.0
+    cluster.answer(slow)
+    more = cluster.submit()
+    assert cluster.sent[slow] == [tasks[3], more], "it has done one as fast as the others"
+
+
+def test_a_second_copy_goes_nowhere_when_its_worker_is_lost():
+    cluster = busy(2)
+    task = cluster.submit()
+    cluster.pass_time(3)
+    assert len(holders(cluster, task)) == 2
+    cluster.tell(Lost(1, "killed"))
+    assert holders(cluster, task) == [0]
+    cluster.tell(Lost(0, "killed"))
+    assert holders(cluster, task) == [] and task not in cluster.ended
+    cluster.pass_time(3)
+    cluster.all_up()
+    worker = holders(cluster, task)[0]
+    cluster.answer(worker, task)
+    assert isinstance(cluster.ended[task], Resolve)
+
+
+def test_what_is_not_finite_is_tried_on_another_node_once():
+    cluster = Cluster()
+    cluster.room(n1=2, n2=1)
+    cluster.all_up()
+    task = cluster.submit()
+    (first,) = holders(cluster, task)
+    cluster.answer(first, task, is_doubtful=True)
+    (second,) = holders(cluster, task)
+    assert cluster.nodes[second] != cluster.nodes[first] and task not in cluster.ended
+    cluster.answer(second, task, is_doubtful=True)
+    assert cluster.ended[task] == Resolve(task, (second, task))
+    refuted = cluster.submit()
+    cluster.answer(holders(cluster, refuted)[0], refuted, is_doubtful=True)
+    (other,) = holders(cluster, refuted)
+    cluster.answer(other, refuted)
+    assert cluster.ended[refuted] == Resolve(refuted, (other, refuted))
+
+
+def test_what_is_not_finite_counts_where_nobody_else_is():
+    cluster = up(1)
+    task = cluster.submit()
+    cluster.answer(0, task, is_doubtful=True)
+    assert cluster.ended[task] == Resolve(task, (0, task))
+
+
+def test_a_host_that_calls_its_workers_back_blames_no_task():
+    cluster = up(1)
+    task = cluster.submit()
+    for worker in range(6):
+        cluster.tell(Lost(worker, "preempted", is_recalled=True))
+        cluster.pass_time(33)
+        cluster.all_up()
+        cluster.pass_time(1)
+    cluster.answer(6, task)
+    assert isinstance(cluster.ended[task], Resolve)
 
 
 def test_a_slow_sort_is_not_taken_for_stuck():

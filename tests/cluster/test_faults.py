@@ -9,10 +9,13 @@ import pytest
 
 from lambda_search.cluster.policy import Policy
 from lambda_search.cluster.pool import RayPool
+from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from tests.cluster.light import Die
 from tests.cluster.light import Nap
 from tests.cluster.light import Ones
+from tests.cluster.light import Recalled
+from tests.cluster.light import Sick
 from tests.cluster.light import Square
 from tests.cluster.light import Unsendable
 
@@ -62,6 +65,38 @@ def test_a_worker_that_hangs_is_replaced(flags):
         answers = {future.result(60) for future in [pool.submit(Nap(0.1)) for _ in range(12)]}
         assert stopped not in answers
         until(lambda: pool.kinds() == {"A100": 2})
+
+
+@pytest.mark.slow
+def test_who_has_nothing_to_do_helps_a_worker_that_stands_still(flags):
+    with pool_of(2) as pool:
+        until(lambda: pool.kinds() == {"A100": 2})
+        pids = {future.result(60) for future in [pool.submit(Nap(0.1)) for _ in range(12)]}
+        still = pids.pop()
+        os.kill(still, signal.SIGSTOP)
+        futures = [pool.submit(Nap(0.1)) for _ in range(12)]
+        assert {future.result(60) for future in futures} == pids, "long before it counts as lost"
+        os.kill(still, signal.SIGCONT)
+        until(lambda: still in {pool.submit(Nap(0.1)).result(60) for _ in range(4)})
+        assert pool.kinds() == {"A100": 2}
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_called_back_is_not_blamed_on_its_task(flags):
+    with pool_of(1, losses=1) as pool:
+        before = pool.submit(Nap()).result(60)
+        assert pool.submit(Recalled(flags)).result(60) != before
+
+
+@pytest.mark.slow
+def test_what_one_worker_finds_not_finite_another_is_asked(flags):
+    with pool_of(2) as pool:
+        until(lambda: pool.kinds() == {"A100": 2})
+        answers = {pool.submit(Sick(flags)).result(60) for _ in range(4)}
+        assert len(answers) == 1 and str(*answers) != (flags / "sick").read_text()
+    with pool_of(1) as pool, pytest.raises(Diverged, match="NaN"):
+        (flags / "sick").unlink()
+        pool.submit(Sick(flags)).result(60)
 
 
 @pytest.mark.slow

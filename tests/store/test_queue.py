@@ -57,6 +57,26 @@ def test_the_longest_waiting_comes_first_and_each_once(store, queue):
     assert errors == [] and sorted(taken) == list("bcdef")
 
 
+def test_priority_comes_first_then_the_user_of_whom_the_fewest_are_driven(queue):
+    for number in range(3):
+        queue.submit(f"many-{number}", "x: 1", user="anna")
+    queue.submit("one", "x: 1", user="ben")
+    queue.submit("nobody's", "x: 1")
+    queue.submit("late", "x: 1", priority=-1)
+    queue.submit("urgent", "x: 1", priority=5, user="anna")
+    taken = []
+    while claim := queue.claim():
+        taken.append(claim.study.name)
+    assert taken == ["urgent", "one", "nobody's", "many-0", "many-1", "many-2", "late"]
+
+
+def test_who_submits_again_may_change_the_turn(queue):
+    for name in "ab":
+        queue.submit(name, "x: 1")
+    queue.submit("b", "x: 1", priority=1)
+    assert [queue.claim().study.name for _ in range(2)] == ["b", "a"]
+
+
 def test_names_and_what_a_driver_cannot_run_narrow_the_choice(queue):
     for name in "abc":
         queue.submit(name, "x: 1")

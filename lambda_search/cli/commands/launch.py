@@ -40,6 +40,7 @@ from lambda_search.earlier import driven_by
 from lambda_search.earlier import held
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
 from lambda_search.paths import store_url
 from lambda_search.records import Driven
 from lambda_search.records import Row
@@ -62,6 +63,9 @@ def launch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run and what it costs.")
     ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="With --dry-run: try one batch of each on a worker.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Only queue them, for `drive`: the same as submit.")
     ] = False,
@@ -74,15 +78,25 @@ def launch(
 ) -> None:
     """Run studies to their rows; the same command goes on where it stopped.
 
-    With --dry-run, weights and references need not be there: it says where to get them.
+    With --dry-run, weights and references need not be there: it says where to get them. With
+    --probe too, a worker tries one batch: it says what that takes, or which batch has room.
     """
+    if probe and not dry_run:
+        raise UsageError("--probe only tries.", "Add --dry-run, or leave --probe out.")
     if dry_run:
         several = written(*studies)
         if missing_file(store_url(store)) is None:
             show_changes(several, Store(store))
         from lambda_search.cli.dry_run import show_studies
 
-        show_studies([located(one.spec, [one.base]) for one in several], workers, as_json)
+        specs = [located(one.spec, [one.base]) for one in several]
+        if not probe:
+            show_studies(specs, workers, as_json)
+            return
+        with working("starting workers"):
+            from lambda_search.launching import worker_pool
+        with worker_pool(workers, ray_address, gpus) as pool:
+            show_studies(specs, workers, as_json, pool)
     elif detach:
         submit_files(studies, store, as_json)
     else:
@@ -97,7 +111,7 @@ def drive(
     at_once: Annotated[
         int | None,
         typer.Option(
-            min=1, help=r"Studies that run side by side. \[default: workers + 1, at most 16]"
+            min=1, help=r"Studies that run side by side. \[default: as many as fill the workers]"
         ),
     ] = None,
     roots: Roots = None,
@@ -119,6 +133,7 @@ def drive(
             opened.check_writable()
             with working("starting workers"):
                 from lambda_search.drive import drive as run_queue
+                from lambda_search.drive import side_by_side
                 from lambda_search.launching import worker_pool
 
                 pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
@@ -133,7 +148,7 @@ def drive(
                     pool,
                     folders=models or (),
                     bounds=bounds,
-                    at_once=at_once or min(pool.size + 1, 16),
+                    at_once=at_once or side_by_side(pool.size),
                     until_empty=until_empty,
                     watch=display,
                     listeners=[display.hear],

@@ -16,7 +16,7 @@ __all__ = ["Complaint", "complaints_of"]
 
 _LINE = re.compile(r"\bline (\d{1,7})\b")
 _FIELD = re.compile(r"^\s*((?:[a-z_]+)(?:\.[A-Za-z_0-9]+)*)(?=[: ])")
-_TOP = ("name", "model", "sampler", "search", "metric", "confirm", "matrix")
+_TOP = ("name", "model", "sampler", "search", "metric", "confirm", "queue", "matrix")
 
 
 @dataclass(frozen=True)

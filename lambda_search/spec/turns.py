@@ -1,0 +1,22 @@
+"""What a study file says of its turn in the queue; it decides no numbers."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lambda_search.setting import FrozenModel
+
+__all__ = ["QueueSpec"]
+
+
+class QueueSpec(FrozenModel):
+    """When drivers take a study, among others that wait.
+
+    Arguments:
+        priority: the highest first; 0 unless given, as those have that say nothing.
+        user: on whose behalf. Among equal priorities that user's study is next of whom the fewest
+            are driven; those that name nobody count as one user's.
+    """
+
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    user: str | None = Field(default=None, pattern=r"^[\w.@+-]{1,100}$")
