@@ -76,7 +76,7 @@ def confirm(
         LambdaSearchError: if a driver is at work on it, or the proof fails.
         Interrupted: on Ctrl-C; the same call goes on where it stopped.
     """
-    told = {"samples": samples, "precision": precision, "top": top}
+    told: dict[str, Any] = {"samples": samples, "precision": precision, "top": top}
     if (service := service_at(store)) is not None:
         return _from_afar(name, service, told)
     opened = Store(store, PATIENCE_SECONDS)
