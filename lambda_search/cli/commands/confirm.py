@@ -22,6 +22,7 @@ from lambda_search.cli.options import Workers
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.reading import look
+from lambda_search.cluster.opening import Opening
 from lambda_search.errors import Interrupted
 from lambda_search.spec import Bounds
 from lambda_search.store.store import PATIENCE_SECONDS
@@ -64,14 +65,15 @@ def confirm(
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()
+            stack.enter_context(terminable())
+            opening = stack.enter_context(Opening(workers, ray_address, gpus))
             with working("reading models"):
-                from lambda_search.launching import worker_pool
+                opening.begin()
                 from lambda_search.proving import prepare_proof
 
                 proof = prepare_proof(study, opened, models or (), bounds, **told)
             with working("starting workers"):
-                pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-            stack.enter_context(terminable())
+                pool = opening.pool()
             with Display() as display:
                 row = proof.run(opened, pool, display, [display.hear])
             show_cost(display.studies, pool.busy_seconds)
