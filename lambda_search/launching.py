@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Collection
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lambda_search.cluster.pool import RayPool
+from lambda_search.cluster.opening import Opening
+from lambda_search.cluster.opening import worker_pool
 from lambda_search.drive import Watcher
 from lambda_search.drive import drive
 from lambda_search.earlier import answered
@@ -26,6 +26,7 @@ from lambda_search.search.cost import check_disk
 from lambda_search.search.plan import Plan
 from lambda_search.search.resolving import resolve_all
 from lambda_search.shell import command
+from lambda_search.spec import StudySpec
 from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.spec.seen import keep_stamp
@@ -80,10 +81,10 @@ def launch(
     """
     opened = Store(store, PATIENCE_SECONDS)
     try:
-        prepared = prepare(written(studies), opened, features)
-        if prepared.waiting:
-            with worker_pool(workers, ray_address, gpus) as pool:
-                return prepared.rows_of(prepared.run(opened, pool, watch))
+        with Opening(workers, ray_address, gpus) as opening:
+            prepared = prepare(written(studies), opened, opening.begin, features)
+            if prepared.waiting:
+                return prepared.rows_of(prepared.run(opened, opening.pool(), watch))
         return prepared.rows_of(Driven())
     finally:
         opened.close()
@@ -170,11 +171,18 @@ class Launch:
         return [rows[name] for name in self.names]
 
 
-def prepare(studies: Sequence[Written], store: Store, features: str | None = None) -> Launch:
+def prepare(
+    studies: Sequence[Written],
+    store: Store,
+    begin: Callable[[StudySpec], None] | None = None,
+    features: str | None = None,
+) -> Launch:
     """Looks at everything before anything is computed: what the store can tell comes first.
 
     Arguments:
-        studies, store: what, and where.
+        studies: as they are written.
+        store: what is known.
+        begin: is told the first that models have to be read for, if there is one, just before.
         features: where features are to be kept, as `drive` has it.
 
     Raises:
@@ -188,7 +196,10 @@ def prepare(studies: Sequence[Written], store: Store, features: str | None = Non
     left = [one for one in free if one.spec.name not in known]
     changed(left, store)
     stamps = [stamp(one.spec, one.base) for one in left]  # before anything is read
-    plans = resolve_all([located(one.spec, [one.base]) for one in left])
+    specs = [located(one.spec, [one.base]) for one in left]
+    if specs and begin is not None:
+        begin(specs[0])
+    plans = resolve_all(specs)
     for plan, seen in zip(plans, stamps, strict=True):
         keep_stamp(plan.digest(), seen)
     return _prepared(studies, plans, store, elsewhere, known, features)
@@ -254,13 +265,3 @@ def plans_of(studies: Named) -> list[Plan]:
         UsageError: for anything that is wrong with them or missing.
     """
     return resolve_all([located(one.spec, [one.base]) for one in written(studies)])
-
-
-@contextmanager
-def worker_pool(workers: int | None, address: str | None, gpus: float | None) -> Iterator[RayPool]:
-    """A pool on Ray that is closed whatever happens."""
-    pool = RayPool(workers, address, gpus)
-    try:
-        yield pool
-    finally:
-        pool.close()

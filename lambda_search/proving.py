@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lambda_search import studies
+from lambda_search.cluster.opening import Opening
 from lambda_search.drive import Watcher
 from lambda_search.drive import drive
 from lambda_search.errors import LambdaSearchError
 from lambda_search.events import Listener
 from lambda_search.launching import Launch
 from lambda_search.launching import check_same
-from lambda_search.launching import worker_pool
 from lambda_search.proofs import proof_wanted
 from lambda_search.proofs import queue_proof
 from lambda_search.records import Row
@@ -82,9 +82,11 @@ def confirm(
     opened = Store(store, PATIENCE_SECONDS)
     try:
         opened.check_writable()
-        proof = prepare_proof(name, opened, features=features, **told)
-        with worker_pool(workers, ray_address, gpus) as pool:
-            return proof.run(opened, pool, watch)
+        with Opening(workers, ray_address, gpus) as opening:
+            proof_wanted(name, opened, **told)  # before workers start
+            opening.begin()
+            proof = prepare_proof(name, opened, features=features, **told)
+            return proof.run(opened, opening.pool(), watch)
     finally:
         opened.close()
 

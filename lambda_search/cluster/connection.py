@@ -17,7 +17,7 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.machine import cores
 
-__all__ = ["connect", "gpus_each", "nodes"]
+__all__ = ["connect", "gpus_each", "joined", "nodes"]
 
 _RAY: Any = ray
 _STATE: Any = state  # the only place that knows what is free on each node
@@ -62,6 +62,15 @@ def connect(workers: int | None, address: str | None) -> Callable[[], None]:
         except Exception as error:  # ray raises many kinds here
             raise UsageError(*_unreachable(address, error)) from error
         return stack.pop_all().close
+
+
+def joined(workers: int | None, address: str | None) -> Callable[[], None]:
+    """As `connect`; a process that is connected to a cluster already stays there."""
+    return _stay if ray.is_initialized() else connect(workers, address)
+
+
+def _stay() -> None:
+    """Leaves the cluster to whoever connected to it."""
 
 
 def _unreachable(address: str | None, error: Exception) -> tuple[str, str]:

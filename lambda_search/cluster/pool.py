@@ -31,8 +31,8 @@ from lambda_search.cluster.answers import Done
 from lambda_search.cluster.answers import Raised
 from lambda_search.cluster.answers import Reply
 from lambda_search.cluster.answers import reason
-from lambda_search.cluster.connection import connect
 from lambda_search.cluster.connection import gpus_each
+from lambda_search.cluster.connection import joined
 from lambda_search.cluster.connection import nodes
 from lambda_search.cluster.dispatch import Dispatcher
 from lambda_search.cluster.messages import Event
@@ -58,6 +58,7 @@ from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
+from lambda_search.spec import StudySpec
 from lambda_search.work.identity import library_versions
 from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Task
@@ -88,6 +89,7 @@ class RayPool:
             is connected to a cluster already stays there.
         gpus: GPUs for each worker, fractions allowed; 0 = CPU; 1 where there are any unless given.
         policy: when it loses patience with tasks, workers and nodes.
+        first: a study that workers get ready for as they come up, with its files' places.
 
     Raises:
         UsageError: if there is no GPU where one is asked for, or no cluster at `address`.
@@ -102,8 +104,9 @@ class RayPool:
         address: str | None = None,
         gpus: float | None = None,
         policy: Policy | None = None,
+        first: StudySpec | None = None,
     ) -> None:
-        self._leave = _stay if ray.is_initialized() else connect(workers, address)
+        self._leave = joined(workers, address)
         try:
             self._gpus = gpus_each(gpus)
         except UsageError:
@@ -117,6 +120,7 @@ class RayPool:
             runtime_env={"env_vars": _OFFLINE} if offline() else {},
         )
         self._actor = as_actor(Worker)
+        self._first = first
         self._actors: dict[int, Any] = {}
         self._calls: dict[tuple[int, int], Any] = {}
         self._dispatcher = Dispatcher(library_versions(), workers, policy)
@@ -273,6 +277,8 @@ class RayPool:
                 actor = self._actor.options(scheduling_strategy=place).remote()
                 self._actors[worker] = actor
                 self._listen(worker, None, actor.ready.remote())
+                if self._first is not None:
+                    actor.get_ready.remote(self._first)
             case Stop(worker):
                 _kill(self._actors.pop(worker))
             case GiveUp(error) if not self._started.is_set():
@@ -303,10 +309,6 @@ class RayPool:
             job = self._jobs.pop(task, None)
         if job is not None:
             self._settle(job, answer)
-
-
-def _stay() -> None:
-    """Leaves the cluster to whoever connected to it."""
 
 
 def _settle(future: Future[Any], answer: Done | Raised) -> None:

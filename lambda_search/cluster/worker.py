@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import time
 import traceback
+from contextlib import suppress
 from typing import NamedTuple
 from typing import TypeVar
 
 import ray
 import torch
 
+from lambda_search.spec import StudySpec
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
 from lambda_search.work.identity import library_versions
@@ -52,6 +54,11 @@ class Worker:
         """Who it is; the answer says that the worker is up."""
         kind = device_kind(self._context.device)
         return Introduction(kind, socket.gethostname(), library_versions())
+
+    def get_ready(self, study: StudySpec) -> None:
+        """Loads what the study will need. What fails here is told by the task that needs it."""
+        with suppress(Exception):
+            self._context.get_ready(study)
 
     def run(self, task: Task[T]) -> tuple[T, float]:
         """Runs one task; its answer, and the seconds that it took.

@@ -22,10 +22,15 @@ from lambda_search.metrics.kid import KernelReference
 from lambda_search.metrics.references.load import Reference
 from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
+from lambda_search.models.registry import framework_of
 from lambda_search.models.registry import load_model
+from lambda_search.paths import locate
 from lambda_search.paths import references_folder
 from lambda_search.setting import Sampling
+from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
+from lambda_search.spec import ModelSpec
+from lambda_search.spec import StudySpec
 from lambda_search.work.contents import size_of
 from lambda_search.work.features import FeatureFiles
 from lambda_search.work.features import Place
@@ -74,6 +79,28 @@ class WorkerContext:
             self._place = place, place.open()
         return self._place[1]
 
+    def get_ready(self, study: StudySpec) -> None:
+        """Loads a study's model and extractors before its plan is known; nothing is fetched.
+
+        Tasks find them by their hashes, so that a file which was written anew meanwhile is loaded
+        again. Raises what loading raises.
+
+        Arguments:
+            study: with its files' places.
+        """
+        told = study.model
+        framework_of(told.framework)  # its libraries take longer than most models
+        if locate(told.checkpoint) is None:
+            return
+        model = load_model(told.framework, told.checkpoint, told.config, str(self.device))
+        self._models.get(_key(told, model.sha256, model.definition), lambda: model)
+        for name in {measure.extractor for measure in study.metric.measures}:
+            if own_network(name) is None:
+                self._keep(name, load_extractor(name, self.device, fetch=False))
+
+    def _keep(self, name: str, extractor: Extractor) -> None:
+        self._measures.get(("extractor", name, extractor.fingerprint), lambda: extractor)
+
     def model(self, recipe: Recipe | ModelFile) -> Model:
         """The model of a recipe, or of a file, checked against the hashes that the driver saw."""
 
@@ -85,9 +112,7 @@ class WorkerContext:
             _check(recipe.checkpoint, model.definition, recipe.definition)
             return model
 
-        found = (recipe.weights, recipe.definition)  # a file that was written anew is another one
-        key = (recipe.framework, recipe.checkpoint, repr(recipe.config), *found)
-        return self._models.get(key, load)
+        return self._models.get(_key(recipe, recipe.weights, recipe.definition), load)
 
     def extractor(self, measure: Measure) -> Extractor:
         """The measure's extractor on this worker's device.
@@ -185,6 +210,11 @@ def _room(device: torch.device) -> int:
     else:
         there = memory() // cores()  # a worker has one core
     return int(_SHARE * there)
+
+
+def _key(file: Recipe | ModelFile | ModelSpec, weights: str, definition: str) -> object:
+    """Of a model; a file that was written anew is another one."""
+    return file.framework, file.checkpoint, repr(file.config), weights, definition
 
 
 def _check(name: str, here: str, wanted: str) -> None:

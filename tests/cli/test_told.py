@@ -23,7 +23,7 @@ def serial(monkeypatch):
     def worker_pool(*options):
         yield One()
 
-    monkeypatch.setattr("lambda_search.launching.worker_pool", worker_pool)
+    monkeypatch.setattr("lambda_search.cluster.opening.worker_pool", worker_pool)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from ray._private.node import Node
 
 from lambda_search.cluster import connection
 from lambda_search.cluster.private import private_cluster
@@ -101,14 +102,27 @@ for process in [me, *me.children(recursive=True)]:
     for one in process.net_connections("inet"):
         if one.status == psutil.CONN_LISTEN or (one.type.name == "SOCK_DGRAM" and one.laddr):
             found.append([process.name(), one.laddr.ip, one.laddr.port])
+words = [" ".join(process.cmdline()) for process in me.children(recursive=True)]
 leave()
-print(json.dumps(found))
+print(json.dumps([found, words]))
 """
 
 
 @pytest.mark.slow
-def test_a_private_cluster_listens_on_loopback_alone():
+def test_a_private_cluster_listens_on_loopback_alone_and_has_only_what_it_needs():
     done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+    found, words = json.loads(done.stdout.splitlines()[-1])
     assert {"gcs_server", "raylet"} <= {name for name, _, _ in found}, done.stderr
     assert {ip for _, ip, _ in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, found
+    for spared in ("dashboard/dashboard.py", "log_monitor.py", "autoscaler/_private/monitor.py"):
+        assert not [line for line in words if spared in line]
+
+
+@pytest.mark.usefixtures("beside_the_tests_own_ray")
+def test_clusters_of_others_start_as_ray_starts_them():
+    """What a private cluster leaves out is there again when it has ended."""
+    whole = {name: value for name, value in vars(Node).items() if name.startswith("start_")}
+    with private_cluster():
+        spared = {name for name, value in whole.items() if getattr(Node, name) is not value}
+        assert spared == {"start_api_server", "start_log_monitor", "start_monitor"}
+    assert whole.items() <= vars(Node).items()

@@ -3,8 +3,12 @@
 import shutil
 
 import numpy as np
+import pytest
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save_file
 
+from lambda_search.errors import LambdaSearchError
 from lambda_search.models.registry import load_model
 from lambda_search.work.contents import libraries_of
 from lambda_search.work.contents import size_of
@@ -69,3 +73,28 @@ def test_a_worker_forgets_models_of_studies_that_ended(study_text, tiny_pipeline
         context.model(recipe)
     assert len(context._models) == 2
     assert context.model(recipes[-1]) is context.model(recipes[-1])
+
+
+def test_what_a_worker_got_ready_for_is_not_loaded_again(
+    study_text, tiny_pipeline, tmp_path, monkeypatch
+):
+    loads = []
+
+    def load(*arguments):
+        loads.append(arguments)
+        return load_model(*arguments)
+
+    copy = shutil.copytree(tiny_pipeline, tmp_path / "copy")
+    plan = plan_of(study_text.replace(str(tiny_pipeline), str(copy)))
+    monkeypatch.setattr("lambda_search.work.context.load_model", load)
+    context = WorkerContext(torch.device("cpu"))
+    context.get_ready(plan.spec)
+    model = context.model(plan.recipe)
+    assert len(loads) == 1 and model.sha256 == plan.recipe.weights
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    context = WorkerContext(torch.device("cpu"))
+    context.get_ready(plan.spec)
+    assert len(loads) == 2
+    with pytest.raises(LambdaSearchError, match="another file on this worker"):
+        context.model(plan.recipe)

@@ -27,6 +27,7 @@ from lambda_search.cli.options import Workers
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.reading import look
+from lambda_search.cluster.opening import Opening
 from lambda_search.errors import Interrupted
 from lambda_search.remote import service_at
 from lambda_search.spec import Bounds
@@ -81,14 +82,15 @@ def confirm(
             here = Store(store, PATIENCE_SECONDS)
             stack.callback(here.close)
             here.check_writable()
+            stack.enter_context(terminable())
+            opening = stack.enter_context(Opening(workers, ray_address, gpus))
             with working("reading models"):
-                from lambda_search.launching import worker_pool
+                opening.begin()
                 from lambda_search.proving import prepare_proof
 
                 proof = prepare_proof(study, here, models or (), bounds, features, **told)
             with working("starting workers"):
-                pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-            stack.enter_context(terminable())
+                pool = opening.pool()
             with Display() as display:
                 row = proof.run(here, pool, display, [display.hear])
             show_cost(display.studies, pool.busy_seconds)

@@ -135,7 +135,7 @@ def _inception() -> str:
 
 def _workers(address: str | None) -> str:
     try:
-        from lambda_search.launching import worker_pool
+        from lambda_search.cluster.opening import worker_pool
     except ImportError as error:
         raise LambdaSearchError(
             f"{error.name} is not installed", "pip install 'lambda-search[all]'"

@@ -35,6 +35,7 @@ from lambda_search.cli.options import Workers
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.rows import row_panel
+from lambda_search.cluster.opening import Opening
 from lambda_search.earlier import answered
 from lambda_search.earlier import driven_by
 from lambda_search.earlier import held
@@ -131,13 +132,14 @@ def drive(
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()
+            stack.enter_context(terminable())
+            opening = stack.enter_context(Opening(workers, ray_address, gpus))
             with working("starting workers"):
+                opening.begin()
                 from lambda_search.drive import drive as run_queue
                 from lambda_search.drive import side_by_side
-                from lambda_search.launching import worker_pool
 
-                pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-            stack.enter_context(terminable())
+                pool = opening.pool()
             if beside is not None:
                 threading.Thread(target=_end_after, args=(beside,), daemon=True).start()
             until = "until none waits" if until_empty else "until Ctrl-C"
@@ -180,18 +182,20 @@ def run(
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()
-            if _told_by_the_store(several, opened, as_json):
+            left = _left_by_the_store(several, opened, as_json)
+            if not left:
                 return
+            stack.enter_context(terminable())
+            opening = stack.enter_context(Opening(workers, ray_address, gpus))
             with working("reading models"):
+                opening.begin(located(left[0].spec, [left[0].base]))
                 from lambda_search.launching import prepare
-                from lambda_search.launching import worker_pool
 
-                launch = prepare(several, opened, features)
+                launch = prepare(several, opened, features=features)
             driven = Driven()
             if launch.waiting:
                 with working("starting workers"):
-                    pool = stack.enter_context(worker_pool(workers, ray_address, gpus))
-                stack.enter_context(terminable())
+                    pool = opening.pool()
                 count = "1 study" if len(launch.waiting) == 1 else f"{len(launch.waiting)} studies"
                 err.print(f"{count} on {_count(pool.size)} ({pool.device_kind})")
                 with Display() as display:
@@ -208,10 +212,7 @@ def run(
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM, as service managers send it, ends the work like Ctrl-C: studies are given back.
-
-    To be entered when Ray runs: it has a handler of its own.
-    """
+    """SIGTERM, as service managers send it, ends the work like Ctrl-C: studies are given back."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -230,8 +231,11 @@ def _count(workers: int) -> str:
     return "1 worker" if workers == 1 else f"{workers} workers"
 
 
-def _told_by_the_store(studies: list[Written], store: Store, as_json: bool) -> bool:
-    """Tells what the store alone knows, before anything heavy is loaded; whether that is all.
+def _left_by_the_store(studies: list[Written], store: Store, as_json: bool) -> list[Written]:
+    """Tells what the store alone knows, before anything heavy is loaded, if that is all.
+
+    Returns:
+        The studies that models have to be read for.
 
     Raises:
         UsageError: if one has become another study than that of its name.
@@ -241,12 +245,13 @@ def _told_by_the_store(studies: list[Written], store: Store, as_json: bool) -> b
     free = [one for one in studies if one.spec.name not in elsewhere]
     rows = answered(free, store)
     show_changes(free, store)
-    if len(elsewhere) + len(rows) < len(studies):
-        return False
+    left = [one for one in free if one.spec.name not in rows]
+    if left:
+        return left
     if rows:
         _finish(rows, as_json)
     _complain({name: driven_by(name, driver) for name, driver in elsewhere.items()})
-    return True
+    return []
 
 
 def _finish(rows: Mapping[str, Row], as_json: bool) -> None:

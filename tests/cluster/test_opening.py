@@ -1,0 +1,97 @@
+"""Pools that start while studies are being read."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from lambda_search.cluster.opening import Opening
+from lambda_search.errors import UsageError
+from tests.shell import end_group
+from tests.shell import start
+from tests.shell import wait_until
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What becomes of a pool that stands in for Ray's, in order."""
+    told = []
+
+    @contextmanager
+    def worker_pool(workers, address, gpus, first=None):
+        told.append(("starts", workers, first, threading.current_thread().name))
+        if address is not None:
+            raise UsageError(f"Ray cannot be reached at {address}.")
+        try:
+            yield "pool"
+        finally:
+            told.append("closed")
+
+    monkeypatch.setattr("lambda_search.cluster.opening.worker_pool", worker_pool)
+    return told
+
+
+def test_it_starts_once_on_a_thread_of_its_own_and_is_closed_with_its_block(told):
+    with Opening(3, None, None) as opening:
+        opening.begin("study")
+        opening.begin("another")
+        assert opening.pool() == opening.pool() == "pool"
+        assert told == [("starts", 3, "study", "opening")]
+    assert told[1:] == ["closed"]
+
+
+def test_what_nobody_began_is_not_started(told):
+    with Opening(1, None, None):
+        pass
+    assert told == []
+
+
+def test_a_study_that_cannot_be_read_closes_what_was_started_for_it(told):
+    with pytest.raises(UsageError, match="no weights"), Opening(1, None, None) as opening:
+        opening.begin()
+        raise UsageError("There are no weights.")
+    assert told[-1] == "closed"
+
+
+def test_a_start_that_fails_is_told_to_who_asks_for_the_pool_alone(told):
+    with Opening(1, "there:1", None) as opening:
+        opening.begin()
+        with pytest.raises(UsageError, match="cannot be reached at there:1"):
+            opening.pool()
+    with Opening(1, "there:1", None) as opening:
+        opening.begin()  # the studies need no pool after all
+
+
+def test_ray_starts_before_torch_is_there():
+    code = "import lambda_search.cluster.opening, lambda_search.cluster.connection, sys; "
+    code += "print({'torch', 'diffusers', 'optuna', 'scipy'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_launch_that_is_ended_while_ray_starts_leaves_nothing(
+    number, study_file, home, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_TMPDIR", folder := f"/tmp/ls{os.getpid()}")
+    os.mkdir(folder)
+    process = start("launch", study_file, "--workers", 1, home=home)
+    whole = psutil.Process(process.pid)
+    begun = wait_until(lambda: [p for p in whole.children() if p.name() == "gcs_server"])
+    _, err = end_group(process, number) if number == signal.SIGINT else ended(process)
+    assert process.returncode == 130
+    assert "Nothing was computed yet" in err and "Traceback" not in err
+    psutil.wait_procs(begun, timeout=30)
+    assert not any(one.is_running() for one in begun)
+    os.rmdir(folder)
+
+
+def ended(process):
+    process.terminate()
+    return process.communicate(timeout=60)
