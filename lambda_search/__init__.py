@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from lambda_search.metrics.moments import Moments
     from lambda_search.models.registry import load_model
     from lambda_search.models.sampling import sample
+    from lambda_search.records import Diagnosis
     from lambda_search.records import Evidence
     from lambda_search.records import Match
     from lambda_search.records import Row
     from lambda_search.schedule import LambdaSchedule
+    from lambda_search.search.diagnosing import diagnose
     from lambda_search.store.lookup import best
     from lambda_search.store.lookup import nearest
     from lambda_search.store.lookup import row
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lambda_search.work.evaluate import evaluate
 
 __all__ = [
+    "Diagnosis",
     "EpsilonScalingWarning",
     "Evidence",
     "LambdaSchedule",
@@ -48,6 +51,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "best",
+    "diagnose",
     "evaluate",
     "export_rows",
     "frechet_distance",
@@ -63,6 +67,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Diagnosis": "records",
     "EpsilonScalingWarning": "errors",
     "Evidence": "records",
     "LambdaSchedule": "schedule",
@@ -73,6 +78,7 @@ _HOMES = {
     "Row": "records",
     "UsageError": "errors",
     "best": "store.lookup",
+    "diagnose": "search.diagnosing",
     "evaluate": "work.evaluate",
     "export_rows": "exchange",
     "frechet_distance": "metrics.frechet",
