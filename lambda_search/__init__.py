@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from lambda_search.models.registry import load_model
     from lambda_search.models.sampling import sample
     from lambda_search.proving import confirm
+    from lambda_search.records import Diagnosis
     from lambda_search.records import Evidence
     from lambda_search.records import Match
     from lambda_search.records import Row
     from lambda_search.schedule import LambdaSchedule
+    from lambda_search.search.diagnosing import diagnose
     from lambda_search.store.lookup import best
     from lambda_search.store.lookup import nearest
     from lambda_search.store.lookup import row
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from lambda_search.work.evaluate import evaluate
 
 __all__ = [
+    "Diagnosis",
     "EpsilonScalingWarning",
     "Evidence",
     "LambdaSchedule",
@@ -50,6 +53,7 @@ __all__ = [
     "__version__",
     "best",
     "confirm",
+    "diagnose",
     "evaluate",
     "export_rows",
     "frechet_distance",
@@ -65,6 +69,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Diagnosis": "records",
     "EpsilonScalingWarning": "errors",
     "Evidence": "records",
     "LambdaSchedule": "schedule",
@@ -76,6 +81,7 @@ _HOMES = {
     "UsageError": "errors",
     "best": "store.lookup",
     "confirm": "proving",
+    "diagnose": "search.diagnosing",
     "evaluate": "work.evaluate",
     "export_rows": "exchange",
     "frechet_distance": "metrics.frechet",

@@ -13,6 +13,7 @@ from lambda_search.cli.commands import confirm
 from lambda_search.cli.commands import dashboard
 from lambda_search.cli.commands import db
 from lambda_search.cli.commands import demo
+from lambda_search.cli.commands import diagnose
 from lambda_search.cli.commands import doctor
 from lambda_search.cli.commands import evaluate
 from lambda_search.cli.commands import export
@@ -60,6 +61,7 @@ for command in (
     lookup.rows,
     apply.apply,
     queue.retract,
+    diagnose.diagnose,
     evaluate.evaluate,
     report.report,
     export.export,

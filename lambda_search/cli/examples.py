@@ -23,6 +23,7 @@ EXAMPLES = {
     "rows": "rows 881eef3622cd",
     "apply": "apply fashion-mnist --steps 10 --out pictures/",
     "retract": "retract 881eef3622cd --reason 'a misprint'",
+    "diagnose": "diagnose bundled:fashion-mnist --steps 10",
     "evaluate": "evaluate my-study.yaml --b 1.02",
     "report": "report my-study",
     "export": "export --to rows.json",

@@ -156,6 +156,10 @@ class Model(ABC):
         """x_T of samples `indices` as the framework's own sampler receives it, [n, c, h, w]."""
         return normal(seed, indices, 0, self.shape)
 
+    def noise(self, seed: int, indices: Sequence[int]) -> Tensor:
+        """ε of x = α·x0 + σ·ε as in training, that of the prior's x_T, [n, c, h, w]."""
+        return self.prior(seed, indices)
+
     def start(self, x_T: Tensor, grid: Grid) -> Tensor:
         """The state at the grid's noisiest level, from the prior's x_T."""
         return x_T

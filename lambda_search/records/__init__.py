@@ -9,6 +9,10 @@ from lambda_search.records.answers import match_from_json
 from lambda_search.records.answers import match_json
 from lambda_search.records.answers import row_from_json
 from lambda_search.records.answers import row_json
+from lambda_search.records.diagnosis import Diagnosis
+from lambda_search.records.diagnosis import NormsAt
+from lambda_search.records.diagnosis import Tried
+from lambda_search.records.diagnosis import norms_off
 from lambda_search.records.evaluations import Evaluation
 from lambda_search.records.evaluations import Phase
 from lambda_search.records.evaluations import Terms
@@ -63,6 +67,7 @@ __all__ = [
     "Arrival",
     "Attempt",
     "Candidate",
+    "Diagnosis",
     "Driven",
     "Ending",
     "Evaluation",
@@ -81,6 +86,7 @@ __all__ = [
     "ModelFacts",
     "ModelSummary",
     "NoiseLevel",
+    "NormsAt",
     "Origin",
     "Origins",
     "OtherCandidate",
@@ -99,6 +105,7 @@ __all__ = [
     "Terms",
     "Trial",
     "TrialState",
+    "Tried",
     "Worth",
     "leading",
     "loading_line",
@@ -106,6 +113,7 @@ __all__ = [
     "match_from_json",
     "match_json",
     "network_evaluations",
+    "norms_off",
     "pipeline_line",
     "row_from_json",
     "row_json",

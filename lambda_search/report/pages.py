@@ -22,6 +22,7 @@ from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
 from lambda_search.records import Candidate
+from lambda_search.records import Diagnosis
 from lambda_search.records import Evaluation
 from lambda_search.records import Row
 from lambda_search.records import Trial
@@ -37,7 +38,14 @@ from lambda_search.report.words import summary_of
 from lambda_search.report.words import verdict_of
 from lambda_search.schedule import LambdaSchedule
 
-__all__ = ["PLOTLY_FILE", "several_page", "study_figures", "study_page", "trial_table"]
+__all__ = [
+    "PLOTLY_FILE",
+    "diagnosis_page",
+    "several_page",
+    "study_figures",
+    "study_page",
+    "trial_table",
+]
 
 PLOTLY_FILE = "plotly.min.js"
 """What lies beside the pages that do not hold it."""
@@ -109,6 +117,23 @@ def several_page(
         several=[(one, *verdict_of(one)) for one in several],
         links=links or {},
     )
+
+
+def diagnosis_page(name: str, found: Diagnosis, single: bool = False) -> str:
+    """The page of a diagnosis.
+
+    Arguments:
+        name: of the model, as it was asked for.
+        found: what there is to tell.
+        single: as in `study_page`.
+    """
+    drawn = {
+        "norms": figures.norms_figure(found),
+        "ratio": figures.ratio_figure(found),
+        "tried": figures.tried_figure(found),
+        "lambdas": figures.lambda_figure(found.schedule.values(found.steps)),
+    }
+    return _page("diagnosis.html", drawn, single, name=name, found=found)
 
 
 def _page(template: str, drawn: Mapping[str, go.Figure], single: bool, **told: Any) -> str:

@@ -11,14 +11,16 @@ from plotly.offline import get_plotlyjs
 from lambda_search.errors import UsageError
 from lambda_search.files import saving
 from lambda_search.files import written_whole
+from lambda_search.records import Diagnosis
 from lambda_search.report.findings import Findings
 from lambda_search.report.findings import read_findings
 from lambda_search.report.pages import PLOTLY_FILE
+from lambda_search.report.pages import diagnosis_page
 from lambda_search.report.pages import several_page
 from lambda_search.report.pages import study_page
 from lambda_search.store.store import Store
 
-__all__ = ["matching", "write_report"]
+__all__ = ["matching", "write_diagnosis", "write_report"]
 
 
 def write_report(
@@ -61,6 +63,24 @@ def write_report(
     if not single:
         _write(path.with_name(PLOTLY_FILE), get_plotlyjs())
     return list(pages)
+
+
+def write_diagnosis(found: Diagnosis, name: str, path: Path, single: bool = False) -> Path:
+    """Writes the page of a diagnosis.
+
+    Arguments:
+        found: what there is to tell.
+        name: of the model, as it was asked for.
+        path: the file.
+        single: whether Plotly is in it, or in a file beside it.
+
+    Raises:
+        LambdaSearchError: if it cannot be written.
+    """
+    _write(path, diagnosis_page(name, found, single))
+    if not single:
+        _write(path.with_name(PLOTLY_FILE), get_plotlyjs())
+    return path
 
 
 def matching(store: Store, names: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from lambda_search.spec import StudySpec
 from lambda_search.spec import load_specs
 from lambda_search.store.catalogue import entries
 
-__all__ = ["Ranges", "ranges_for"]
+__all__ = ["Ranges", "ranges_for", "usual_ranges"]
 
 _X0_ONLY = 4
 """How much more a unit of λ does on x0 alone: 2 to 19 times, as measured for LDM-ES's grids."""
@@ -70,6 +70,20 @@ def ranges_for(
         why += f", and {_X0_ONLY} times narrower, since λ does more on x0 alone"
         wider /= _X0_ONLY
     return Ranges(_scaled(mean, 1.0, wider), slope and _scaled(slope, 0.0, wider), f"{why}.")
+
+
+def usual_ranges(
+    framework: str, sampler: str, steps: int, site: str = "full"
+) -> tuple[Range, Range | None]:
+    """Ranges of λ̄ and k: those of `ranges_for` where optima of such models are published.
+
+    Elsewhere those that a study file leaves open; a slope of None is what an open one stands for.
+    Arguments as in `ranges_for`.
+    """
+    if not _optima(framework, sampler):
+        return SearchSpec().mean, None
+    found = ranges_for(framework, sampler, steps, site)
+    return found.mean, found.slope
 
 
 def _optima(framework: str, sampler: str) -> str:

@@ -28,7 +28,7 @@ from lambda_search.spec.drafting import Choice
 from lambda_search.spec.searching import DEFAULT_TILT
 from lambda_search.work.contents import size_of
 
-__all__ = ["suggested"]
+__all__ = ["own_sampler", "suggested"]
 
 _STEPS = 20
 _ASKED = "As asked."
@@ -91,7 +91,7 @@ def _model(found: Recognised) -> dict[str, Choice]:
 def _samplings(found: Recognised, asked: Mapping[str, Any]) -> list[Sampling]:
     """How images are sampled, for each step count; resolved where the model could be read."""
     model = found.model
-    name = asked.get("sampler.name") or _own_sampler(found)
+    name = asked.get("sampler.name") or own_sampler(found)
     told: dict[str, Any] = {"name": name, "batch": _batch(found)}
     if "sampler.guidance" not in asked and model is not None and model.null_label is not None:
         told["guidance"] = _TEXT_GUIDANCE if _has_prompts(found) else _GUIDANCE
@@ -117,7 +117,7 @@ def _steps(asked: Mapping[str, Any]) -> list[int]:
     return list(steps) if isinstance(steps, list) else [steps]
 
 
-def _own_sampler(found: Recognised) -> str:
+def own_sampler(found: Recognised) -> str:
     """The sampler that the framework's authors use most."""
     known = framework_of(found.framework).samplers
     text = ("ddim",) if _has_prompts(found) else ()

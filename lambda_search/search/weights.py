@@ -23,15 +23,15 @@ class MissingWeights(MissingFile):
     """A model's weights are not on this machine; the hint says where its authors publish them."""
 
 
-def model_of(spec: ModelSpec) -> Model:
-    """The model of a study file.
+def model_of(spec: ModelSpec, device: str = "cpu") -> Model:
+    """The model of a study file, on `device`.
 
     Raises:
         MissingWeights: if its checkpoint is not here.
         UsageError: for all else that `load_model` refuses.
     """
     try:
-        return load_model(spec.framework, spec.checkpoint, spec.config)
+        return load_model(spec.framework, spec.checkpoint, spec.config, device)
     except MissingFile as error:
         here = locate(spec.checkpoint) is not None  # then it is the classifier or the decoder
         cause = error.cause if here else f"The weights {spec.checkpoint} are not on this machine."

@@ -30,6 +30,7 @@ NOT_RUN = {
     "drive": "goes on until it is stopped",
     "apply": "a row that a study has found",
     "confirm": "samples images",
+    "diagnose": "samples images",
     "evaluate": "samples images",
     "serve": "serves pages until it is stopped",
     "dashboard": "serves pages until it is stopped",

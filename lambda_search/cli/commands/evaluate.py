@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING
 from typing import Annotated
 
 import typer
-from rich.prompt import Prompt
 from rich.table import Table
 from rich.text import Text
 
+from lambda_search.cli.chosen import chosen
 from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
@@ -27,9 +26,7 @@ from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import OWN_NETWORK
 from lambda_search.setting import own_steps
-from lambda_search.spec import Written
 from lambda_search.spec import located
-from lambda_search.studies import written
 
 if TYPE_CHECKING:
     from lambda_search.records import Evidence
@@ -61,8 +58,8 @@ def evaluate(
             "λ = 1 is what a schedule is compared with; beside itself it gains nothing.",
             "Give another --b, or a --k.",
         )
-    chosen = _chosen(study, steps, name)
-    schedule.values(chosen.spec.sampler.steps)
+    one = chosen(study, steps, name)
+    schedule.values(one.spec.sampler.steps)
 
     from lambda_search.launching import worker_pool
     from lambda_search.paths import features_url
@@ -74,7 +71,7 @@ def evaluate(
     from lambda_search.work.shards import Shards
 
     with working("reading models"):
-        plans = resolve_all([located(chosen.spec, [chosen.base])])
+        plans = resolve_all([located(one.spec, [one.base])])
     [plan] = plans
     for caution in plan.doubts:
         err.print(Text(f"caution: {caution}", style="yellow"))
@@ -91,32 +88,6 @@ def evaluate(
         print_json(asdict(evidence))
     else:
         show_evidence(evidence)
-
-
-def _chosen(file: Path, steps: int | None, name: str | None) -> Written:
-    """The one study of `file` that is meant; where several are left, a terminal is asked.
-
-    Raises:
-        UsageError: if none fits, or several do and there is nobody to ask.
-    """
-    several = written(file)
-    fitting = [
-        one
-        for one in several
-        if steps in (None, one.spec.sampler.steps) and name in (None, one.spec.name)
-    ]
-    known = ", ".join(f"{one.spec.name} ({one.spec.sampler.steps} steps)" for one in several)
-    if not fitting:
-        raise UsageError(f"{file} has no such study.", f"It has: {known}.")
-    if len(fitting) == 1:
-        return fitting[0]
-    names = [one.spec.name for one in fitting]
-    if not (sys.stdin.isatty() and err.is_terminal):
-        raise UsageError(
-            f"{file} has {len(several)} studies: {known}.", "Name one with --steps or --study."
-        )
-    answer = Prompt.ask("Which study", choices=names, default=names[0], console=err)
-    return fitting[names.index(answer)]
 
 
 def show_evidence(evidence: Evidence) -> None:

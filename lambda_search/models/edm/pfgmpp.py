@@ -64,6 +64,9 @@ class PfgmppModel(EdmModel):
             normal(seed, indices, 0, self.shape), share, self.augmented, self.sigma_max
         )
 
+    def noise(self, seed: int, indices: Sequence[int]) -> Tensor:
+        return self.prior(seed, indices) / self.sigma_max  # the kernel widens with r = σ√D
+
     def start(self, x_T: Tensor, grid: Grid) -> Tensor:
         return x_T  # the prior is at σ_max already
 

@@ -6,6 +6,9 @@ Their legends stand below, never over points.
 
 from __future__ import annotations
 
+from lambda_search.report.figures.diagnosis import norms_figure
+from lambda_search.report.figures.diagnosis import ratio_figure
+from lambda_search.report.figures.diagnosis import tried_figure
 from lambda_search.report.figures.plane import error_figure
 from lambda_search.report.figures.plane import plane_figure
 from lambda_search.report.figures.progress import cost_figure
@@ -22,6 +25,9 @@ __all__ = [
     "fid_figure",
     "lambda_figure",
     "lambdas_figure",
+    "norms_figure",
     "plane_figure",
+    "ratio_figure",
     "rung_figure",
+    "tried_figure",
 ]

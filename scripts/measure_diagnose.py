@@ -1,0 +1,132 @@
+#!/usr/bin/env python
+"""How good the λ is that `diagnose` predicts for the bundled model, at 5, 10 and 20 steps.
+
+    python scripts/measure_diagnose.py                     # all, a few minutes on two idle cores
+    python scripts/measure_diagnose.py --sampler ddim --steps 20
+
+400 of Fashion-MNIST's test images stand for the real ones. The truth is the landscapes of
+`tests/search/landscapes.py`, fitted to FIDs of thousands of images by the bundled classifier,
+which no diagnosis sees. Constants of the method were set on 10 steps; the other four settings
+judge it. What was measured is kept in results/diagnose.json; results/diagnose.md is the table.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+
+from lambda_search.models.registry import load_model
+from lambda_search.records import Diagnosis
+from lambda_search.search.diagnosing import diagnose
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # whose tests have the landscapes and the images
+
+from tests.fashion import fashion_images  # noqa: E402
+from tests.search.landscapes import BUNDLED  # noqa: E402
+from tests.search.landscapes import Landscape  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results" / "diagnose.json"
+REAL = 400
+SET_ON = 10
+"""Steps of the settings that the method's constants were set on."""
+
+console = Console(soft_wrap=True)
+
+
+def main(
+    sampler: Annotated[
+        str | None, typer.Option(help="ancestral or ddim; both unless given.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="5, 10 or 20; all unless given.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    most: Annotated[int, typer.Option("--images", help="To sample for each setting.")] = 1000,
+    again: Annotated[bool, typer.Option(help="Measure what is measured already.")] = False,
+) -> None:
+    """Diagnoses, compares with the truth, and writes the table."""
+    torch.set_num_threads(1)
+    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    model = load_model("diffusers", "bundled:fashion-mnist")
+    with tempfile.TemporaryDirectory() as folder:
+        real = Path(folder) / "fashion-mnist-test.npz"
+        images = fashion_images()
+        chosen = np.linspace(0, len(images) - 1, REAL).round().astype(int)
+        np.savez(real, arr_0=images[chosen][..., None])
+        for landscape in BUNDLED:
+            name, _, count = landscape.name.partition(", ")
+            wanted = int(count.removesuffix(" steps"))
+            if sampler not in (None, name) or steps not in (None, wanted):
+                continue
+            key = f"{landscape.name}, seed {seed}"
+            if key in known and not again:
+                continue
+            found = diagnose(
+                model,
+                name,
+                wanted,
+                reference=f"images:{real}",
+                images=most,
+                seed=seed,
+                options={"variance": "small"} if name == "ancestral" else None,
+            )
+            known[key] = judged(found, landscape)
+            console.print(f"{key}: {known[key]['share']:+.0%} of the gain; {found.words}")
+            RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    RESULTS.with_suffix(".md").write_text(table(known))
+    console.print(table(known))
+
+
+def judged(found: Diagnosis, truth: Landscape) -> dict[str, Any]:
+    """A prediction beside the truth: its gain, a share of FID(λ = 1), and that of the best."""
+    tilt = found.slope * (found.steps - 1)
+    gain = 1 - float(truth.fid(found.mean, tilt)) / truth.one
+    return {
+        "sampler": found.sampler,
+        "steps": found.steps,
+        "mean": found.mean,
+        "tilt": tilt,
+        "best_mean": truth.mean,
+        "best_tilt": truth.tilt,
+        "gain": gain,
+        "best_gain": truth.gain,
+        "share": gain / truth.gain,
+        "diagnosis": asdict(found),
+    }
+
+
+def table(known: dict[str, Any]) -> str:
+    """The settings as Markdown, good and bad ones alike."""
+    lines = [
+        "| sampler | steps | predicted: mean, tilt | best | gain there | best gain | share | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in known.values():
+        lines.append(
+            f"| {one['sampler']} | {one['steps']} | {one['mean']:.4f}, {one['tilt']:+.3f} "
+            f"| {one['best_mean']:.4f}, {one['best_tilt']:+.3f} | {one['gain']:+.1%} "
+            f"| {one['best_gain']:+.1%} | {one['share']:+.0%} "
+            f"| {'constants set here' if one['steps'] == SET_ON else 'judges'} |"
+        )
+    shares = [one["share"] for one in known.values() if one["steps"] != SET_ON]
+    worst = min((one["gain"] for one in known.values()), default=0.0)
+    if shares:
+        lines.append(
+            f"\nMedian share of the gain where constants were not set: {median(shares):.0%}; the "
+            f"worst of all settings beside λ = 1: {worst:+.1%} of its FID."
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)
