@@ -5,7 +5,7 @@
 
 Random features are written as the shards that would have been sampled, then λ = 1 and the
 candidates are scored with FID∞ and KID, on a private Ray cluster. Told are the most that driver
-and worker had in memory, how much lay in Ray's object store, and the largest task and answer.
+and worker had in memory, and the largest task and answer, which are all that Ray carries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import pickle
 import resource
 import sys
 import tempfile
-import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from typing import Annotated
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 import typer
 
@@ -88,7 +86,7 @@ def scored(
 ) -> dict[str, Any]:
     """Writes features and scores them; the figures."""
     traffic = Traffic(pool)
-    with Shards(traffic, FeatureFiles(features_url())) as shards, Spilling() as store:
+    with Shards(traffic, FeatureFiles(features_url())) as shards:
         evaluator = Evaluator(recipe, shards)
         told = recipe, evaluator.identity, schedules, images
         other = multiprocessing.get_context("spawn").Process(target=write_all, args=told)
@@ -113,7 +111,6 @@ def scored(
         "seconds": round(seconds, 1),
         "driver in MB": round(peak() / 1e6),
         "worker in MB": round(worker / 1e6),
-        "object store in MB": round(store.most / 1e6, 1),
         "largest task in kB": round(traffic.task / 1e3, 1),
         "largest answer in kB": round(traffic.answer / 1e3, 1),
     }
@@ -176,29 +173,6 @@ class Traffic:
 
     def _weigh(self, future: Future[Any]) -> None:
         self.answer = max(self.answer, len(pickle.dumps(future.result())))
-
-
-class Spilling:
-    """Looks now and then how much lies in Ray's object store."""
-
-    def __init__(self) -> None:
-        self.most = 0.0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Spilling:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        room = ray.cluster_resources()["object_store_memory"]
-        while not self._ended.wait(0.2):
-            free = ray.available_resources().get("object_store_memory", room)
-            self.most = max(self.most, room - free)
 
 
 if __name__ == "__main__":
