@@ -233,7 +233,7 @@ def test_a_given_model_name_stays():
         ({"search__mean": [1.0, float("inf")]}, "search.mean.1: input should be a finite number"),
         ({"search__mean": [1, 1], "search__slope": [0, 0]}, "single points; widen one of them"),
         ({"search__trials": 1}, "search.trials: input should be greater than or equal to 2"),
-        ({"search__proposals": "gpp"}, "search.proposals: input should be 'gp', 'tpe', 'random'"),
+        ({"search__proposals": "gpp"}, "search.proposals: input should be 'gp', 'tpe', 'cmaes'"),
         (
             {"search__proposals": "kg", "metric__rungs": [500]},
             "has no rungs; leave metric.rungs out",

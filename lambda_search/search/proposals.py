@@ -2,8 +2,8 @@
 
 A generation's proposals depend on (seed, generation, history) alone: a fresh in-memory study is
 filled with the recorded trials, all COMPLETE with their bias-corrected difference to λ = 1 (the GP
-ignores pruned trials), and a fresh sampler with a seed of its own is asked. No state outlives a
-generation, so a restarted driver proposes the same points.
+ignores pruned trials), and a fresh sampler with a seed of its own is asked (of `cmaes` see
+`evolution`). No state outlives a generation, so a restarted driver proposes the same points.
 
 A model that knows no point of the ranges, since they were changed, is not asked: a Sobol sequence
 of that generation's own stands in.
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -32,7 +31,9 @@ from optuna.samplers import TPESampler
 
 from lambda_search.errors import UsageError
 from lambda_search.records import Trial
+from lambda_search.search.evolution import evolved
 from lambda_search.search.space import IDENTITY
+from lambda_search.search.space import Observation
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 
@@ -54,14 +55,6 @@ _ATTEMPTS = 64
 _FEW = 4
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-@dataclass(frozen=True)
-class Observation:
-    """A finished trial: where it was, and FID(λ) − FID(1), bias-corrected (lower is better)."""
-
-    point: Point
-    value: float
 
 
 def observations(trials: Sequence[Trial]) -> list[Observation]:
@@ -95,7 +88,7 @@ def propose(
     no other points.
 
     Arguments:
-        kind: `gp`, `tpe`, `random`, `qmc` or `grid`.
+        kind: `gp`, `tpe`, `cmaes`, `random`, `qmc` or `grid`.
         trials: the budget.
     """
     first, known = len(history), [told.point for told in history]
@@ -115,6 +108,8 @@ def propose(
     wanted = count - len(opening) - len(asked)
     if wanted and history and not inside:
         asked += _sobol(space, own_seed, wanted)
+    elif wanted and kind == "cmaes":
+        asked += evolved(space, inside, _startup(trials), wanted, own_seed)
     elif wanted:
         asked += _ask(space, _model(kind, own_seed), inside, wanted)
     return [*opening, *_apart(space, asked, [*known, *opening], own_seed)]

@@ -12,7 +12,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import Range
 from lambda_search.spec import StudySpec
 
-__all__ = ["IDENTITY", "PUBLISHED_MEAN", "PUBLISHED_TILT", "Point", "Space"]
+__all__ = ["IDENTITY", "PUBLISHED_MEAN", "PUBLISHED_TILT", "Observation", "Point", "Space"]
 
 PUBLISHED_MEAN = 1.006
 """Median λ̄ of ADM-ES's 15 uniform optima (5 data sets × 20, 50 and 100 steps)."""
@@ -34,6 +34,15 @@ class Point:
 
 IDENTITY = Point(mean=1.0, slope=0.0)
 """λ = 1, always trial 0."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A finished trial: where it was, and FID(λ) − FID(1), bias-corrected (lower is better)."""
+
+    point: Point
+    value: float
+
 
 Placed: TypeAlias = Point | Trial
 """What has a λ̄ and a k."""

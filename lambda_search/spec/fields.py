@@ -132,8 +132,8 @@ FIELDS: dict[str, Field] = {
     ),
     "search.proposals": Field(
         "Who proposes: gp, a Gaussian process.",
-        "Or tpe, random, qmc (Sobol), grid (three slopes); or kg, rounds without rungs that end "
-        "when nothing better is left.",
+        "Or tpe, cmaes, random, qmc (Sobol), grid (three slopes); or kg, rounds without rungs "
+        "that end when nothing better is left.",
         "gp",
     ),
     "search.seed": Field(

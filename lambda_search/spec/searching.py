@@ -50,10 +50,10 @@ class SearchSpec(FrozenModel):
         parallel: candidates proposed together; a study keeps at most parallel × shards workers
             busy. With `kg` the schedules of a round, λ = 1 among them, 2 to 62; its first round
             has eight.
-        proposals: `gp` (Gaussian process), `tpe`, `random`, `qmc` (Sobol), `grid` (three slopes),
-            or `kg`: rounds of the schedules that lower the expected regret most (knowledge
-            gradient), until none is left that is better. With `kg` the ranges are where it begins:
-            where the best lies at an edge, it goes on beyond.
+        proposals: `gp` (Gaussian process), `tpe`, `cmaes`, `random`, `qmc` (Sobol), `grid` (three
+            slopes), or `kg`: rounds of the schedules that lower the expected regret most
+            (knowledge gradient), until none is left that is better. With `kg` the ranges are where
+            it begins: where the best lies at an edge, it goes on beyond.
         seed: of the proposals and of all noise.
         tolerance: of `kg`: share of the FID that is not worth more images; 1 % unless given.
         budget: of `kg`: what its rounds may cost.
@@ -64,7 +64,7 @@ class SearchSpec(FrozenModel):
     family: Literal["linear", "constant", "both"] = "linear"
     trials: int = Field(default=24, ge=2, le=100_000)
     parallel: int = Field(default=4, ge=1, le=1024)
-    proposals: Literal["gp", "tpe", "random", "qmc", "grid", "kg"] = "gp"
+    proposals: Literal["gp", "tpe", "cmaes", "random", "qmc", "grid", "kg"] = "gp"
     seed: int = Field(default=0, ge=0, lt=2**32)
     tolerance: Share | None = None
     budget: BudgetSpec | None = None

@@ -69,7 +69,7 @@ def test_a_family_that_cannot_be_is_refused(said, words):
         spec(**said)
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random", "qmc", "grid", "gp"])
+@pytest.mark.parametrize("kind", ["tpe", "cmaes", "random", "qmc", "grid", "gp"])
 def test_constants_are_searched_along_one_line_and_none_twice(kind):
     trials = 9 if kind == "gp" else 24
     told = SearchSpec(proposals=kind, trials=trials, slope=0)
@@ -87,7 +87,7 @@ def test_a_narrow_range_of_constants_is_not_rounded_away():
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
-@pytest.mark.parametrize("kind", ["tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("kind", ["tpe", "cmaes", "random", "qmc", "grid"])
 def test_of_both_every_third_is_a_constant(kind, parallel):
     told = SearchSpec(proposals=kind, trials=24, family="both", parallel=parallel)
     points = proposed(told, Space((0.99, 1.05), (-0.008, 0.005), 11))
@@ -104,7 +104,7 @@ def test_where_constants_have_run_out_the_plane_goes_on():
     assert len(points) == 12 and sum(one.slope == 0 for one in points[1:]) == 1
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("kind", ["tpe", "cmaes", "random", "qmc", "grid"])
 def test_a_study_of_slopes_alone_makes_up_for_its_constants(kind):
     space, told = Space((0.99, 1.05), (-0.008, 0.005), 11), SearchSpec(proposals=kind, trials=24)
     before = [one for one in proposed(told, space) if one == IDENTITY or one.slope != 0]

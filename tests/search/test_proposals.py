@@ -1,17 +1,21 @@
 """Proposals depend on (seed, generation, history) alone, and stay in the ranges."""
 
+import numpy as np
 import pytest
+from cmaes import CMA
 
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
+from lambda_search.search.evolution import evolved
 from lambda_search.search.proposals import IDENTITY
-from lambda_search.search.proposals import Observation
 from lambda_search.search.proposals import observations
 from lambda_search.search.proposals import propose
+from lambda_search.search.space import Observation
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 
 SPACE = Space((0.98, 1.06), (-0.005, 0.005), 10)
+LINE = Space((0.98, 1.06), (0.0, 0.0), 10)
 
 
 def loss(point):
@@ -30,7 +34,7 @@ def run(kind, trials=24, parallel=4, seed=0, space=SPACE):
     return history
 
 
-@pytest.mark.parametrize("kind", ["gp", "tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("kind", ["gp", "tpe", "cmaes", "random", "qmc", "grid"])
 def test_starts_with_lambda_one_and_repeats_itself(kind):
     first = run(kind)
     assert first[0].point == IDENTITY
@@ -41,7 +45,7 @@ def test_starts_with_lambda_one_and_repeats_itself(kind):
         assert run(kind, seed=1) != first
 
 
-@pytest.mark.parametrize("kind", ["gp", "tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("kind", ["gp", "tpe", "cmaes", "random", "qmc", "grid"])
 def test_a_generation_has_no_duplicates(kind):
     history = run(kind)
     for start in range(0, 24, 4):
@@ -53,6 +57,33 @@ def test_the_gp_finds_the_bowl():
     best = min(run("gp"), key=lambda told: told.value)
     assert abs(best.point.mean - 1.03) < 0.004
     assert abs(best.point.slope - 0.002) < 0.001
+
+
+@pytest.mark.parametrize("parallel", [1, 4, 7])
+def test_the_evolution_closes_in_on_the_bowl(parallel):
+    history = run("cmaes", trials=60, parallel=parallel)
+    assert min(told.value for told in history) < -2.2
+    begun, rest = history[2:10], history[10:]
+    assert sum(told.value for told in begun) / 8 > 0 > 1 + sum(told.value for told in rest) / 50
+    line = [told.point for told in run("cmaes", trials=30, space=LINE)]
+    assert {one.slope for one in line} == {0.0}
+    assert abs(min(line, key=loss).mean - 1.03) < 0.003
+
+
+def test_the_evolution_is_the_one_that_never_stopped():
+    """One that keeps its state, told what the rebuilt one measured, stands where that stands."""
+    history = run("cmaes", trials=40)
+    low, wide = np.array([0.98, -0.005]), np.array([0.08, 0.01])
+    at = [(np.array([told.point.mean, told.point.slope]) - low) / wide for told in history]
+    best = min(range(10), key=lambda number: history[number].value)
+    living = CMA(at[best], 1 / 6, bounds=np.array([[0, 1], [0, 1]]))
+    for start in range(10, 36, living.population_size):
+        several = range(start, start + living.population_size)
+        living.tell([(at[one], history[one].value) for one in several])
+    living.reseed_rng(7)
+    asked = [low + wide * living.ask() for _ in range(3)]
+    found = evolved(SPACE, history, 10, 3, 7)
+    assert [(one.mean, one.slope) for one in found] == [pytest.approx(one) for one in asked]
 
 
 def test_the_grid_is_a_product_of_means_and_three_slopes():
