@@ -5,10 +5,12 @@
     python scripts/bench_search.py --players ours,tpe --landscapes bundled --seeds 50
 
 An emulated study (tests/search/emulator.py) has a known truth and a noise field drawn anew for
-each seed. Counted are all images, λ = 1 among them, until the leader is within 1 % of the
-optimum and within a quarter of its gain for good (no worse than λ = 1, where that gain is below
-2 %). A run that never gets there, up to its limit, counts as infinite. Peers are told our paired
-score on n images with common noise; of several n the one of the lowest median is shown.
+each seed. Of ours, `same` begins at the optimum itself, `neighbour` at that of the same sampler's
+next landscape in the list (other steps), `misled` at the corner farthest from it. Counted are all
+images, λ = 1 among them, until the leader is within 1 % of the optimum and within a quarter of its
+gain for good (no worse than λ = 1, where that gain is below 2 %). A run that never gets there, up
+to its limit, counts as infinite. Peers are told our paired score on n images with common noise; of
+several n the one of the lowest median is shown.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from tests.search.landscapes import SIMULATED
 from tests.search.landscapes import Landscape
 
 LANDSCAPES = {"bundled": BUNDLED, "simulated": SIMULATED, "none": (NO_GAIN,)}
-PLAYERS = ("ours", "independent", "grid", "tpe", "gp")
+PLAYERS = ("ours", "same", "neighbour", "misled", "independent", "grid", "tpe", "gp")
 SIZES = (300, 600, 1200, 2500)
 WIDE = 2048
 
@@ -63,7 +65,7 @@ def main(
     for kind in landscapes.split(","):
         for truth in LANDSCAPES[kind]:
             for name in names.split(","):
-                is_ours = name in PLAYERS[:2]
+                is_ours = name in PLAYERS[:5]
                 row = played(name, truth, seeds if is_ours else peer_seeds, components)
                 figures.append(row)
                 console.print(
@@ -117,9 +119,22 @@ def played_once(
     if n is not None:
         sampler = TPESampler(seed=seed) if name == "tpe" else GPSampler(seed=seed)
         return players.peer(shown, sampler, n, 3 * aim if name == "tpe" else aim)
+    begin = begins(shown.landscape).get(name)
     told: Callable[..., Any] = independent if name == "independent" else noise_covariance
     with patch("lambda_search.search.surface.noise_covariance", told):
-        return players.fewest(shown, seed, aim)
+        return players.fewest(shown, seed, aim, begin=begin)
+
+
+def begins(truth: Landscape) -> dict[str, players.Point]:
+    """Where those of ours begin that are told of a relative."""
+    others = [one for one in (*BUNDLED, *SIMULATED, NO_GAIN) if one.name != truth.name]
+    kind = truth.name.partition(",")[0]
+    after = [one for one in others if one.name.partition(",")[0] == kind] or others
+    return {
+        "same": players.place(truth),
+        "neighbour": players.place(after[0]),
+        "misled": players.farthest(truth),
+    }
 
 
 def independent(measured: Any) -> NDArray[np.float64]:

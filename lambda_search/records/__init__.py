@@ -61,6 +61,7 @@ from lambda_search.records.usage import lookup_words
 from lambda_search.records.usage import pipeline_line
 from lambda_search.records.usage import sampling_line
 from lambda_search.records.usage import using_lines
+from lambda_search.records.warm_start import WarmStart
 from lambda_search.records.worth import Worth
 
 __all__ = [
@@ -106,6 +107,7 @@ __all__ = [
     "Trial",
     "TrialState",
     "Tried",
+    "WarmStart",
     "Worth",
     "leading",
     "loading_line",

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from lambda_search.records.progress import Progress
 from lambda_search.records.provenance import Identity
 from lambda_search.records.rows import Row
+from lambda_search.records.warm_start import WarmStart
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
 
@@ -172,6 +173,7 @@ class Study:
             who asked a service, so that what it may name is bounded (`spec.bounds`).
         proof_wanted: the `confirm` of a proof that was asked for once it was done, and that it has
             not come to yet; over its file's.
+        warm_start: where its search began, if it took over what is best for a relative.
     """
 
     id: int
@@ -193,6 +195,7 @@ class Study:
     updated: datetime
     door: str = ""
     proof_wanted: Mapping[str, Any] | None = None
+    warm_start: WarmStart | None = None
 
 
 EventKind: TypeAlias = Literal[

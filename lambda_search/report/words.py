@@ -152,6 +152,8 @@ def _searched(findings: Findings) -> str:
         mean, slope = ranges
         what.append(f"mean of λ {_extent(mean)}, slope k {_extent(slope)}")
         what[-1] += " to begin with" if findings.rounds else ""
+    if (start := findings.study.warm_start) is not None:
+        what.append(f"begun at mean {start.mean:.5g}, slope {start.slope:.3g} of {start.words}")
     what.append(f"{len(findings.trials)} trials")
     return "; ".join(what)
 

@@ -26,9 +26,11 @@ from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
 from lambda_search.search.proposals import observations
 from lambda_search.search.record import Record
+from lambda_search.search.relatives import warmed
 from lambda_search.search.rounds import Rounds
 from lambda_search.search.rungs import promoted
 from lambda_search.search.scoring import Scoring
+from lambda_search.search.space import Point
 from lambda_search.store.leases import Lease
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
@@ -59,6 +61,7 @@ class Driver:
         tracker: Tracker,
         events: Events,
     ) -> None:
+        plan = warmed(plan, study, lease, store)
         self._plan = plan
         self._evaluator = evaluator
         self._tracker = tracker
@@ -77,6 +80,9 @@ class Driver:
             self._events.say("warning", caution)
         for line in self._plan.reference_notes:
             self._events.say("note", line)
+        if (start := self._plan.warm_start) is not None and not self._record.trials:
+            schedule = self._plan.space.schedule(Point(start.mean, start.slope))
+            self._events.say("note", f"it begins at λ = {schedule}, of {start.words}")
         self._evaluator.prepare(partial(self._events.say, "note"))
         self._tracker.stage = "search"
         self._search()
@@ -132,6 +138,7 @@ class Driver:
             observations(trials),
             len(trials),
             max(0, min(search.parallel, left)),
+            self._plan.begin,
         )
         members = [
             Trial(number, generation, space.schedule(point), point.mean, point.slope)

@@ -29,6 +29,7 @@ def propose_next(
     history: Sequence[Observation],
     first: int,
     count: int,
+    begin: Point | None = None,
 ) -> list[Point]:
     """The next `count` points of a study, fewer where the ranges hold no others.
 
@@ -38,6 +39,7 @@ def propose_next(
         generation: which these are.
         history: what has ended.
         first: the number of the first of them.
+        begin: what is best for a relative, if that is known.
     """
     kind, trials, seed = search.proposals, search.trials, search.seed
     constants: list[Point] = []
@@ -51,7 +53,8 @@ def propose_next(
         of_line = 1 + _constants(trials)
         constants = propose(space.constants, kind, of_line, seed, generation, known, wanted)
         trials -= of_line - 1
-    points = propose(space, kind, trials, seed, generation, history, count - len(constants))
+    wanted = count - len(constants)
+    points = propose(space, kind, trials, seed, generation, history, wanted, begin)
     return [*(one for one in points if one not in constants), *constants]
 
 

@@ -50,6 +50,7 @@ from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.surface import Surface
+from lambda_search.search.surface import kernels_about
 
 __all__ = ["OPENING", "KnowledgeGradient", "Verdict"]
 
@@ -99,6 +100,8 @@ class KnowledgeGradient:
         budget: images in all; enough for some rounds unless given (`allowance`).
         trials: schedules in all, λ = 1 among them.
         both: whether the best constant is looked for too; the ranges hold k = 0 then.
+        begin: what is best for a relative: the middle of the first round, and where the surface
+            may be flat (`surface.kernels_about`).
     """
 
     def __init__(
@@ -112,9 +115,11 @@ class KnowledgeGradient:
         budget: int | None = None,
         trials: int = 10**6,
         both: bool = False,
+        begin: Point | None = None,
     ) -> None:
         self._both = both
         self._plane = Plane(space)
+        self._begin = None if begin is None else self._plane.place(begin)
         self._features = features
         self._batch = batch
         self._seed = seed
@@ -128,6 +133,8 @@ class KnowledgeGradient:
         points = opening(count, is_line=not all(self._plane.has_width))
         if not self._plane.has_width[0]:
             points = points[:, ::-1]
+        if self._begin is not None:
+            points[np.abs(points).sum(1).argmin()] = self._begin
         return self._block(points, first, whole(self._features, self._batch))
 
     def measurement(
@@ -282,7 +289,7 @@ class KnowledgeGradient:
         ]
         tried = [one.at for one in near if one.at != self._plane.at_one]
         generator = np.random.default_rng([self._seed, number])
-        surface = Surface([*near, *self._near(bad)], self._features)
+        surface = Surface([*near, *self._near(bad)], self._features, kernels_about(self._begin))
         return Outlook(surface, self._plane.box(np.array(tried).reshape(-1, 2)), generator)
 
     def _block(self, at: Array, first: int, n: int) -> Block:

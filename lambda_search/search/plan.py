@@ -8,9 +8,11 @@ from math import ceil
 from lambda_search.metrics.evidence import enough_images
 from lambda_search.records import NoiseLevel
 from lambda_search.records import Terms
+from lambda_search.records import WarmStart
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.rungs import default_rungs
+from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.terms import decisive
 from lambda_search.search.terms import hurried
@@ -39,6 +41,7 @@ class Plan:
         reference_notes: what was read for its references and what not, and what of its own
             network are features, in words.
         doubts: what makes these weak, or of another kind than the model's images.
+        warm_start: where its search begins, if it takes over what is best for a relative.
     """
 
     spec: StudySpec
@@ -50,6 +53,7 @@ class Plan:
     revision: str | None = None
     reference_notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    warm_start: WarmStart | None = None
 
     @property
     def batch(self) -> int:
@@ -69,7 +73,14 @@ class Plan:
     @property
     def kg(self) -> KnowledgeGradient | None:
         """Who decides on the search's rounds, where it has some."""
-        return knowledge_gradient(self.spec.search, self.space, self._width, self.batch)
+        search, begin = self.spec.search, self.begin
+        return knowledge_gradient(search, self.space, self._width, self.batch, begin)
+
+    @property
+    def begin(self) -> Point | None:
+        """Where its search begins, if that is known."""
+        told = self.warm_start
+        return None if told is None else Point(told.mean, told.slope)
 
     @property
     def _width(self) -> int:

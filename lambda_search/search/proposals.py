@@ -80,16 +80,18 @@ def propose(
     generation: int,
     history: Sequence[Observation],
     count: int,
+    begin: Point | None = None,
 ) -> list[Point]:
     """The next `count` points of a study of `trials` trials, of which `history` is finished.
 
-    The first two are λ = 1 and the centre of the published optima; a Sobol sequence follows until
-    the model-based samplers have something to learn from. There are fewer where the ranges hold
-    no other points.
+    The first are λ = 1, what is best for a relative, if that is known, and the centre of the
+    published optima; a Sobol sequence follows until a model has something to learn from. There are
+    fewer where the ranges hold no other points.
 
     Arguments:
         kind: `gp`, `tpe`, `cmaes`, `random`, `qmc` or `grid`.
         trials: the budget.
+        begin: what is best for a relative; a grid has no use for it.
     """
     first, known = len(history), [told.point for told in history]
     if kind == "grid":
@@ -103,7 +105,8 @@ def propose(
     asked = []
     if fixed > len(opening):
         last = first + fixed - 1  # λ = 1 apart
-        asked = [space.published_centre(), *_sobol(space, seed, max(0, last - 1))]
+        asked = [*([] if begin is None else [begin]), space.published_centre()]
+        asked += _sobol(space, seed, max(0, last - len(asked)))
         asked = asked[max(0, first - 1) : last]
     wanted = count - len(opening) - len(asked)
     if wanted and history and not inside:

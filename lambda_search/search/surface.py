@@ -5,11 +5,11 @@ coefficients have a normal prior, and a squared-exponential residual,
 
     k(x, x') = s² φ(x)ᵀφ(x') + τ² exp(−|x − x'|²/2ℓ²),   φ = (1, u, v, u², uv, v²),
 
-with noise of a full covariance N, that of the logs. To N are added a bias that is linear in
-x and falls with n, as the half-split score's does, and, for scores that lie high on a wall, a part
-of their height, since the form holds near the lowest. Heights are compared beside the first
-schedule of each block (λ = 1 in a search): the level that a block's images share is no height.
-Conditioned on the scores it is
+φ about another place too where the lowest is likely to lie there, with noise of a full covariance
+N, that of the logs. To N are added a bias that is linear in x and falls with n, as the half-split
+score's does, and, for scores that lie high on a wall, a part of their height, since the form holds
+near the lowest. Heights are compared beside the first schedule of each block (λ = 1 in a search):
+the level that a block's images share is no height. Conditioned on the scores it is
 
     μ(x) = k(x, X)(K + N)⁻¹ y,   C(x, x') = k(x, x') − k(x, X)(K + N)⁻¹ k(X, x')
 
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -31,35 +32,51 @@ from lambda_search.search.noise import Measurement
 from lambda_search.search.noise import blocks
 from lambda_search.search.noise import noise_covariance
 
-__all__ = ["Gaussian", "Kernel", "Surface"]
+__all__ = ["Gaussian", "Kernel", "Surface", "kernels_about"]
 
 _JITTER = 1e-9
 _BIAS = 0.06
 """Of log scores at n = d, a unit from the middle; it falls as (d/n)^1.5."""
 _MISFIT = 0.25
 """Standard deviation of what the form leaves over, a unit above the lowest log score."""
+_FLAT = 0.08
+"""Standard deviation of the slope of log scores, a unit, where a relative has its lowest."""
 _LEAST = 0.01
 """Kernels of less weight are left out of covariances."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One choice of s, τ and ℓ."""
+    """One choice of s, τ and ℓ.
+
+    Arguments:
+        trend, residual, length: these.
+        about: where the trend is nearly flat; nowhere, if that is open.
+    """
 
     trend: float
     residual: float
     length: float
+    about: tuple[float, float] | None = None
 
     def __call__(self, a: Array, b: Array) -> Array:
         """Prior covariance [p, q] of the surface at `a` [p, 2] and `b` [q, 2]."""
         apart = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-        trend = self.trend**2 * _quadratic(a) @ _quadratic(b).T
-        found: Array = trend + self.residual**2 * np.exp(-apart / (2 * self.length**2))
+        residual = self.residual**2 * np.exp(-apart / (2 * self.length**2))
+        found: Array = self._basis(a) @ self._basis(b).T + residual
         return found
 
     def variance(self, at: Array) -> Array:
         """Prior variances [p] at `at` [p, 2]."""
-        found: Array = self.trend**2 * (_quadratic(at) ** 2).sum(1) + self.residual**2
+        found: Array = (self._basis(at) ** 2).sum(1) + self.residual**2
+        return found
+
+    def _basis(self, at: Array) -> Array:
+        """s·φ [p, 6] at `at` [p, 2]; where it is flat somewhere, with little slope there."""
+        if self.about is None:
+            return self.trend * _quadratic(at)
+        found = self.trend * _quadratic(at - self.about)
+        found[:, 1:3] *= _FLAT / self.trend
         return found
 
 
@@ -72,6 +89,14 @@ KERNELS = (Kernel(0.5, 0.01, 0.75), Kernel(0.5, 0.03, 0.75), Kernel(0.5, 0.1, 0.
 These, `_BIAS` and `_MISFIT` were chosen on three of the bundled landscapes that
 `scripts/bench_search.py` emulates: ancestral with 10 steps, DDIM with 5 and with 20.
 """
+
+
+def kernels_about(about: tuple[float, float] | None = None) -> tuple[Kernel, ...]:
+    """The choices to weigh: twice as many where a lowest point may lie at `about`.
+
+    Whether it does the scores say, by the evidence of either half.
+    """
+    return KERNELS if about is None else (*KERNELS, *(replace(k, about=about) for k in KERNELS))
 
 
 @dataclass(frozen=True, eq=False)

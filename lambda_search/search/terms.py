@@ -6,6 +6,7 @@ from typing import Any
 
 from lambda_search.errors import UsageError
 from lambda_search.search.kg import KnowledgeGradient
+from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.spec import SearchSpec
 
@@ -20,7 +21,7 @@ _WIDTH = 2048
 
 
 def knowledge_gradient(
-    search: SearchSpec, space: Space, width: int, batch: int
+    search: SearchSpec, space: Space, width: int, batch: int, begin: Point | None = None
 ) -> KnowledgeGradient | None:
     """Whose rounds a study has; None where it has rungs.
 
@@ -29,6 +30,7 @@ def knowledge_gradient(
         space: its ranges.
         width: d, 0 where it is not known.
         batch: images in a shard.
+        begin: what is best for a relative, if that is known.
     """
     if search.proposals != "kg":
         return None
@@ -42,6 +44,7 @@ def knowledge_gradient(
         budget=None if search.budget is None else search.budget.images,
         trials=search.trials,
         both=search.family == "both",
+        begin=begin,
     )
 
 
@@ -51,11 +54,12 @@ def tolerance_of(search: SearchSpec) -> float:
 
 
 def decisive(search: SearchSpec, model: KnowledgeGradient | None) -> dict[str, Any]:
-    """What decides numbers of rounds, and of both families, beside what decides all others."""
-    both = {"family": "both"} if search.family == "both" else {}
+    """What decides numbers of some studies alone, beside what decides those of all."""
+    some: dict[str, Any] = {"family": "both"} if search.family == "both" else {}
+    some |= {"warm_start": True} if search.warm_start else {}
     if model is None:
-        return both
-    return both | {"tolerance": tolerance_of(search), "budget": model.allowance.images}
+        return some
+    return some | {"tolerance": tolerance_of(search), "budget": model.allowance.images}
 
 
 def hurried(model: KnowledgeGradient | None) -> tuple[str, ...]:

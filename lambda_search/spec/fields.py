@@ -139,6 +139,10 @@ FIELDS: dict[str, Field] = {
     "search.seed": Field(
         "Of all noise and proposals: equal seeds, equal results.", "Or any other.", "0"
     ),
+    "search.warm_start": Field(
+        "Begin at what is best for a relative: this model at other steps, or a published one.",
+        example="true",
+    ),
     "search.tolerance": Field(
         "Of kg alone: the share of the FID that is not worth more images.", example="1%"
     ),

@@ -280,6 +280,7 @@ class StudySpec(FrozenModel):
     def to_yaml(self) -> str:
         """The study as a file that `parse_specs` reads back to an equal study."""
         told = self.model_dump(mode="json", exclude_none=True)
-        if told["search"]["family"] == "linear":  # older releases do not know the word
-            del told["search"]["family"]
+        for word, usual in (("family", "linear"), ("warm_start", False)):
+            if told["search"][word] == usual:  # older releases do not know these words
+                del told["search"][word]
         return yaml.safe_dump(told, sort_keys=False)

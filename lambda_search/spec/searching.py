@@ -57,6 +57,8 @@ class SearchSpec(FrozenModel):
         seed: of the proposals and of all noise.
         tolerance: of `kg`: share of the FID that is not worth more images; 1 % unless given.
         budget: of `kg`: what its rounds may cost.
+        warm_start: whether it begins at what is best for a relative: the same model at other
+            steps or with another sampler, else the nearest that was published.
     """
 
     mean: Range = (0.99, 1.05)
@@ -68,6 +70,7 @@ class SearchSpec(FrozenModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     tolerance: Share | None = None
     budget: BudgetSpec | None = None
+    warm_start: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -119,6 +122,12 @@ class SearchSpec(FrozenModel):
                 f"family: both needs {_BOTH_TRIALS} trials or more: λ = 1, a constant, and one "
                 "with a slope"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _begins_where_it_may(self) -> Self:
+        if self.warm_start and self.proposals == "grid":
+            raise ValueError("a grid begins nowhere; leave warm_start out, or take proposals: gp")
         return self
 
     @model_validator(mode="after")

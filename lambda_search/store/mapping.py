@@ -23,6 +23,7 @@ from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import Terms
 from lambda_search.records import Trial
+from lambda_search.records import WarmStart
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import Setting
 from lambda_search.store.clock import now
@@ -87,6 +88,7 @@ def study_of(row: StudyRow) -> Study:
         updated=row.updated,
         door=row.door,
         proof_wanted=_confirm_of(row.proof_wanted),
+        warm_start=None if row.warm_start is None else WarmStart(**row.warm_start),
     )
 
 

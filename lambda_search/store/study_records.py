@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from sqlalchemy import func
 from sqlalchemy import select
@@ -16,6 +17,7 @@ from lambda_search.records import Image
 from lambda_search.records import Round
 from lambda_search.records import Study
 from lambda_search.records import Trial
+from lambda_search.records import WarmStart
 from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
@@ -92,6 +94,14 @@ class StudyRecords(Transactions):
         """The trials of a study in order."""
         query = select(TrialRow).where(TrialRow.study_id == study_id).order_by(TrialRow.number)
         return self.read(lambda session: [trial_of(one) for one in session.scalars(query)])
+
+    def begin_at(self, lease: Lease, start: WarmStart) -> None:
+        """Commits where a search begins, before its first trials are proposed."""
+
+        def change(session: Session) -> None:
+            session.get_one(StudyRow, lease.study_id).warm_start = asdict(start)
+
+        self.write(change, lease)
 
     def propose(self, lease: Lease, trials: Sequence[Trial]) -> None:
         """Commits a generation before its first shard runs."""

@@ -49,8 +49,9 @@ class StudyRow(Base):
     changes. `decisive` is a digest of all in the file that decided the numbers of its last row.
     `base` is the folder that relative names in the file start from, where it was submitted; `door`
     is which way it came. `priority`, and the `asker` on whose behalf it waits, say when it is
-    taken. `proof_wanted` is the `confirm` of a proof that was asked for of a study that is done:
-    over its file's, until the row is there.
+    taken. `warm_start` is where its search began that took over what is best for a relative.
+    `proof_wanted` is the `confirm` of a proof that was asked for of a study that is done: over its
+    file's, until the row is there.
     """
 
     __tablename__ = "ls_study"
@@ -71,6 +72,7 @@ class StudyRow(Base):
     message: Mapped[str] = mapped_column(Text, default="")
     stop_wanted: Mapped[bool] = mapped_column(default=False)
     proof_wanted: Mapped[dict[str, Any] | None]
+    warm_start: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any] | None]
     owner: Mapped[dict[str, Any] | None]
     fence: Mapped[int] = mapped_column(default=0)

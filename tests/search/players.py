@@ -19,6 +19,7 @@ from lambda_search.search.space import Space
 from tests.search.emulator import Emulator
 from tests.search.landscapes import MEAN
 from tests.search.landscapes import TILT
+from tests.search.landscapes import Landscape
 
 STEPS = 11
 SPACE = Space(MEAN, (TILT[0] / (STEPS - 1), TILT[1] / (STEPS - 1)), STEPS)
@@ -39,6 +40,18 @@ def tilt(point: Point) -> float:
     return point.slope * (STEPS - 1)
 
 
+def place(truth: Landscape) -> Point:
+    """The optimum of a landscape."""
+    return Point(truth.mean, truth.tilt / (STEPS - 1))
+
+
+def farthest(truth: Landscape) -> Point:
+    """The corner of the ranges that lies farthest from a landscape's optimum."""
+    best = place(truth)
+    mean = max(SPACE.mean, key=lambda end: abs(end - best.mean))
+    return Point(mean, max(SPACE.slope, key=lambda end: abs(end - best.slope)))
+
+
 def images_to_goal(marks: list[Mark]) -> float:
     """The images after which the leader was good for good; infinite if it is not at the end."""
     bad = [number for number, mark in enumerate(marks) if not mark.is_good]
@@ -48,11 +61,16 @@ def images_to_goal(marks: list[Mark]) -> float:
 
 
 def fewest(
-    emulator: Emulator, seed: int, most: int, ends: bool = False, budget: int | None = None
+    emulator: Emulator,
+    seed: int,
+    most: int,
+    ends: bool = False,
+    budget: int | None = None,
+    begin: Point | None = None,
 ) -> list[Mark]:
-    """Ours, up to `most` images; or up to its own end, with `ends`."""
+    """Ours, up to `most` images; or up to its own end, with `ends`. `begin` as it has it."""
     search = KnowledgeGradient(
-        SPACE, emulator.landscape.features, seed=seed, budget=budget or most
+        SPACE, emulator.landscape.features, seed=seed, budget=budget or most, begin=begin
     )
     scores, marks, round_ = [], [], search.opening()
     spent, tried = Spent(0, 0, 0), set()

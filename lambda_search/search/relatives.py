@@ -1,0 +1,85 @@
+"""What is best for a relative of a setting: where a search may begin.
+
+Relatives are rows of the same model (by its weights) at other steps, with another sampler or
+guidance, the nearest as a lookup has it, and else of the published ones of its framework and
+sampler the one that is nearest in steps. λ must act at the same place; mean and k(T′ − 1) are
+kept. A row that recommends λ = 1 tells nothing of where to look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lambda_search.records import Row
+from lambda_search.records import Study
+from lambda_search.records import WarmStart
+from lambda_search.search.plan import Plan
+from lambda_search.search.space import Point
+from lambda_search.store.catalogue import entries
+from lambda_search.store.leases import Lease
+from lambda_search.store.nearest import nearest_rows
+from lambda_search.store.store import Store
+
+__all__ = ["warm_start", "warmed"]
+
+
+def warmed(plan: Plan, study: Study, lease: Lease, store: Store) -> Plan:
+    """`plan` with where its search begins, if its file asks for that and there is a relative.
+
+    It is looked for before the first trials alone, and kept: a driver that starts again begins at
+    the same place, whatever the store has by then.
+    """
+    if not plan.spec.search.warm_start:
+        return plan
+    start = study.warm_start
+    if start is None and not store.trials(study.id):
+        start = warm_start(plan, store)
+        if start is not None:
+            store.begin_at(lease, start)
+    return replace(plan, warm_start=start)
+
+
+def warm_start(plan: Plan, store: Store) -> WarmStart | None:
+    """What `store` and the catalogue know of the nearest relative; None if there is none."""
+    found = next(_of_model(plan, store), None) or next(_published(plan), None)
+    if found is None:
+        return None
+    row, words = found
+    grid, schedule = len(row.lambdas), row.schedule
+    slope = schedule.k * (grid - 1) / max(plan.space.steps - 1, 1)
+    point = plan.space.rounded(Point(schedule.mean(grid), slope))
+    return WarmStart(point.mean, point.slope, row.id, f"row {row.id[:12]}: {words}")
+
+
+def _of_model(plan: Plan, store: Store) -> Iterator[tuple[Row, str]]:
+    """Rows of the study's own model that are equally near."""
+    setting = plan.setting
+    wanted = {
+        "steps": plan.space.steps,
+        "sampler": setting.solver,
+        "guidance": setting.guidance,
+        "site": setting.site,
+        "weights": setting.weights,
+        "definition": setting.definition,
+    }
+    for match in nearest_rows(store, setting.model, wanted):
+        [row] = match.rows
+        if not row.schedule.is_identity:
+            yield row, ", ".join((f"{row.status} for this model", *match.reasons))
+
+
+def _published(plan: Plan) -> Iterator[tuple[Row, str]]:
+    """Published rows of other models, nearest in steps first."""
+    setting, steps = plan.setting, plan.space.steps
+    kept = ("site", "framework", "solver")
+    found = [
+        one.row
+        for one in entries()
+        if all(getattr(one.setting, name) == getattr(setting, name) for name in kept)
+        and (one.setting.guidance is None) == (setting.guidance is None)
+        and not one.schedule.is_identity
+    ]
+    for row in sorted(found, key=lambda row: abs(math.log(len(row.lambdas) / steps))):
+        yield row, f"published for {row.setting.model}, {len(row.lambdas)} steps"
