@@ -76,7 +76,8 @@ def test_one_that_was_asked_for_is_made_by_any_driver(finished):
 def test_python_makes_one_here(finished, monkeypatch):
     store, before = finished
     monkeypatch.setattr(proving, "Store", lambda *_: store)
-    monkeypatch.setattr(proving, "worker_pool", lambda *_: nullcontext(SerialPool()))
+    opening = SimpleNamespace(begin=lambda: None, pool=SerialPool)
+    monkeypatch.setattr(proving, "Opening", lambda *_: nullcontext(opening))
     row = ls.confirm("tiny", samples=48)
     assert row.n == 48 and row.id != before.id
     with pytest.raises(UsageError, match="no study"):
