@@ -60,7 +60,7 @@ name: default
 model: {framework: diffusers, checkpoint: "bundled:fashion-mnist"}
 sampler: {name: ancestral, steps: 10}
 search: {mean: [0.99, 1.05], slope: [-0.002, 0.004]}
-metric: {extractor: bundled, reference: "bundled:fashion-mnist", rungs: [2048, 4096, 8192]}
+metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
 """
 
 

@@ -51,21 +51,22 @@ from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Preview
 from lambda_search.work.tasks import Rehearse
 from lambda_search.work.tasks import SampleShard
+from lambda_search.work.tasks import Scored
 from lambda_search.work.tasks import ScoreFeatures
 from lambda_search.work.tasks import ShardResult
 from lambda_search.work.tasks import Task
 
 __all__ = ["WIDTH", "Habits", "SimulatedPool", "Span"]
 
-WIDTH = 2
-"""d of the made-up features: what a schedule is worth, and the noise of each image."""
+WIDTH = 2048
+"""d of the features that nobody makes."""
 
 _KIND = "simulated"
 _A_NODE = 8
 _TICK_SECONDS = 0.25
 _MOMENT = 0.004
 """Real seconds between two looks at the clock: simulated time goes in steps of so many × speed."""
-_NOISE = np.random.default_rng(0).normal(0.0, 8.0, 2**17).astype(np.float32)
+_NOISE = np.random.default_rng(0).normal(0.0, 8.0, 2**17)
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ class SimulatedPool:
         self._settling = ThreadPoolExecutor(1, "pool-answers")
         self._closing = threading.Event()
         self._up = threading.Event()
+        self._shards: dict[str, tuple[LambdaSchedule, int]] = {}
         self.spans: list[Span] = []
         self.lost = 0
         self.answers = 0
@@ -242,7 +244,21 @@ class SimulatedPool:
         self._span(worker, when, job is not None)
         worker.tasks.popleft()
         self._begin(number, worker, when)
-        self._handle(Answered(number, task, None if job is None else _answer_to(job.task)))
+        self._handle(Answered(number, task, None if job is None else self._said(job.task)))
+
+    def _said(self, task: Task[Any]) -> Any:
+        """What a worker would have said; who scores features knows whose they are by name."""
+        match task:
+            case SampleShard():
+                self._shards |= dict.fromkeys(task.names, (task.schedule, task.start))
+                return ShardResult(task.recipe.batch, 1.0, 0.1)
+            case ScoreFeatures():
+                schedule, first = self._shards[task.rows.names[0]]
+                return Scored(_score(schedule, first, task.rows.n), 0.9)
+            case Preview():
+                return b"a picture"
+            case _:
+                return None
 
     def _span(self, worker: _Worker, until: float, counted: bool) -> None:
         job = self._jobs.get(worker.tasks[0])
@@ -258,7 +274,7 @@ class SimulatedPool:
         job = self._jobs.get(worker.tasks[0])
         seconds = self._habits.shard * self._random.lognormvariate(0.0, self._habits.spread)
         if job is not None and isinstance(job.task, ScoreFeatures):
-            seconds = self._habits.scoring * (0.5 + len(job.task.features) / 20_000)
+            seconds = self._habits.scoring * (0.5 + job.task.rows.n / 20_000)
         if job is not None and isinstance(job.task, Rehearse):
             seconds = self._habits.scoring
         seconds *= self._habits.slower if worker.is_slow else 1.0
@@ -349,33 +365,15 @@ def _settle(future: Future[Any], answer: Any, error: Exception | None) -> None:
             future.set_exception(error)
 
 
-def _answer_to(task: Task[Any]) -> Any:
-    """What a worker would have said."""
-    match task:
-        case SampleShard():
-            batch = task.recipe.batch
-            features = np.empty((batch, WIDTH), np.float32)
-            features[:, 0] = _worth(task.schedule)
-            place = task.start % (len(_NOISE) - batch)
-            features[:, 1] = _NOISE[place : place + batch]
-            return ShardResult((features,), batch, 1.0, 0.1)
-        case ScoreFeatures():
-            return _score(task.features)
-        case Preview():
-            return b"a picture"
-        case _:
-            return None
-
-
 def _worth(schedule: LambdaSchedule) -> float:
     """The FID of a schedule of ten steps: a valley whose lowest point gains a tenth."""
     mean, slope = schedule.mean(10), schedule.k
     return 10.0 - math.exp(-(((mean - 1.02) / 0.02) ** 2) - ((slope - 0.001) / 0.004) ** 2)
 
 
-def _score(features: np.ndarray) -> Score:
-    noise = torch.as_tensor(features[:, 1].astype(np.float64))
-    found = float(features[0, 0]) + float(noise.mean())
-    error = float(noise.std()) / len(noise) ** 0.5
-    centred = noise - noise.mean()
-    return Score(len(noise), found, error, found, centred, Extras(found, None), width=WIDTH)
+def _score(schedule: LambdaSchedule, first: int, n: int) -> Score:
+    """Of n images from index `first` on, whose noise all schedules share."""
+    noise = torch.as_tensor(np.resize(np.roll(_NOISE, -(first % len(_NOISE))), n))
+    found = _worth(schedule) + float(noise.mean())
+    error = float(noise.std()) / n**0.5
+    return Score(n, found, error, found, noise - noise.mean(), Extras(found, None), width=WIDTH)
