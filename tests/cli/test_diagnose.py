@@ -1,5 +1,6 @@
 """`diagnose` on the shell: a checkpoint or a study file, as words, as JSON, as a page."""
 
+import html
 import json
 
 import pytest
@@ -25,7 +26,7 @@ def test_a_checkpoint_as_json_and_as_a_page(cli, tiny_pipeline, tmp_path):
     assert [one["index"] for one in found["curve"]] == [0, 1, 2]
     assert all(one["ratio"] == one["sampling"] / one["true"] for one in found["curve"])
     assert found["images"] <= 500
-    text = page.read_text()
+    text = html.unescape(page.read_text())
     assert all(f'data-figure="{name}"' in text for name in ("norms", "ratio", "tried", "lambdas"))
     assert found["reference"] in text and (tmp_path / "plotly.min.js").is_file()
 

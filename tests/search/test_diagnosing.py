@@ -32,6 +32,7 @@ def case(request, tmp_path_factory, tiny_pipeline):
 def few(monkeypatch):
     """As few images as can be: what is tried is whether it runs."""
     monkeypatch.setattr(clean, "_MANY", 8)
+    monkeypatch.setattr(clean, "_FINER", 2)
     monkeypatch.setattr(diagnosing, "_OWN", 16)
     monkeypatch.setattr(tried, "PROBED", 8)
     monkeypatch.setattr(diagnosing, "PROBED", 8)
