@@ -108,12 +108,14 @@ def judged(found: Diagnosis, truth: Landscape) -> dict[str, Any]:
 def table(known: dict[str, Any]) -> str:
     """The settings as Markdown, good and bad ones alike."""
     lines = [
-        "| sampler | steps | predicted: mean, tilt | best | gain there | best gain | share | |",
-        "|---|---|---|---|---|---|---|---|",
+        "| sampler | steps | images | predicted: mean, tilt | best | gain there | of the best "
+        "| share | |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in known.values():
         lines.append(
-            f"| {one['sampler']} | {one['steps']} | {one['mean']:.4f}, {one['tilt']:+.3f} "
+            f"| {one['sampler']} | {one['steps']} | {one['diagnosis']['images']} "
+            f"| {one['mean']:.4f}, {one['tilt']:+.3f} "
             f"| {one['best_mean']:.4f}, {one['best_tilt']:+.3f} | {one['gain']:+.1%} "
             f"| {one['best_gain']:+.1%} | {one['share']:+.0%} "
             f"| {'constants set here' if one['steps'] == SET_ON else 'judges'} |"

@@ -75,9 +75,9 @@ class Diagnosis:
         steps: T′, the real number of them.
         schedule: the λ(i) to begin with; λ = 1 where no gain can be told from noise.
         mean, slope: of it.
-        gain: by which share it is expected to lower the distance at λ = 1; half of that is what
-            such schedules have been worth, half what was measured.
-        error: the standard error of what was measured in it.
+        gain: share of the distance at λ = 1, in the network's own features, by which it lowers
+            that; below 0 where it raises it.
+        error: its paired standard error.
         matched: the λ(i) that norms of ε name, recommended or not.
         curve: norms at λ = 1, least noisy step first.
         tried: the schedules that were tried, λ = 1 first.
@@ -112,6 +112,9 @@ class Diagnosis:
         if self.schedule.is_identity:
             return (
                 "λ = 1: what norms of ε name, "
-                f"λ(i) = {self.matched}, makes images that are no nearer to clean ones"
+                f"λ(i) = {self.matched}, makes images that are farther from clean ones"
             )
-        return f"λ(i) = {self.schedule}, with an expected gain of {self.gain:.1%}"
+        return (
+            f"λ(i) = {self.schedule}, by norms of ε; in the network's own features the distance "
+            f"to clean images falls by {self.gain:.1%} ± {1.96 * self.error:.1%}"
+        )

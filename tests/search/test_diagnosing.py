@@ -11,9 +11,11 @@ from lambda_search.errors import UsageError
 from lambda_search.models.registry import load_model
 from lambda_search.search import clean
 from lambda_search.search import diagnosing
+from lambda_search.search import tried
 from tests.models.test_contract import CASES
 from tests.models.test_contract import Case
 
+SMALL = {"batch": 8}
 FRAMEWORKS = ("adm", "ddim", "edm", "pfgmpp", "ldm", "dit", "diffusers")
 
 
@@ -30,8 +32,10 @@ def case(request, tmp_path_factory, tiny_pipeline):
 def few(monkeypatch):
     """As few images as can be: what is tried is whether it runs."""
     monkeypatch.setattr(clean, "_MANY", 8)
+    monkeypatch.setattr(clean, "_FINER", 2)
     monkeypatch.setattr(diagnosing, "_OWN", 16)
-    monkeypatch.setattr(diagnosing, "_PROBED", 8)
+    monkeypatch.setattr(tried, "PROBED", 8)
+    monkeypatch.setattr(diagnosing, "PROBED", 8)
     monkeypatch.setattr(diagnosing, "FEWEST_IMAGES", 80)
 
 
@@ -53,7 +57,7 @@ def photos(tmp_path_factory):
 
 def test_every_framework_has_a_diagnosis(case, few):
     sampler = case.samplers[0]
-    found = ls.diagnose(case.model, sampler, case.steps, images=96, options={"batch": 8})
+    found = ls.diagnose(case.model, sampler, case.steps, images=96, options=SMALL)
     assert (found.framework, found.sampler) == (case.model.framework, sampler)
     assert [one.index for one in found.curve] == list(range(found.steps))
     assert all(0 < one.ratio < math.inf for one in found.curve)
@@ -65,29 +69,32 @@ def test_every_framework_has_a_diagnosis(case, few):
 
 def test_the_same_seed_says_the_same(tiny, few):
     one, again, other = (
-        ls.diagnose(tiny, "ancestral", 4, images=96, seed=seed) for seed in (1, 1, 2)
+        ls.diagnose(tiny, "ancestral", 4, images=96, options=SMALL, seed=seed)
+        for seed in (1, 1, 2)
     )
     assert one == again
     assert one.curve != other.curve
 
 
 def test_real_images_stand_for_themselves(tiny, photos, few):
-    found = ls.diagnose(tiny, "ddim", 4, reference=f"images:{photos}/real.npz", images=96)
+    found = ls.diagnose(
+        tiny, "ddim", 4, reference=f"images:{photos}/real.npz", images=96, options=SMALL
+    )
     assert found.reference == found.truth == "70 of 70 real images, real.npz"
     assert found.images <= 96 and len(found.tried) > 1
 
 
-def test_a_schedule_is_recommended_if_it_is_worth_more_than_one(tiny, few, monkeypatch):
-    for credit, wanted in ((100.0, False), (-100.0, True)):
-        monkeypatch.setattr(diagnosing, "_CREDIT", ((1.0, credit), (0.5, credit)))
-        found = ls.diagnose(tiny, "ancestral", 4, images=96)
+def test_a_schedule_is_recommended_unless_it_is_worse_than_allowed(tiny, few, monkeypatch):
+    for allowed, wanted in ((1e6, False), (-1e6, True)):
+        monkeypatch.setattr(diagnosing, "_ALLOWED", ((1.0, allowed), (0.5, allowed)))
+        found = ls.diagnose(tiny, "ancestral", 4, images=96, options=SMALL)
         assert found.schedule.is_identity is wanted
-        assert (found.gain > 0) is not wanted
+        assert wanted or found.schedule in [one.schedule for one in found.tried[1:]]
         assert ("λ = 1" in found.words) is wanted
 
 
 def test_constants_have_one_number(tiny, few):
-    found = ls.diagnose(tiny, "ancestral", 4, images=96, constant=True)
+    found = ls.diagnose(tiny, "ancestral", 4, images=96, options=SMALL, constant=True)
     assert found.matched.k == 0 and found.slope == 0
 
 
