@@ -74,7 +74,7 @@ def main(
                     style="dim",
                 )
                 if json_file is not None:
-                    json_file.write_text(json.dumps(figures, indent=2))
+                    json_file.write_text(json.dumps([written(row) for row in figures], indent=2))
     show(figures)
 
 
@@ -140,6 +140,12 @@ def begins(truth: Landscape) -> dict[str, players.Point]:
 def independent(measured: Any) -> NDArray[np.float64]:
     """The errors as if no two scores shared noise."""
     return np.diag(np.diag(noise_covariance(measured)))
+
+
+def written(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for JSON, which has no infinity: what never came is null."""
+    images = [None if np.isinf(one) else int(one) for one in row["images"]]
+    return row | {"images": images, "median": None if np.isinf(row["median"]) else row["median"]}
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:

@@ -33,10 +33,16 @@ def main(
     out: Annotated[Path, typer.Option(file_okay=False, help="Where to.")],
 ) -> None:
     """Draw what bench_search.py found."""
-    rows = [row for file in files for row in json.loads(file.read_text())]
+    rows = [read(row) for file in files for row in json.loads(file.read_text())]
     out.mkdir(parents=True, exist_ok=True)
     drawn(rows).write_html(out / "search.html", include_plotlyjs=True)
     (out / "search.md").write_text(table(rows))
+
+
+def read(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the file, in which what never came is null."""
+    images = [np.inf if one is None else one for one in row["images"]]
+    return row | {"images": images, "median": float(np.median(images))}
 
 
 def drawn(rows: Sequence[dict[str, Any]]) -> go.Figure:
