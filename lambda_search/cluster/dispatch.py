@@ -94,6 +94,11 @@ class Dispatcher:
         """Workers that are up or starting."""
         return len(self._crew)
 
+    @property
+    def starting(self) -> int:
+        """Workers that are not up yet."""
+        return self._crew.starting
+
     def kinds(self) -> dict[str, int]:
         """How many workers of each kind are up."""
         return dict(self._crew.up)

@@ -156,6 +156,10 @@ class RayPool:
         """How many workers of each kind are up."""
         return self._dispatcher.kinds()
 
+    def coming(self) -> int:
+        """How many workers are starting."""
+        return self._dispatcher.starting
+
     def troubles(self) -> list[str]:
         """What is wrong with hosts that are left out for now, such as other versions."""
         return self._dispatcher.troubles()

@@ -24,6 +24,7 @@ from lambda_search.paths import locate
 from lambda_search.records import Origins
 from lambda_search.records import Row
 from lambda_search.search.driver import Driver
+from lambda_search.search.kinds import Kinds
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.resolving import resolve
@@ -56,6 +57,7 @@ class Shared:
         folders: where the files that studies name are looked up.
         plans: of studies that are resolved already, by their files' text.
         bounds: what studies may name that were posted to a service.
+        kinds: of the devices that they are on.
     """
 
     store: Store
@@ -63,6 +65,7 @@ class Shared:
     folders: Sequence[Path]
     plans: Mapping[str, Plan]
     bounds: Bounds = field(default_factory=Bounds)
+    kinds: Kinds = field(default_factory=Kinds)
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, claim: Claim) -> Plan:
@@ -138,6 +141,7 @@ class Run:
         try:
             self._go()
         finally:
+            self._shared.kinds.leave(self.study.id)
             self._ended.set()
 
     def _go(self) -> None:
@@ -176,13 +180,18 @@ class Run:
         self._events.say("began", f"taken by {this_driver()}")
         plan = self._shared.plan(self._claim)
         self.tracker.expect(plan.spec.search.trials, plan.most_images())
-        begun = self.study.identity
+        begun, pool = self.study.identity, self._shared.shards.pool
         evaluator = Evaluator(
             plan.recipe,
             self._shared.shards,
             self.tracker.meter,
             self._halt,
-            None if begun is None else begun.device,
+            self._shared.kinds.take(
+                self.study.id,
+                None if begun is None else begun.device,
+                pool,
+                self._halt,
+            ),
         )
         study = self._queue.bind(
             self.lease,

@@ -31,6 +31,10 @@ class Pool(Protocol):
         """How many workers of each kind are up."""
         ...
 
+    def coming(self) -> int:
+        """How many workers are starting: of which kind they are is not known yet."""
+        ...
+
     def submit(self, task: Task[T], urgent: bool = False, kind: str | None = None) -> Future[T]:
         """Queues a task.
 
@@ -55,6 +59,9 @@ class SerialPool:
 
     def kinds(self) -> dict[str, int]:
         return {self._kind: 1}
+
+    def coming(self) -> int:
+        return 0
 
     def submit(self, task: Task[T], urgent: bool = False, kind: str | None = None) -> Future[T]:
         future: Future[T] = Future()
