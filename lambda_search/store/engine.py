@@ -37,12 +37,14 @@ __all__ = [
     "VERSION_TABLE",
     "StoreAway",
     "can_only_be_read",
+    "connected",
     "explain",
     "is_file",
     "one_at_a_time",
     "open_engine",
     "patiently",
     "reading",
+    "schema_of",
     "still_there",
     "upgrade",
     "writing",
@@ -83,6 +85,28 @@ def open_engine(url: str) -> Engine:
         UsageError: for a URL that is none, or names another kind of database.
         LambdaSearchError: if the database cannot be reached, or is of no use as it is.
     """
+    engine = connected(url)
+    version = schema_of(engine)
+    if version is not None and version > HEAD:
+        raise UsageError(
+            f"The store {Address.of(url)} was made by a newer lambda_search (schema {version}).",
+            "Update lambda_search, or name another store.",
+        )
+    if version != HEAD:
+        if can_only_be_read(engine):
+            holds = "no tables" if version is None else f"tables of an older one ({version})"
+            raise UsageError(
+                f"The store {Address.of(url)} can only be read, and holds {holds} of "
+                "lambda_search.",
+                "Copy it to where it can be written, and name the copy with --store.",
+            )
+        with explain(engine):
+            upgrade(engine)
+    return engine
+
+
+def connected(url: str) -> Engine:
+    """The database at `url` as it is; arguments and errors as in `open_engine`."""
     address = Address.of(url)
     options: dict[str, Any] = {}
     if address.file is not None:
@@ -95,23 +119,13 @@ def open_engine(url: str) -> Engine:
         for_reading = can_only_be_read(engine)
         event.listen(engine, "connect", lambda raw, _: configure(raw, for_reading))
         event.listen(engine, "begin", _begin_sqlite)
-    with explain(engine):
-        with engine.connect() as connection:
-            version = _version(connection)
-        if version is not None and version > HEAD:
-            raise UsageError(
-                f"The store {address} was made by a newer lambda_search (schema {version}).",
-                "Update lambda_search, or name another store.",
-            )
-        if version != HEAD:
-            if can_only_be_read(engine):
-                holds = "no tables" if version is None else f"tables of an older one ({version})"
-                raise UsageError(
-                    f"The store {address} can only be read, and holds {holds} of lambda_search.",
-                    "Copy it to where it can be written, and name the copy with --store.",
-                )
-            upgrade(engine)
     return engine
+
+
+def schema_of(engine: Engine) -> str | None:
+    """The migration that its tables are of; None without any of ours."""
+    with explain(engine), engine.connect() as connection:
+        return _version(connection)
 
 
 def can_only_be_read(engine: Engine) -> bool:

@@ -34,6 +34,7 @@ NOT_RUN = {
     "evaluate": "samples images",
     "serve": "serves pages until it is stopped",
     "dashboard": "serves pages until it is stopped",
+    "db copy": "a server",
     "models convert": "a checkpoint of EDM",
     "reference make": "photos, and Inception's weights",
     "reference mark": "statistics of images",
@@ -65,6 +66,8 @@ def folder(name, tmp_path, monkeypatch):
         (tmp_path / "my-study.yaml").write_text(SPEC)
     if name == "db import":
         export_rows("rows.json")
+    if name == "db upgrade":
+        Store().close()
     return tmp_path
 
 

@@ -77,7 +77,10 @@ def test_who_has_nothing_to_do_helps_a_worker_that_stands_still(flags):
         futures = [pool.submit(Nap(0.1)) for _ in range(12)]
         assert {future.result(60) for future in futures} == pids, "long before it counts as lost"
         os.kill(still, signal.SIGCONT)
-        until(lambda: still in {pool.submit(Nap(0.1)).result(60) for _ in range(4)})
+        both = pids | {still}
+        until(
+            lambda: {one.result(60) for one in [pool.submit(Nap(0.1)) for _ in range(4)]} == both
+        )
         assert pool.kinds() == {"A100": 2}
 
 

@@ -1,5 +1,8 @@
 """A new store has the very tables that the migrations make of an empty database."""
 
+import subprocess
+import sys
+
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -66,3 +69,33 @@ def test_what_lies_in_its_place_is_not_taken_for_it(url):
     with pytest.raises(LambdaSearchError, match="ls_study"):
         Store(url)
     assert inspect(create_engine(store_url(url))).get_table_names() == ["ls_study"]
+
+
+OPENS = """
+import sys
+from lambda_search.store.store import Store
+sys.stdin.readline()
+Store(sys.argv[1]).close()
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.slow
+def test_thirty_two_processes_open_an_empty_database_at_once(url, databases, tmp_path):
+    opening = [
+        subprocess.Popen([sys.executable, "-c", OPENS, url], stdin=subprocess.PIPE)
+        for _ in range(32)
+    ]
+    for process in opening:
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    assert [process.wait(120) for process in opening] == [0] * 32
+    alone = databases.new(tmp_path)
+    Store(alone).close()
+    found, wanted = (create_engine(store_url(one)) for one in (url, alone))
+    assert described(found) == described(wanted)
+    counts = Store(url).counts()
+    assert counts == Store(alone).counts() and counts["rows"] > 0
+    for engine in (found, wanted):
+        engine.dispose()
+    databases.drop(alone)
