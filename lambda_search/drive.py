@@ -150,6 +150,7 @@ class _Drive:
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
         self._found_none = False
+        self._sweeping = threading.Thread()
 
     def run(self, until_empty: bool) -> Driven:
         try:
@@ -214,8 +215,10 @@ class _Drive:
             for run in active:
                 if run.study.id in wanted:
                     run.halt(Interrupted("It was stopped as asked."))
-        if self._due("sweep", _SWEEP_SECONDS):
-            self.sweep()
+        if self._due("sweep", _SWEEP_SECONDS) and not self._sweeping.is_alive():
+            # beside the loop: many files may take longer than leases last
+            self._sweeping = threading.Thread(target=self.sweep, name="sweep", daemon=True)
+            self._sweeping.start()
         if at_end or self._due("write", _WRITE_SECONDS):
             self._write(self.runs if at_end else active)
         if self.watch is not None and self.runs:

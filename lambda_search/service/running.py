@@ -130,15 +130,19 @@ class Driver:
     """A `drive` process beside the service; it is started again, more and more slowly, if it ends.
 
     Arguments:
-        store: the store's URL. It goes to the process in its environment, not in its command line,
-            which others can read.
+        store, features: the store's URL, and where features are kept. They go to the process in
+            its environment, not in its command line, which others can read.
         options: of `drive`.
     """
 
-    def __init__(self, store: str | None, options: Sequence[str]) -> None:
+    def __init__(
+        self, store: str | None, options: Sequence[str], features: str | None = None
+    ) -> None:
         beside = ["--beside", str(os.getpid())]
         self._command = [sys.executable, "-m", "lambda_search", "drive", *options, *beside]
         self._environment = {**os.environ, "LAMBDA_SEARCH_STORE": store_url(store)}
+        if features is not None:
+            self._environment["LAMBDA_SEARCH_FEATURES"] = features
         self._environment.pop("LAMBDA_SEARCH_TOKEN", None)
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None

@@ -13,8 +13,10 @@ is known before it computes anything.
 from __future__ import annotations
 
 import io
+import re
 import secrets
 import socket
+import threading
 import time
 import zlib
 from collections.abc import Collection
@@ -27,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.work.storage import NoFile
 from lambda_search.work.storage import Storage
 from lambda_search.work.storage import storage_at
 
@@ -34,6 +37,8 @@ __all__ = ["FeatureFiles", "Place", "PlaceAway"]
 
 _CRC = 4
 _STALE_SECONDS = 7 * 24 * 3600
+_OURS = re.compile(r"[0-9a-f]{64}|[0-9a-f]{32}\.mark")
+"""Families and marks. Whatever else lies in a folder that somebody named is theirs."""
 
 
 class PlaceAway(LambdaSearchError):
@@ -83,6 +88,7 @@ class FeatureFiles:
         self.url = str(place)
         self.storage: Storage = storage_at(self.url)
         self._known: set[str] = set()
+        self._lock = threading.Lock()
 
     @cached_property
     def place(self) -> Place:
@@ -109,13 +115,17 @@ class FeatureFiles:
             afresh: whether what was seen or `noted` before does not count.
         """
         file = _file(family, name)
-        if afresh:
-            self._known.discard(file)
-        return file in self._known or self.storage.exists(file, afresh)
+        with self._lock:
+            if afresh:
+                self._known.discard(file)
+            if file in self._known:
+                return True
+        return self.storage.exists(file, afresh)
 
     def note(self, family: str, name: str) -> None:
         """It is there: a worker says so."""
-        self._known.add(_file(family, name))
+        with self._lock:
+            self._known.add(_file(family, name))
 
     def get(self, family: str, name: str, shape: tuple[int, int]) -> NDArray[np.float32] | None:
         """The features [B, d] of that name; None where there are none, or their file is damaged.
@@ -126,10 +136,10 @@ class FeatureFiles:
         size = len(header) + 4 * shape[0] * shape[1]
         try:  # never more than is expected
             found = _decoded(self.storage.read(file, size + _CRC + 1), header, shape)
-        except FileNotFoundError:
-            return None
-        except OSError:
+        except NoFile:
             found = None
+        except OSError:  # there is none, or it cannot be read just now
+            return None
         if found is None:
             self.storage.remove(file)
         return found
@@ -146,7 +156,8 @@ class FeatureFiles:
 
     def drop(self, family: str) -> None:
         """Removes the features of a family; nobody may be adding to it."""
-        self._known = {file for file in self._known if not file.startswith(f"{family}/")}
+        with self._lock:
+            self._known = {file for file in self._known if not file.startswith(f"{family}/")}
         with suppress(OSError, LambdaSearchError):  # what cannot be removed is swept later
             self.storage.remove(family)
 
@@ -162,8 +173,8 @@ class FeatureFiles:
         stale = time.time() - _STALE_SECONDS
         for name, added in self.storage.children():
             with suppress(OSError):  # another process sweeps too
-                unused = name in done or (added is not None and added < stale)
-                if unused and name not in needed:
+                old = added is not None and added < stale and _OURS.fullmatch(name)
+                if (name in done or old) and name not in needed:
                     self.drop(name)
 
     def _write(self, file: str, content: bytes) -> None:

@@ -18,6 +18,8 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
 from lambda_search.work.recipe import Recipe
+from lambda_search.work.tasks import Preview
+from lambda_search.work.tasks import SampleShard
 from lambda_search.work.tasks import batch_of
 from lambda_search.work.timing import DeviceTimer
 
@@ -68,14 +70,15 @@ class Probe:
 def too_large(task: object, context: WorkerContext) -> LambdaSearchError:
     """The error of a task for which the device's memory is too small.
 
-    Of one that makes images it says which batch has room here, found by halving.
+    Of one that makes a batch of images it says which batch has room here, found by halving.
     """
-    kind, recipe = device_kind(context.device), getattr(task, "recipe", None)
-    if not isinstance(recipe, Recipe):
+    kind = device_kind(context.device)
+    if not isinstance(task, Preview | Probe | SampleShard):  # of others the batch is not to blame
         return LambdaSearchError(
             f"The memory of {kind} is too small for a task of a worker.",
             "Take fewer workers on a GPU, with --gpus.",
         )
+    recipe = task.recipe
     fits = _fitting(context, recipe)
     if fits == 0:
         return LambdaSearchError(

@@ -24,9 +24,13 @@ from lambda_search.files import private_folder
 from lambda_search.files import written_whole
 from lambda_search.paths import folder_of
 
-__all__ = ["FolderStorage", "RemoteStorage", "Storage", "storage_at"]
+__all__ = ["FolderStorage", "NoFile", "RemoteStorage", "Storage", "storage_at"]
 
 _FRESH_SECONDS = 10.0
+
+
+class NoFile(OSError):
+    """Something else lies in a file's place."""
 
 
 class Storage(Protocol):
@@ -41,7 +45,8 @@ class Storage(Protocol):
 
         Raises:
             FileNotFoundError: if there is none.
-            OSError: if something else lies in its place.
+            NoFile: if something else lies in its place.
+            OSError, LambdaSearchError: if it cannot be read just now.
         """
         ...
 
@@ -93,7 +98,7 @@ class FolderStorage:
             _looked_again(path)
             mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise OSError(f"{path} is no file")
+            raise NoFile(f"{path} is no file")
         with path.open("rb") as stream:
             return stream.read(most)
 
@@ -159,7 +164,7 @@ class RemoteStorage:
                 f"Features cannot lie at {url}: {first_line(error)}.",
                 "Install that package on every host, or name another place.",
             ) from error
-        except (OSError, ValueError) as error:
+        except Exception as error:  # some connect at once, and each library has errors of its own
             raise UsageError(
                 f"Features cannot lie at {url}: {first_line(error)}.",
                 "Name a folder that all hosts share, or an address like s3://BUCKET/PREFIX.",
@@ -192,6 +197,7 @@ class RemoteStorage:
                 self._fs.pipe_file(path, content)
 
     def remove(self, name: str) -> None:
+        self._listed.pop(name, None)
         with suppress(FileNotFoundError), self._reaching("removed"):
             self._fs.rm(self._path(name), recursive=True)
 

@@ -1,8 +1,12 @@
 """Feature files, in every kind of place: what is not exactly what was written is not there."""
 
+import errno
 import io
 import os
 import pickle
+import secrets
+import threading
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -180,19 +184,64 @@ def test_a_folder_in_its_place_is_removed(folder):
 
 def test_what_nobody_added_to_lately_is_swept(folder):
     files = FeatureFiles(folder)
-    files.put("needed", "a", FEATURES)
-    files.put("another store's", "a", FEATURES)
-    (folder / "needed" / "a.npy.x.part").write_bytes(b"1")
-    (folder / "ab").mkdir()  # as the first release laid them
-    (folder / "ab" / "abc.npy").write_bytes(b"1")
-    (folder / "killed.mark").touch()
-    mark = files.place.mark
-    for old in ("ab", "needed", "killed.mark", mark):
-        os.utime(folder / old, (0, 0))
-    files.sweep({"needed", "unknown"})
-    assert {path.name for path in folder.iterdir()} == {"another store's", "needed", mark}
-    assert files.has("needed", "a") and files.place.open() is not None
+    lately, needed, old = "a" * 64, "b" * 64, "c" * 64
+    for family in (lately, needed, old):
+        files.put(family, "a", FEATURES)
+    (folder / needed / "a.npy.x.part").write_bytes(b"1")
+    killed, mark = f"{'d' * 32}.mark", files.place.mark
+    (folder / killed).touch()
+    for one in (needed, old, killed, mark):
+        os.utime(folder / one, (0, 0))
+    files.sweep({needed, "e" * 64})
+    assert {path.name for path in folder.iterdir()} == {lately, needed, mark}
+    assert files.has(needed, "a") and files.place.open() is not None
     FeatureFiles(folder / "none").sweep(set())
+
+
+def test_what_others_keep_in_the_folder_is_theirs(folder):
+    """Somebody may name a folder that has other things in it."""
+    files = FeatureFiles(folder)
+    (folder / "thesis").mkdir(parents=True)
+    for other in ("notes.txt", "thesis/chapter.tex", "0" * 40, f"{'0' * 64}.csv", "x.mark"):
+        (folder / other).write_text("years of work")
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    before = sorted(folder.rglob("*"))
+    files.sweep(set())
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_features_are_noted_while_families_are_dropped():
+    files = FeatureFiles("memory://noted")
+    for number in range(5000):
+        files.note("family", str(number))
+    ended = threading.Event()
+
+    def note():
+        while not ended.is_set():
+            files.note("other", secrets.token_hex(4))
+
+    beside = threading.Thread(target=note)
+    beside.start()
+    try:
+        for number in range(200):
+            files.drop(f"family {number}")
+    finally:
+        ended.set()
+        beside.join()
+
+
+def test_a_file_that_cannot_be_read_just_now_stays(folder, monkeypatch):
+    files = FeatureFiles(folder)
+    files.put("family", "name", FEATURES)
+
+    def stale(path, mode):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", stale)
+        assert files.get("family", "name", SHAPE) is None
+    assert np.array_equal(files.get("family", "name", SHAPE), FEATURES)
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_error(tmp_path):

@@ -10,6 +10,7 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.spec import parse_specs
 from lambda_search.work import tasks
 from lambda_search.work.context import WorkerContext
+from lambda_search.work.features import Place
 from lambda_search.work.memory import Probe
 
 
@@ -72,3 +73,14 @@ def test_a_task_without_images_says_what_is_left_to_do(worker):
     with pytest.raises(LambdaSearchError, match="too small for a task") as caught:
         worker.run(Hungry())
     assert "--gpus" in caught.value.hint
+
+
+def test_of_what_makes_no_batch_none_is_said_to_fit(worker, recipe, room, monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    room(16)
+    monkeypatch.setattr(WorkerContext, "extractor", full)
+    with pytest.raises(LambdaSearchError, match="too small for a task") as caught:
+        worker.run(tasks.Rehearse(recipe, Place("memory://here")))
+    assert "batch" not in str(caught.value)

@@ -89,8 +89,8 @@ def serve(
         def started() -> None:
             err.print(Text(f"lambda_search: {settings.address}/   (Ctrl-C ends it)"))
             if drive:
-                options = _options(workers, ray_address, gpus, features, roots, hub)
-                stack.enter_context(Driver(store, options))
+                options = _options(workers, ray_address, gpus, roots, hub)
+                stack.enter_context(Driver(store, options, features))
 
         run(create_app(settings), settings, started)
 
@@ -116,17 +116,11 @@ def _options(
     workers: int | None,
     ray_address: str | None,
     gpus: float | None,
-    features: str | None,
     roots: list[Path] | None,
     hub: list[str] | None,
 ) -> list[str]:
     """The driver's own."""
-    told = {
-        "--workers": workers,
-        "--ray-address": ray_address,
-        "--gpus": gpus,
-        "--features": features,
-    }
+    told = {"--workers": workers, "--ray-address": ray_address, "--gpus": gpus}
     found: list[object] = []
     for name, value in told.items():
         found += [] if value is None else [name, value]
