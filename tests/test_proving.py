@@ -73,6 +73,17 @@ def test_one_that_was_asked_for_is_made_by_any_driver(finished):
     assert store.study("tiny").proof_wanted is None
 
 
+def test_one_for_any_driver_waits_for_the_next_where_a_driver_was_interrupted(finished):
+    store, before = finished
+    studies.confirm("tiny", store, samples=48)
+    with pytest.raises(Interrupted) as caught:
+        drive(store, SerialPool(), watch=interrupt)
+    assert "wait in the queue for the next driver" in caught.value.hint
+    assert [row.id for row in store.rows(store.study("tiny").id)] == [before.id]
+    row = drive(store, SerialPool()).rows["tiny"]
+    assert row.n == 48 and standing(store)[0] == "done" and standing(store)[-1][-1] == row.id
+
+
 def test_python_makes_one_here(finished, monkeypatch):
     store, before = finished
     monkeypatch.setattr(proving, "Store", lambda *_: store)

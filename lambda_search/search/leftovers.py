@@ -15,7 +15,7 @@ def needed_families(studies: Iterable[Study]) -> set[str]:
     """The families of features (`Recipe.family`) of all `studies` that are not done.
 
     A study that no driver has resolved yet has none; one whose proof was asked for again, and
-    broke off, has.
+    waits or broke off under its name, has.
     """
     return _families(study for study in studies if not _is_done(study))
 

@@ -21,8 +21,11 @@ from typing import Any
 
 from filelock import FileLock
 from filelock import Timeout
+from sqlalchemy import and_
 from sqlalchemy import case
 from sqlalchemy import false
+from sqlalchemy import not_
+from sqlalchemy import null
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -33,6 +36,7 @@ from lambda_search.paths import leases_folder
 from lambda_search.shell import command
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
+from lambda_search.store.mapping import BY_ANY
 from lambda_search.store.tables import AttemptRow
 from lambda_search.store.tables import StudyRow
 
@@ -136,6 +140,8 @@ def stop_lost(session: Session, study: StudyRow, message: str) -> None:
     _close_lost(session, study.id)
     if study.proof_wanted is not None:  # it is done as before
         study.state, study.message = "done", ""
+        if study.proof_wanted.get(BY_ANY):  # nobody will name the study to go on with it
+            study.proof_wanted = None
     else:
         study.state, study.message = "stopped", message
     study.updated = now()
@@ -167,10 +173,14 @@ def end(session: Session, lease: Lease, state: str, outcome: str, message: str =
     """Gives a lease back and leaves the study in `state`; False if it was lost or has ended.
 
     A study that somebody asked to stop is not queued again: it is stopped then. One whose proof
-    was asked for again is done as before.
+    was asked for again is done as before, unless that proof is queued again for any driver. A
+    proof for any driver that is not queued again is not wanted any more; one that was asked for by
+    name still is, and what it has computed stays for who names the study again.
     """
-    again = StudyRow.proof_wanted.is_not(None)
     stops = StudyRow.stop_wanted if state == "queued" else false()
+    waits = not_(StudyRow.stop_wanted) if state == "queued" else false()
+    for_any = StudyRow.proof_wanted[BY_ANY].as_boolean().is_(True)
+    again = and_(StudyRow.proof_wanted.is_not(None), not_(and_(for_any, waits)))
     touched = session.execute(
         update(StudyRow)
         .where(
@@ -181,6 +191,7 @@ def end(session: Session, lease: Lease, state: str, outcome: str, message: str =
         .values(
             state=case((again, "done"), (stops, "stopped"), else_=state),
             message=case((again, ""), else_=message),
+            proof_wanted=case((and_(for_any, not_(waits)), null()), else_=StudyRow.proof_wanted),
             owner=None,
             lease_until=0.0,
             stop_wanted=False,

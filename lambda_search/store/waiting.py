@@ -2,7 +2,8 @@
 
 A proof that is asked for of a study that is done changes neither its file nor what decided its
 last row: what it is to be is kept beside them until its row is there. Until then, and whatever
-becomes of it, the study is done as it was before.
+becomes of it, the study is done as it was before. A proof for any driver waits for the next one if
+its driver cannot make it or is interrupted.
 """
 
 from __future__ import annotations
@@ -74,11 +75,12 @@ def want_proof(store: Store, name: str, confirm: Mapping[str, Any], by_any: bool
 
 
 def drop_proof(store: Store, name: str) -> None:
-    """Leaves a study done that waits for a proof which nobody has begun."""
+    """Leaves a study done that waits for a proof by name which nobody has begun."""
 
     def change(session: Session) -> None:
         study = locked(session, name)
-        if study.state == "queued" and study.proof_wanted is not None:
+        wanted = study.proof_wanted
+        if study.state == "queued" and wanted is not None and not wanted.get(BY_ANY):
             leases.stop_lost(session, study, "")
 
     store.write(change)

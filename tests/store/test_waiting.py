@@ -66,6 +66,42 @@ def test_one_for_any_driver_is_taken_by_the_next(store, done):
     assert queue.claim() is None, "asked for again, by who names it"
 
 
+@pytest.mark.parametrize("outcome", ["unable", "stopped"])
+def test_one_for_any_driver_outlives_a_driver_that_cannot_make_it(store, done, outcome):
+    queue = Queue(store)
+    want_proof(store, "s", WANTED, by_any=True)
+    first = queue.claim()
+    assert queue.end(first.lease, "queued", outcome, "why")
+    study = store.study("s")
+    assert (study.state, study.message, study.proof_wanted) == ("queued", "why", WANTED)
+    assert queue.claim(unable={(first.study.id, first.queued)}) is None
+    drop_proof(store, "s")  # of who asked by name, and was too late
+    second = queue.claim()
+    assert (second.study.name, second.study.proof_wanted) == ("s", WANTED)
+
+
+@pytest.mark.parametrize("left", ["failed", "stopped", "queued", "waiting", "lost"])
+def test_one_for_any_driver_that_none_takes_up_again_keeps_nothing(store, done, left):
+    """Failed, stopped, stopped as its driver left, and stopped while nobody drove it."""
+    queue = Queue(store)
+    want_proof(store, "s", WANTED, by_any=True)
+    if left == "waiting":
+        queue.stop("s")
+    else:
+        lease = queue.claim().lease
+        if left in ("queued", "lost"):
+            queue.stop("s")
+        if left == "lost":
+            lease.drop()
+            assert queue.claim() is None
+        else:
+            assert queue.end(lease, left, "stopped", "why")
+    study = store.study("s")
+    assert (study.state, study.message, study.proof_wanted) == ("done", "", None)
+    assert done_families([study]) and not needed_families([study])
+    assert (study.spec, study.decisive) == (done.spec, "digest")
+
+
 def test_its_row_ends_it_and_so_does_a_file_that_is_submitted(store, done, setting):
     want_proof(store, "s", WANTED)
     lease = Queue(store).claim(["s"]).lease
