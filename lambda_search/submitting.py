@@ -72,7 +72,9 @@ def post(
 ) -> list[Study]:
     """Queues the studies of a file that came through a service, and bounds what they may name.
 
-    Nothing of this host is read for them, but that files which they name lie in the roots.
+    Nothing of this host is read for them, but that files which they name lie in the roots. They
+    have no priority above 0 and count as one user's: who posts has one token with all others, and
+    could be anybody.
 
     Arguments:
         text: the study file (YAML).
@@ -81,7 +83,7 @@ def post(
         bounds: what they may name.
 
     Raises:
-        UsageError: as `submit`, and for what they may not name.
+        UsageError: as `submit`, and for what they may not name or ask for.
     """
     specs = parse_specs(text, "the study file")
     check_names(specs)
@@ -119,7 +121,7 @@ def _queued(
                 carried,
                 door,
                 priority=turn.priority,
-                user=turn.user or "",
+                user=f"door:{door}" if door else turn.user or "",  # no user has such a name
             )
         )
         events = Events(spec.name, [store.say])

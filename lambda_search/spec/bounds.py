@@ -3,7 +3,8 @@
 Files inside the roots that the operator names, links followed; repositories of the hub that the
 operator lists; what ships, and what is registered here. No address, no way out of the roots, and
 no extractor by its path: one may be a TorchScript file, which is a program. A service looks before
-it queues a study, and a driver again before it reads anything for it, however it came there.
+it queues a study, and a driver again before it reads anything for it, however it came there. Its
+priority is looked at where it is queued: 0 at most.
 """
 
 from __future__ import annotations
@@ -97,8 +98,13 @@ class Bounds:
             files: the config and prompt files that came with it, by name.
 
         Raises:
-            UsageError: for what it may not name.
+            UsageError: for what it may not name, or a priority that it may not ask for.
         """
+        if spec.queue is not None and spec.queue.priority > 0:
+            raise UsageError(
+                f"A posted study may not ask for {spec.queue.priority} in queue.priority.",
+                "Leave it out, or write 0 or less; more is for who submits to the store itself.",
+            )
         _Bounded(self, files, {name: Path(name) for name in files}, here=False).located(spec)
 
     def located(

@@ -181,9 +181,15 @@ FIELDS: dict[str, Field] = {
         "1%",
     ),
     "queue": Field("When drivers take it, among others that wait."),
-    "queue.priority": Field("The highest first.", "Of all that say nothing: 0.", "0"),
+    "queue.priority": Field(
+        "The highest first.",
+        "Of all that say nothing: 0; no more for one that is posted to a service.",
+        "0",
+    ),
     "queue.user": Field(
-        "On whose behalf: users of whom few studies are driven come first.", example="anna"
+        "On whose behalf: users of whom few studies are driven come first.",
+        "All that are posted to a service count as one user's.",
+        example="anna",
     ),
 }
 """By their places in a study file, in the order in which a drafted one has them."""

@@ -110,6 +110,28 @@ def test_a_study_that_was_trusted_is_bounded_once_it_is_posted(store, tiny_pipel
     assert (store.study("s").door, store.study("s").base) == (SERVICE, "")
 
 
+def post(store, name, queue):
+    text = SPEC.format(checkpoint="bundled:fashion-mnist", extractor="bundled")
+    text = text.replace("name: s", f"name: {name}", 1) + f"queue: {queue}"
+    studies.post(text, {}, store, Bounds())
+
+
+def test_it_goes_before_nobody_by_its_priority(store):
+    with pytest.raises(UsageError, match=r"may not ask for 1 in queue\.priority"):
+        post(store, "first", "{priority: 1}")
+    assert store.studies() == []
+    post(store, "last", "{priority: -1}")
+    queued(store)
+    assert [Queue(store).claim().study.name for _ in range(2)] == ["s", "last"]
+
+
+def test_all_that_are_posted_count_as_one_users_whomever_they_name(store):
+    for name, user in (("a", "anna"), ("b", "ben"), ("c", "door")):
+        post(store, name, f"{{user: {user}}}")
+    Queue(store).submit("latest", "x: 1", user="door")
+    assert [Queue(store).claim().study.name for _ in range(3)] == ["a", "latest", "b"]
+
+
 def test_a_posted_study_takes_nothing_of_this_host_with_it(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text("prompts: secret.txt")

@@ -116,7 +116,10 @@ def allowed(request: Request, service: Here) -> Response:
     },
 )
 async def post(request: Request, service: Here) -> Response:
-    """Queues the studies of a file; a driver runs them. It may name no more than `/v1/allowed`."""
+    """Queues the studies of a file; a driver runs them. It may name no more than `/v1/allowed`.
+
+    Its `queue.priority` is 0 or less, and all that is posted counts as one user's.
+    """
     body = await request.body()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
