@@ -44,6 +44,7 @@ from lambda_search.store.store import Store
 from lambda_search.store.tables import FileRow
 from lambda_search.store.tables import StudyRow
 from lambda_search.store.waiting import check_free
+from lambda_search.store.waiting import keeps_its_place
 from lambda_search.store.waiting import let_wait
 from lambda_search.store.waiting import locked
 
@@ -94,7 +95,10 @@ class Queue:
         self._store = store
 
     def check(self, name: str, spec: str) -> None:
-        """Raises Conflict if a living driver is at work on the study with another file."""
+        """Raises Conflict if a living driver is at work on the study with another file.
+
+        One that differs in `queue` alone is the same.
+        """
 
         def query(session: Session) -> None:
             study = session.scalar(select(StudyRow).where(StudyRow.name == name))
@@ -115,7 +119,8 @@ class Queue:
     ) -> Study:
         """Queues a study, new or again.
 
-        One that runs, or is done and brings no files, stays as it is if its file is the same.
+        One that runs, or is done and brings no files, stays as it is if its file is the same. One
+        that waits or runs, and of which `queue` alone is new, has its turn changed where it is.
 
         Arguments:
             name: the study's.
@@ -135,11 +140,15 @@ class Queue:
             busy = check_free(study, spec, database_seconds(session.connection()))
             if busy:
                 study.stop_wanted = False
-            if busy or (study.state == "done" and study.spec == spec and not files):
+            if not busy and study.state == "done" and study.spec == spec and not files:
+                return study_of(study)
+            stays = busy or keeps_its_place(study, spec, base, files or {}, door)
+            study.spec, study.priority, study.asker = spec, priority, user
+            if stays:
+                study.updated = now()
                 session.flush()
                 return study_of(study)
-            study.spec, study.base, study.door, study.proof_wanted = spec, base, door, None
-            study.priority, study.asker = priority, user
+            study.base, study.door, study.proof_wanted = base, door, None
             let_wait(study)
             session.execute(delete(FileRow).where(FileRow.study_id == study.id))
             session.add_all(

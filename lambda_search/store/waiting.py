@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from lambda_search.errors import Conflict
 from lambda_search.records import Study
 from lambda_search.shell import command
+from lambda_search.spec import StudySpec
+from lambda_search.spec import stored_spec
 from lambda_search.store import leases
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
@@ -26,7 +28,16 @@ from lambda_search.store.store import Store
 from lambda_search.store.tables import FileRow
 from lambda_search.store.tables import StudyRow
 
-__all__ = ["check_free", "drop_proof", "files_of", "let_wait", "locked", "requeue", "want_proof"]
+__all__ = [
+    "check_free",
+    "drop_proof",
+    "files_of",
+    "keeps_its_place",
+    "let_wait",
+    "locked",
+    "requeue",
+    "want_proof",
+]
 
 
 def requeue(store: Store, name: str) -> Study:
@@ -100,19 +111,41 @@ def locked(session: Session, name: str) -> StudyRow:
 
 
 def check_free(study: StudyRow, spec: str, clock: float) -> bool:
-    """Whether a living driver is at work on it, with this file.
+    """Whether a living driver is at work on it, with this file, whatever that says of its turn.
 
     Raises:
         Conflict: if one is, with another file.
     """
     if not leases.is_driven(study, clock):
         return False
-    if study.spec != spec:
+    if study.spec != spec and not _has_another_turn(study, spec):
         raise Conflict(
             f"The study '{study.name}' is running with another file.",
             f"Stop it first, with: {command('stop', study.name)}",
         )
     return True
+
+
+def keeps_its_place(
+    study: StudyRow, spec: str, base: str, files: Mapping[str, bytes], door: str
+) -> bool:
+    """Whether it waits, and nothing but its turn is new; arguments as in `Queue.submit`."""
+    if study.state != "queued" or (study.base, study.door) != (base, door):
+        return False
+    carried = {one.name: one.content for one in study.files}
+    return carried == files and _has_another_turn(study, spec)
+
+
+def _has_another_turn(study: StudyRow, spec: str) -> bool:
+    """Whether `spec` differs from the study's file in `queue` alone, which decides no numbers."""
+    before, after = stored_spec(study.spec), stored_spec(spec)
+    if before is None or after is None:  # of another release: all of it may differ
+        return False
+    return before.queue != after.queue and _turnless(before) == _turnless(after)
+
+
+def _turnless(spec: StudySpec) -> StudySpec:
+    return spec.model_copy(update={"queue": None})
 
 
 def let_wait(study: StudyRow) -> None:

@@ -77,6 +77,56 @@ def test_who_submits_again_may_change_the_turn(queue):
     assert [queue.claim().study.name for _ in range(2)] == ["b", "a"]
 
 
+STUDY = """
+name: {name}
+model: {{framework: diffusers, checkpoint: tiny}}
+sampler: {{name: ancestral, steps: {steps}}}
+metric: {{extractor: bundled, reference: "bundled:fashion-mnist"}}
+queue: {{priority: {priority}, user: {user}}}
+"""
+
+
+def submit(queue, name, priority=0, user="anna", steps=4, files=None):
+    text = STUDY.format(name=name, steps=steps, priority=priority, user=user)
+    queue.check(name, text)
+    return queue.submit(name, text, "/base", files, priority=priority, user=user)
+
+
+def test_the_turn_of_one_that_runs_is_changed_where_it_is(store, queue):
+    submit(queue, "a")
+    lease = queue.claim().lease
+    assert queue.stop("a").stop_wanted
+    turned = submit(queue, "a", 3, "ben")
+    assert (turned.state, turned.stop_wanted, turned.fence) == ("running", False, lease.fence)
+    assert "priority: 3" in turned.spec and queue.keep_up([lease]) == []
+    submit(queue, "b", user="ben")
+    submit(queue, "c", user="carl")
+    assert queue.claim().study.name == "c", "of ben one is driven"
+    with pytest.raises(UsageError, match="is running with another file"):
+        submit(queue, "a", 3, "ben", steps=5)
+    submit(queue, "d", 1)
+    lease.drop()
+    assert queue.claim().study.name == "a", "taken over before d"
+
+
+def test_the_turn_of_one_that_waits_is_changed_and_it_keeps_its_place(store, queue):
+    files = {"config.yaml": b"a: 1"}
+    for name in "abc":
+        submit(queue, name, files=files)
+    for name in "cb":
+        submit(queue, name, 1, files=files)
+    claims = [queue.claim() for _ in range(3)]
+    assert [one.study.name for one in claims] == ["b", "c", "a"], "b has waited longer than c"
+    assert all(one.files == files for one in claims)
+    for name in "de":
+        submit(queue, name, files=files)
+    submit(queue, "d", 2, files={"config.yaml": b"a: 2"})
+    submit(queue, "e", 2, files=files)
+    claims = [queue.claim() for _ in range(2)]
+    assert [one.study.name for one in claims] == ["e", "d"], "d is another one since"
+    assert claims[1].files == {"config.yaml": b"a: 2"}
+
+
 def test_names_and_what_a_driver_cannot_run_narrow_the_choice(queue):
     for name in "abc":
         queue.submit(name, "x: 1")

@@ -80,6 +80,12 @@ def test_one_for_any_driver_outlives_a_driver_that_cannot_make_it(store, done, o
     assert (second.study.name, second.study.proof_wanted) == ("s", WANTED)
 
 
+def test_one_that_waits_is_still_wanted_where_its_turn_alone_is_changed(store, done):
+    want_proof(store, "s", WANTED, by_any=True)
+    turned = Queue(store).submit("s", f"{SPEC}queue: {{priority: 1}}", priority=1)
+    assert (turned.state, turned.proof_wanted) == ("queued", WANTED)
+
+
 @pytest.mark.parametrize("left", ["failed", "stopped", "queued", "waiting", "lost"])
 def test_one_for_any_driver_that_none_takes_up_again_keeps_nothing(store, done, left):
     """Failed, stopped, stopped as its driver left, and stopped while nobody drove it."""
