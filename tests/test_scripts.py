@@ -18,7 +18,16 @@ from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
 
 FOLDER = Path(__file__).parent.parent / "scripts"
-LIBRARIES = ("fashion_mnist", "full_size", "gpu_fid", "gpu_shapes", "simulated", "soaking")
+LIBRARIES = (
+    "fashion_mnist",
+    "full_size",
+    "gpu_fid",
+    "gpu_shapes",
+    "simulated",
+    "simulated_time",
+    "simulated_workers",
+    "soaking",
+)
 HEAVY = ("cleanfid", "diffusers", "optuna", "pydantic", "ray", "rich", "sqlalchemy", "torchvision")
 
 

@@ -30,7 +30,7 @@ def test_a_row_of_several_looks_tells_them_what_ended_them_and_the_luck(ended):
     assert words.endswith("as that of the best of 2, the gain may be 0.12 too high")
     assert "too high" not in looks_of(replace(row, provenance=replace(told, looks=looks)))
     assert any(words in one for one in evidence_of(replace(row, provenance=several)))
-    study = SimpleNamespace(setting=None, state="done", message="")
+    study = SimpleNamespace(setting=None, state="done", message="", warm_start=None)
     told = {"study": study, "row": replace(row, provenance=several), "model": "m", "trials": []}
     found = SimpleNamespace(sampler="", steps=0, ranges=None, is_abandoned=False, **told)
     summary = summary_of(found, Effort("all", 2, 10, None, None))

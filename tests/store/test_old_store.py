@@ -111,8 +111,9 @@ def test_an_unfinished_study_goes_on_to_the_row_of_an_undisturbed_one(old, tmp_p
     assert row.id == undisturbed.id
     trials = store.trials(store.study("unfinished").id)
     assert [one.schedule for one in trials[: len(kept)]] == [one.schedule for one in kept]
-    assert [(one.n, one.gain, one.fid, one.state) for one in trials] == [
-        (one.n, one.gain, one.fid, one.state) for one in new.trials(new.study("unfinished").id)
-    ]
+    afresh = new.trials(new.study("unfinished").id)
+    assert [(one.n, one.state) for one in trials] == [(one.n, one.state) for one in afresh]
+    for ours, theirs in zip(trials, afresh, strict=True):  # digits of the processor it began on
+        assert (ours.gain, ours.fid) == pytest.approx((theirs.gain, theirs.fid), rel=1e-5)
     closed = [one for one in kept if not one.is_open]
     assert closed and trials[: len(closed)] == closed
