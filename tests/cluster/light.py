@@ -88,6 +88,24 @@ class Sick:
 
 
 @dataclass(frozen=True)
+class Away:
+    """The first worker that does it sees no place, or none does; others say who they are."""
+
+    folder: Path
+    everywhere: bool = False
+
+    def run(self, bench):
+        from lambda_search.work.storage import PlaceAway
+
+        away = self.folder / "away"
+        if not away.exists():
+            away.write_text(str(os.getpid()))
+        if self.everywhere or away.read_text() == str(os.getpid()):
+            raise PlaceAway(f"{os.getpid()} does not see the place.", "Share one.")
+        return os.getpid()
+
+
+@dataclass(frozen=True)
 class Crash:
     def run(self, bench):
         raise ZeroDivisionError("by nothing")
