@@ -10,13 +10,16 @@ VERSIONS = {"torch": "2.9.1"}
 
 
 def light_worker(folder):
-    """A class for actors that do as files in `folder` say: `fail`, `kind`, `torch`."""
+    """A class for actors that do as files in `folder` say: `fail`, `hang`, `kind`, `torch`."""
 
     class Worker:
         def __init__(self):
             if (folder / "fail").exists():
                 (folder / f"failed-{os.getpid()}").touch()
                 raise RuntimeError("CUDA driver version is insufficient")
+            while (folder / "hang").exists():
+                (folder / f"hangs-{os.getpid()}").touch()
+                time.sleep(0.1)
 
         def ready(self):
             return self.says("kind", "A100"), "host-7", {"torch": self.says("torch", "2.9.1")}
