@@ -15,11 +15,13 @@ from ray.exceptions import TaskCancelledError
 from lambda_search.cluster.messages import Answered
 from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
+from lambda_search.cluster.messages import Unfit
 from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
 from lambda_search.errors import first_line
 from lambda_search.errors import last_line
+from lambda_search.work.storage import PlaceAway
 
 __all__ = ["Done", "Raised", "Reply", "reason"]
 
@@ -47,7 +49,7 @@ class Reply:
     task: int | None
     answer: Future[Any]
 
-    def event(self) -> Ready | Lost | Answered | None:
+    def event(self) -> Ready | Lost | Answered | Unfit | None:
         """What it means; nothing, of a task that was taken back.
 
         The answer is a copy: Ray's own are views that fill its object store.
@@ -58,6 +60,8 @@ class Reply:
             if self.task is None:
                 return Lost(self.worker, reason(error))
             own = _own(error)
+            if isinstance(own, PlaceAway):
+                return Unfit(self.worker, self.task, own)
             return Answered(self.worker, self.task, Raised(own), isinstance(own, Diverged))
         except TaskCancelledError:
             return None
@@ -80,7 +84,7 @@ def _is_recalled(error: RayError) -> bool:
     return isinstance(error, RayActorError) and (error.preempted or "SIGTERM" in str(error))
 
 
-def _own(error: RayTaskError) -> Exception:
+def _own(error: RayTaskError) -> LambdaSearchError:
     """What the task raised: our own errors as they are, others with their cause."""
     cause = error.cause
     if isinstance(cause, MissingFile):  # there, and not here

@@ -17,6 +17,9 @@ with an error, as long as ticks go on.
 - Kinds: a worker serves the tasks of its kind of device. One that waits while nobody of its kind
   is there or comes fails after a while.
 - Starts: a node where workers fail or have other libraries is left alone, longer each time.
+- Unfit: a host that cannot do what is asked of it, such as one without the features' place, would
+  be free at once for the next task, and fail them all. Its worker counts as lost, no task is to
+  blame, and the node is left alone; tasks fail where all nodes that they may go to are so.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from lambda_search.cluster.messages import Start
 from lambda_search.cluster.messages import Stop
 from lambda_search.cluster.messages import Submitted
 from lambda_search.cluster.messages import Tick
+from lambda_search.cluster.messages import Unfit
 from lambda_search.cluster.messages import Unsendable
 from lambda_search.cluster.messages import Withdrawn
 from lambda_search.cluster.nodes import Node
@@ -56,6 +60,7 @@ from lambda_search.cluster.refusals import cannot_start
 from lambda_search.cluster.refusals import missing
 from lambda_search.cluster.refusals import poisonous
 from lambda_search.cluster.refusals import unsendable
+from lambda_search.errors import LambdaSearchError
 
 __all__ = ["Dispatcher"]
 
@@ -126,6 +131,8 @@ class Dispatcher:
                 worker = self._crew.get(event.worker)
                 if worker is not None:
                     self._lose(worker, event.reason, now, event.is_recalled)
+            case Unfit():
+                self._unfit(event, now)
             case Unsendable():
                 self._unsendable(event, now)
             case Withdrawn():
@@ -250,8 +257,10 @@ class Dispatcher:
             self._nodes.refuse(worker.node, now, trouble)
             self._despair(now)
             return
-        worker.node.kind, worker.node.trouble, worker.node.refused = event.kind, "", False
-        self._failed_starts = 0
+        worker.node.kind = event.kind
+        if worker.node.unfit is None:  # else only a task can tell that it is well again
+            worker.node.trouble, worker.node.refused = "", False
+            self._failed_starts = 0
         self._crew.welcome(worker, event.kind)
         self._choose_kind()
         self._serve(worker, now)
@@ -273,7 +282,26 @@ class Dispatcher:
             self._despair(now)
             return
         self._choose_kind()
-        blamed = None if is_recalled else worker.current()
+        self._hand_on(worker, None if is_recalled else worker.current(), reason, now)
+
+    def _unfit(self, event: Unfit, now: float) -> None:
+        worker = self._crew.get(event.worker)
+        if worker is None or worker.kind is None:
+            return
+        if event.task not in self._jobs:  # it has ended, and what it needs may have gone since
+            if (job := worker.jobs.get(event.task)) is not None:
+                self._crew.take(worker, job)
+                worker.since = now
+            self._serve(worker, now)
+            return
+        self._forget(worker)
+        self._nodes.refuse_unfit(worker.node, now, event.error)
+        self._choose_kind()
+        self._hand_on(worker, None, "", now)
+        self._despair(now)
+
+    def _hand_on(self, worker: Worker, blamed: Job | None, reason: str, now: float) -> None:
+        """The tasks of a worker that is gone go back to their places; `reason` says why it is."""
         for job in worker.jobs.values():
             if job.done:
                 continue
@@ -339,20 +367,32 @@ class Dispatcher:
 
     def _fail_waiting(self, kind: str | None, now: float) -> None:
         """Those that wait for `kind` get an error; so does the pool, if it is any kind at all."""
-        error = missing(kind, self._policy.patience, self._crew.up, self.troubles())
-        for job in self._backlog.clear(kind):
-            self._end(job.task, Fail(job.task, error), now)
+        error = self._nodes.unfitness(kind) or missing(
+            kind, self._policy.patience, self._crew.up, self.troubles()
+        )
+        self._clear(kind, error, now)
         if kind is None:
             self._out.append(GiveUp(error))
 
     def _despair(self, now: float) -> None:
-        """Tells those who wait, if nobody is up or coming, and starts fail again and again."""
+        """Tells those who wait, if nobody is up or coming, and starts fail again and again.
+
+        So are those told who wait for a kind of which all nodes are unfit.
+        """
+        for kind in self._backlog.kinds():
+            unfit = self._nodes.unfitness(kind)
+            if unfit is not None and not self._crew.count(kind):
+                self._clear(kind, unfit, now)
         if self._crew.up or self._crew.starting:
             return
         if self._failed_starts < self._policy.failed_starts and not self._nodes.all_refused():
             return
-        error = cannot_start(self.troubles())
+        error = self._nodes.unfitness(None) or cannot_start(self.troubles())
         for kind in self._backlog.kinds():
-            for job in self._backlog.clear(kind):
-                self._end(job.task, Fail(job.task, error), now)
+            self._clear(kind, error, now)
         self._out.append(GiveUp(error))
+
+    def _clear(self, kind: str | None, error: LambdaSearchError, now: float) -> None:
+        """All that wait for `kind` get an error."""
+        for job in self._backlog.clear(kind):
+            self._end(job.task, Fail(job.task, error), now)

@@ -28,6 +28,7 @@ __all__ = [
     "Stop",
     "Submitted",
     "Tick",
+    "Unfit",
     "Unsendable",
     "Withdrawn",
 ]
@@ -107,6 +108,20 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfit:
+    """A task found that its worker's host cannot do what this driver asks, whatever the task.
+
+    Arguments:
+        worker, task: who, and which.
+        error: what is wrong there, as those are told who wait where no host can.
+    """
+
+    worker: int
+    task: int
+    error: LambdaSearchError
+
+
+@dataclass(frozen=True, slots=True)
 class Unsendable:
     """A task cannot travel to the worker that it was to be sent to."""
 
@@ -181,5 +196,5 @@ class GiveUp:
     error: LambdaSearchError
 
 
-Event = Submitted | Room | Ready | Lost | Answered | Unsendable | Withdrawn | Tick
+Event = Submitted | Room | Ready | Lost | Answered | Unfit | Unsendable | Withdrawn | Tick
 Instruction = Start | Stop | Send | Revoke | Resolve | Fail | GiveUp

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lambda_search.cluster.policy import Policy
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import first_line
 
 __all__ = ["Node", "Nodes"]
 
@@ -28,7 +30,8 @@ class Node:
         failures: in a row.
         not_before: when it may be tried again.
         trouble: what was wrong last; "" if all is well.
-        refused: whether its libraries differ from the driver's.
+        refused: whether its libraries differ from the driver's, or it is unfit.
+        unfit: what a task found wrong with it; None until a worker here has proved itself again.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Node:
     not_before: float = 0.0
     trouble: str = ""
     refused: bool = False
+    unfit: LambdaSearchError | None = None
 
     def is_open(self, now: float) -> bool:
         """Whether a worker may be started here."""
@@ -52,7 +56,7 @@ class Node:
 
     def is_well(self) -> None:
         """Forgets failures: a worker here has proved itself."""
-        self.failures, self.trouble, self.refused = 0, "", False
+        self.failures, self.trouble, self.refused, self.unfit = 0, "", False, None
 
 
 class Nodes:
@@ -95,10 +99,22 @@ class Nodes:
         node.not_before = now + self._policy.longest_backoff
         node.trouble, node.refused = trouble, True
 
-    def all_refused(self) -> bool:
-        """Whether there are nodes, and all with room have other libraries than the driver."""
-        with_room = [node for node in self._nodes.values() if node.room]
-        return bool(with_room) and all(node.refused for node in with_room)
+    def refuse_unfit(self, node: Node, now: float, error: LambdaSearchError) -> None:
+        """Likewise: a task found that it cannot do what the driver asks."""
+        node.unfit = error
+        self.refuse(node, now, first_line(error))
+
+    def all_refused(self, kind: str | None = None) -> bool:
+        """Whether there are nodes that may have workers of `kind`, and all are refused."""
+        able = [node for node in self._nodes.values() if node.room and node.may_have(kind)]
+        return bool(able) and all(node.refused for node in able)
+
+    def unfitness(self, kind: str | None) -> LambdaSearchError | None:
+        """Why no node can have workers of `kind`, if all are refused and a task found out why."""
+        if not self.all_refused(kind):
+            return None
+        found = (node.unfit for node in self._nodes.values() if node.may_have(kind))
+        return next((error for error in found if error is not None), None)
 
     def troubles(self) -> Iterable[str]:
         """What is wrong with those that are left alone, each thing once."""

@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextlib import suppress
+from threading import Event
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from lambda_search.errors import Interrupted
 from lambda_search.spec import StudySpec
+from lambda_search.work.halting import Halt
 
 if TYPE_CHECKING:
     from lambda_search.cluster.pool import RayPool
@@ -28,20 +32,23 @@ def worker_pool(
     address: str | None,
     gpus: float | None,
     first: StudySpec | None = None,
+    halt: Halt | None = None,
 ) -> Iterator[RayPool]:
     """A pool on Ray that is closed whatever happens.
 
     Arguments:
-        workers, address, gpus: as `RayPool` takes them.
+        workers, address, gpus, halt: as `RayPool` takes them.
         first: the study that workers may get ready for, with its files' places.
     """
     from lambda_search.cluster.connection import joined
 
+    halt = halt or Halt()
     leave = joined(workers, address)
     try:
+        halt.check()  # before torch is loaded for nothing
         from lambda_search.cluster.pool import RayPool
 
-        pool = RayPool(workers, address, gpus, first=first)
+        pool = RayPool(workers, address, gpus, first=first, halt=halt)
         try:
             yield pool
         finally:
@@ -60,7 +67,9 @@ class Opening:
     def __init__(self, workers: int | None, address: str | None, gpus: float | None) -> None:
         self._options = (workers, address, gpus)
         self._found: Future[RayPool] = Future()
-        self._closed: Future[None] = Future()
+        self._closed = Event()
+        self._ended = Event()
+        self._halt = Halt()
         self._thread: Thread | None = None
 
     def begin(self, first: StudySpec | None = None) -> None:
@@ -78,16 +87,26 @@ class Opening:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes the pool; a start cannot be left half-way, so it is waited for."""
-        if self._thread is not None:
-            self._closed.set_result(None)
-            self._thread.join()
+        """Closes the pool; its workers are not waited for where they are not up yet.
+
+        The start of Ray itself cannot be left half-way: its processes would stay. So whoever is
+        impatient meanwhile, with a second Ctrl-C, is not heeded.
+        """
+        if self._thread is None:
+            return
+        self._halt.halt(Interrupted("The workers were stopped."))
+        self._closed.set()
+        while not self._ended.is_set():
+            with suppress(KeyboardInterrupt):
+                self._ended.wait()
 
     def _run(self, first: StudySpec | None) -> None:
         try:
-            with worker_pool(*self._options, first) as pool:
+            with worker_pool(*self._options, first, self._halt) as pool:
                 self._found.set_result(pool)
-                self._closed.result()
+                self._closed.wait()
         except BaseException as error:
             if not self._found.done():
                 self._found.set_exception(error)
+        finally:
+            self._ended.set()

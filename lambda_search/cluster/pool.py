@@ -59,6 +59,7 @@ from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.spec import StudySpec
+from lambda_search.work.halting import Halt
 from lambda_search.work.identity import library_versions
 from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Task
@@ -90,10 +91,11 @@ class RayPool:
         gpus: GPUs for each worker, fractions allowed; 0 = CPU; 1 where there are any unless given.
         policy: when it loses patience with tasks, workers and nodes.
         first: a study that workers get ready for as they come up, with its files' places.
+        halt: ends the wait for the first worker from another thread.
 
     Raises:
         UsageError: if there is no GPU where one is asked for, or no cluster at `address`.
-        LambdaSearchError: if no worker comes up.
+        LambdaSearchError: if no worker comes up; the reason of `halt`, if that comes first.
 
     `busy_seconds` is what the workers' tasks took in all.
     """
@@ -105,6 +107,7 @@ class RayPool:
         gpus: float | None = None,
         policy: Policy | None = None,
         first: StudySpec | None = None,
+        halt: Halt | None = None,
     ) -> None:
         self._leave = joined(workers, address)
         try:
@@ -131,16 +134,15 @@ class RayPool:
         self._settling = ThreadPoolExecutor(1, "pool-answers")
         self._closing = False
         self._failure: LambdaSearchError | None = None
-        self._started = threading.Event()
+        self._started: Future[None] = Future()
         self.busy_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
         self._thread.start()
         try:
-            self._started.wait()
+            (halt or Halt()).result(self._started)
         except BaseException:
             self.close()
             raise
-        self._raise_failure()
 
     @property
     def device_kind(self) -> str:
@@ -196,11 +198,6 @@ class RayPool:
                 self._jobs.pop(number, None)
             self._inbox.put(Withdrawn(number))
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            self.close()
-            raise self._failure
-
     def _end(self, error: LambdaSearchError) -> None:
         """Takes no more tasks; those that have not ended get `error`."""
         with self._lock:
@@ -235,7 +232,8 @@ class RayPool:
                 f"Ray stopped working: {first_line(error)}.", "Launch again."
             )
             self._end(self._failure)
-            self._started.set()
+            if not self._started.done():
+                self._started.set_exception(self._failure)
 
     def _receive(self) -> None:
         """Handles what has come by now; waits a little if nothing has."""
@@ -259,8 +257,8 @@ class RayPool:
             return
         for instruction in self._dispatcher.handle(event, time.monotonic()):
             self._obey(instruction)
-        if isinstance(event, Ready) and self._dispatcher.kind:
-            self._started.set()
+        if isinstance(event, Ready) and self._dispatcher.kind and not self._started.done():
+            self._started.set_result(None)
 
     def _obey(self, instruction: Instruction) -> None:
         match instruction:
@@ -285,9 +283,8 @@ class RayPool:
                     actor.get_ready.remote(self._first)
             case Stop(worker):
                 _kill(self._actors.pop(worker))
-            case GiveUp(error) if not self._started.is_set():
-                self._failure = error
-                self._started.set()
+            case GiveUp(error) if not self._started.done():
+                self._started.set_exception(error)
 
     def _send(self, worker: int, task: int) -> None:
         job = self._jobs.get(task)

@@ -29,20 +29,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
 from lambda_search.work.storage import NoFile
+from lambda_search.work.storage import PlaceAway
 from lambda_search.work.storage import Storage
 from lambda_search.work.storage import storage_at
 
-__all__ = ["FeatureFiles", "Place", "PlaceAway"]
+__all__ = ["FeatureFiles", "Place"]
 
 _CRC = 4
 _STALE_SECONDS = 7 * 24 * 3600
 _OURS = re.compile(r"[0-9a-f]{64}|[0-9a-f]{32}\.mark")
 """Families and marks. Whatever else lies in a folder that somebody named is theirs."""
-
-
-class PlaceAway(LambdaSearchError):
-    """A host does not see the place where features are kept."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,12 @@ class Place:
         """What lies there.
 
         Raises:
-            PlaceAway: if it is not what the driver sees.
+            PlaceAway: if it is not what the driver sees, or this host lacks what reaches it.
         """
-        files = FeatureFiles(self.url)
+        try:
+            files = FeatureFiles(self.url)
+        except UsageError as error:  # the driver has reached it
+            raise PlaceAway(error.cause, error.hint) from error
         if self.mark and not files.storage.exists(self.mark, afresh=True):
             raise PlaceAway(
                 f"The worker on {socket.gethostname()} does not see the driver's features, "
@@ -95,7 +96,7 @@ class FeatureFiles:
         """What tasks are told; a mark is left there until `close`.
 
         Raises:
-            LambdaSearchError: if nothing can be written there.
+            PlaceAway: if nothing can be written there.
         """
         place = Place(self.url, f"{secrets.token_hex(16)}.mark")
         self._write(place.mark, b"")
@@ -148,7 +149,7 @@ class FeatureFiles:
         """Keeps `features`; a crash leaves either all of it or nothing.
 
         Raises:
-            LambdaSearchError: if they cannot be written.
+            PlaceAway: if they cannot be written.
         """
         content = _header(features.shape) + np.ascontiguousarray(features, "<f4").tobytes()
         content += zlib.crc32(content).to_bytes(_CRC, "little")
@@ -181,7 +182,7 @@ class FeatureFiles:
         try:
             self.storage.write(file, content)
         except OSError as error:
-            raise LambdaSearchError(
+            raise PlaceAway(
                 f"Features cannot be written to {self.url} on {socket.gethostname()}: "
                 f"{error.strerror or error}.",
                 "Free some space there, or name another place with --features; nothing that was "

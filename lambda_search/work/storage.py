@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -24,13 +25,20 @@ from lambda_search.files import private_folder
 from lambda_search.files import written_whole
 from lambda_search.paths import folder_of
 
-__all__ = ["FolderStorage", "NoFile", "RemoteStorage", "Storage", "storage_at"]
+__all__ = ["FolderStorage", "NoFile", "PlaceAway", "RemoteStorage", "Storage", "storage_at"]
 
 _FRESH_SECONDS = 10.0
 
 
 class NoFile(OSError):
     """Something else lies in a file's place."""
+
+
+class PlaceAway(LambdaSearchError):
+    """A host does not see the place where features are kept, or cannot read or write there.
+
+    That is the host's trouble, whatever the task: another one may see it.
+    """
 
 
 class Storage(Protocol):
@@ -54,7 +62,7 @@ class Storage(Protocol):
         """Makes or replaces it.
 
         Raises:
-            OSError, LambdaSearchError: if that cannot be done.
+            OSError, PlaceAway: if that cannot be done.
         """
         ...
 
@@ -222,7 +230,8 @@ class RemoteStorage:
         except FileNotFoundError:
             raise
         except Exception as error:  # each library has its own
-            raise LambdaSearchError(
-                f"The features at {self._url} cannot be {done}: {first_line(error)}.",
+            raise PlaceAway(
+                f"The features at {self._url} cannot be {done} on {socket.gethostname()}: "
+                f"{first_line(error)}.",
                 "Check on every host that it can be reached, and its keys; then launch again.",
             ) from error

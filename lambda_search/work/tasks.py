@@ -110,7 +110,7 @@ class SampleShard:
 
         Raises:
             Diverged: if features are not finite; none are kept then.
-            LambdaSearchError: if they cannot be written, or the place is not the driver's.
+            PlaceAway: if they cannot be written, or the place is not the driver's.
         """
         files = context.features(self.place)
         model = context.model(self.recipe)

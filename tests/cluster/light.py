@@ -10,13 +10,16 @@ VERSIONS = {"torch": "2.9.1"}
 
 
 def light_worker(folder):
-    """A class for actors that do as files in `folder` say: `fail`, `kind`, `torch`."""
+    """A class for actors that do as files in `folder` say: `fail`, `hang`, `kind`, `torch`."""
 
     class Worker:
         def __init__(self):
             if (folder / "fail").exists():
                 (folder / f"failed-{os.getpid()}").touch()
                 raise RuntimeError("CUDA driver version is insufficient")
+            while (folder / "hang").exists():
+                (folder / f"hangs-{os.getpid()}").touch()
+                time.sleep(0.1)
 
         def ready(self):
             return self.says("kind", "A100"), "host-7", {"torch": self.says("torch", "2.9.1")}
@@ -84,6 +87,24 @@ class Sick:
             sick.write_text(str(os.getpid()))
         if sick.read_text() == str(os.getpid()):
             raise Diverged("The sampled images are NaN.", "Ask another.")
+        return os.getpid()
+
+
+@dataclass(frozen=True)
+class Away:
+    """The first worker that does it sees no place, or none does; others say who they are."""
+
+    folder: Path
+    everywhere: bool = False
+
+    def run(self, bench):
+        from lambda_search.work.storage import PlaceAway
+
+        away = self.folder / "away"
+        if not away.exists():
+            away.write_text(str(os.getpid()))
+        if self.everywhere or away.read_text() == str(os.getpid()):
+            raise PlaceAway(f"{os.getpid()} does not see the place.", "Share one.")
         return os.getpid()
 
 

@@ -27,9 +27,11 @@ from lambda_search.cluster.messages import Start
 from lambda_search.cluster.messages import Stop
 from lambda_search.cluster.messages import Submitted
 from lambda_search.cluster.messages import Tick
+from lambda_search.cluster.messages import Unfit
 from lambda_search.cluster.messages import Unsendable
 from lambda_search.cluster.messages import Withdrawn
 from lambda_search.cluster.policy import Policy
+from lambda_search.errors import LambdaSearchError
 
 HERE = {"torch": "2.9.1", "numpy": "2.3"}
 KINDS = ("A100", "H100")
@@ -127,6 +129,13 @@ class Cluster:
             self.doubted.add(task)
         self.tell(Answered(worker, task, (worker, task), is_doubtful))
 
+    def unfit(self, worker, task=None):
+        """Its host cannot do what it was sent."""
+        task = self.sent[worker][0] if task is None else task
+        error = LambdaSearchError(f"host-of-{self.nodes[worker]} has no place.", "Share one.")
+        self.tell(Unfit(worker, task, error))
+        return error
+
     def all_up(self, kind="A100"):
         for worker in list(self.starting):
             self.ready(worker, kind)
@@ -191,6 +200,14 @@ class Histories(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(busy))
         task = data.draw(st.sampled_from(self.cluster.sent[worker]))
         self.cluster.answer(worker, task, is_doubtful=True)
+
+    @precondition(lambda self: any(self.cluster.sent.values()))
+    @rule(data=st.data())
+    def is_unfit(self, data):
+        busy = sorted(worker for worker, tasks in self.cluster.sent.items() if tasks)
+        worker = data.draw(st.sampled_from(busy))
+        self.cluster.unfit(worker)
+        assert worker in self.cluster.gone
 
     @precondition(lambda self: any(self.cluster.gone.values()))
     @rule(data=st.data())
@@ -548,6 +565,104 @@ def test_other_versions_are_refused_by_name_and_the_node_is_left_alone():
     assert list(cluster.starting.values()) == ["n2"]
     cluster.ready(1, versions={"numpy": "1.26"})
     assert "host-of-n2 has numpy 1.26 (here 2.3)" in error_of(cluster, task)
+
+
+def test_a_host_that_cannot_do_any_task_fails_none():
+    """It answers at once and would be free for the next one."""
+    cluster = Cluster()
+    cluster.room(good=1, bad=2)
+    cluster.all_up()
+    tasks = [cluster.submit() for _ in range(20)]
+    (good,) = (worker for worker, node in cluster.nodes.items() if node == "good")
+    while bad := [worker for worker in cluster.up if worker != good and cluster.sent[worker]]:
+        cluster.unfit(bad[0])
+    assert not cluster.ended and len(cluster.up) == 1
+    assert cluster.dispatcher.troubles() == ["host-of-bad has no place"]
+    while len(cluster.ended) < len(tasks):
+        cluster.pass_time(1)
+        cluster.answer(good)
+    assert all(isinstance(cluster.ended[task], Resolve) for task in tasks)
+    assert not cluster.starting, "it is left alone"
+    cluster.pass_time(60)
+    assert list(cluster.starting.values()) == ["bad"], "it may have been mended"
+
+
+def test_where_no_host_can_do_any_task_those_that_wait_get_that_very_error():
+    cluster = Cluster()
+    cluster.room(n1=1, n2=1)
+    cluster.ready(0)
+    tasks = [cluster.submit() for _ in range(3)]
+    cluster.unfit(0)
+    assert not cluster.ended, "another host is coming"
+    cluster.ready(1)
+    error = cluster.unfit(1)
+    assert {str(cluster.ended[task].error) for task in tasks} <= {
+        "host-of-n1 has no place.\nShare one.",
+        str(error),
+    }
+    again = cluster.submit()
+    cluster.pass_time(2000)
+    assert "has no place.\nShare one." in error_of(cluster, again), "whatever they do when tried"
+
+
+def test_a_task_is_not_blamed_for_hosts_that_cannot_do_it():
+    cluster = Cluster()
+    cluster.room(bad=5, good=1)
+    (good,) = (worker for worker, node in cluster.starting.items() if node == "good")
+    for worker in [worker for worker in cluster.starting if worker != good]:
+        cluster.ready(worker)
+    task = cluster.submit()
+    while cluster.up:
+        cluster.unfit(holders(cluster, task)[0])
+    cluster.ready(good)
+    cluster.answer(good, task)
+    assert isinstance(cluster.ended[task], Resolve)
+
+
+def test_a_kind_whose_hosts_cannot_do_any_task_fails_while_another_goes_on():
+    cluster = Cluster()
+    cluster.room(n1=1, n2=1)
+    kinds = {"n1": "A100", "n2": "H100"}
+    for worker, node in list(cluster.starting.items()):
+        cluster.ready(worker, kinds[node])
+    task, other = cluster.submit("A100"), cluster.submit("H100")
+    error = cluster.unfit(holders(cluster, task)[0])
+    assert error_of(cluster, task) == str(error) and not cluster.told
+    cluster.answer(holders(cluster, other)[0], other)
+    assert isinstance(cluster.ended[other], Resolve)
+
+
+def test_a_task_that_has_ended_says_nothing_of_its_host():
+    """The place that it needs may have been left since."""
+    cluster = up(1)
+    task, after = cluster.submit(), cluster.submit()
+    cluster.ended[task] = None
+    cluster.tell(Withdrawn(task))
+    cluster.tell(Unfit(0, task, LambdaSearchError("There is no place any more.")))
+    cluster.sent[0].remove(task)
+    assert cluster.up and not cluster.dispatcher.troubles()
+    cluster.answer(0, after)
+    assert isinstance(cluster.ended[after], Resolve)
+
+
+def test_a_host_that_cannot_do_any_task_is_known_until_one_is_done():
+    """That it starts proves nothing: those whose only other host fails to start are told."""
+    cluster = Cluster()
+    cluster.room(unfit=1, broken=1)
+    task = cluster.submit()
+    for _ in range(400):
+        for worker, node in list(cluster.starting.items()):
+            if node == "broken":
+                cluster.tell(Lost(worker, "no driver"))
+            else:
+                cluster.ready(worker)
+        for worker in list(cluster.up):
+            if cluster.sent[worker]:
+                cluster.unfit(worker)
+        if task in cluster.ended:
+            break
+        cluster.pass_time(1)
+    assert "No worker can start: host-of-unfit has no place; no driver" in error_of(cluster, task)
 
 
 def test_nodes_join_and_leave():

@@ -11,6 +11,8 @@ from lambda_search.cluster.policy import Policy
 from lambda_search.cluster.pool import RayPool
 from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
+from lambda_search.work.storage import PlaceAway
+from tests.cluster.light import Away
 from tests.cluster.light import Die
 from tests.cluster.light import Nap
 from tests.cluster.light import Ones
@@ -100,6 +102,17 @@ def test_what_one_worker_finds_not_finite_another_is_asked(flags):
     with pool_of(1) as pool, pytest.raises(Diverged, match="NaN"):
         (flags / "sick").unlink()
         pool.submit(Sick(flags)).result(60)
+
+
+def test_who_does_not_see_the_place_is_left_out_and_where_nobody_does_it_is_said(flags):
+    with pool_of(2) as pool:
+        until(lambda: pool.kinds() == {"A100": 2})
+        answers = {one.result(60) for one in [pool.submit(Away(flags)) for _ in range(8)]}
+        assert len(answers) == 1 and str(*answers) != (flags / "away").read_text()
+        assert pool.kinds() == {"A100": 1}
+        with pytest.raises(PlaceAway, match="does not see the place") as caught:
+            pool.submit(Away(flags, everywhere=True)).result(60)
+        assert caught.value.hint == "Share one."
 
 
 @pytest.mark.slow

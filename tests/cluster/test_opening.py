@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import psutil
 import pytest
 
 from lambda_search.cluster.opening import Opening
+from lambda_search.errors import Interrupted
 from lambda_search.errors import UsageError
 from tests.shell import end_group
 from tests.shell import start
@@ -23,7 +25,7 @@ def told(monkeypatch):
     told = []
 
     @contextmanager
-    def worker_pool(workers, address, gpus, first=None):
+    def worker_pool(workers, address, gpus, first=None, halt=None):
         told.append(("starts", workers, first, threading.current_thread().name))
         if address is not None:
             raise UsageError(f"Ray cannot be reached at {address}.")
@@ -58,6 +60,42 @@ def test_a_study_that_cannot_be_read_closes_what_was_started_for_it(told):
     assert told[-1] == "closed"
 
 
+@pytest.mark.timeout(60)
+def test_workers_that_are_not_up_yet_are_not_waited_for(flags):
+    (flags / "hang").touch()
+    with pytest.raises(UsageError, match="no weights"), Opening(1, None, None) as opening:
+        opening.begin()
+        wait_until(lambda: list(flags.glob("hangs-*")), 30)
+        raise UsageError("There are no weights.")
+    with pytest.raises(Interrupted):
+        opening.pool()
+
+
+@pytest.mark.timeout(60)
+def test_a_second_interruption_leaves_nothing_half_started(monkeypatch):
+    told, main = [], threading.main_thread().ident
+
+    @contextmanager
+    def worker_pool(workers, address, gpus, first, halt):
+        told.append("starts")
+        wait_until(lambda: halt.reason, 30)
+        for _ in range(2):
+            time.sleep(0.2)  # until who interrupted waits
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.2)
+        told.append("started")
+        halt.check()
+        yield
+
+    monkeypatch.setattr("lambda_search.cluster.opening.worker_pool", worker_pool)
+    with pytest.raises(UsageError, match="no weights"), Opening(1, None, None) as opening:
+        opening.begin()
+        raise UsageError("There are no weights.")
+    assert told == ["starts", "started"]
+    with pytest.raises(Interrupted):
+        opening.pool()
+
+
 def test_a_start_that_fails_is_told_to_who_asks_for_the_pool_alone(told):
     with Opening(1, "there:1", None) as opening:
         opening.begin()
@@ -75,15 +113,21 @@ def test_ray_starts_before_torch_is_there():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "impatient"),
+    [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, True)],
+)
 def test_a_launch_that_is_ended_while_ray_starts_leaves_nothing(
-    number, study_file, home, tmp_path, monkeypatch
+    number, impatient, study_file, home, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("RAY_TMPDIR", folder := f"/tmp/ls{os.getpid()}")
     os.mkdir(folder)
     process = start("launch", study_file, "--workers", 1, home=home)
     whole = psutil.Process(process.pid)
     begun = wait_until(lambda: [p for p in whole.children() if p.name() == "gcs_server"])
+    if impatient:
+        process.send_signal(number)
+        time.sleep(0.5)
     _, err = end_group(process, number) if number == signal.SIGINT else ended(process)
     assert process.returncode == 130
     assert "Nothing was computed yet" in err and "Traceback" not in err

@@ -24,12 +24,12 @@ from lambda_search.work import evaluator as module
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.features import FeatureFiles
 from lambda_search.work.features import Place
-from lambda_search.work.features import PlaceAway
 from lambda_search.work.halting import Halt
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
 from lambda_search.work.shards import Shards
+from lambda_search.work.storage import PlaceAway
 from lambda_search.work.tasks import SampleShard
 from lambda_search.work.tasks import ScoreFeatures
 from lambda_search.work.tasks import ShardResult

@@ -12,12 +12,11 @@ import fsspec
 import numpy as np
 import pytest
 
-from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.work.features import FeatureFiles
 from lambda_search.work.features import Place
-from lambda_search.work.features import PlaceAway
 from lambda_search.work.storage import FolderStorage
+from lambda_search.work.storage import PlaceAway
 from lambda_search.work.storage import RemoteStorage
 
 SHAPE = (16, 6)
@@ -166,6 +165,11 @@ def test_a_place_is_known_by_its_mark(files, url, raw):
     assert files.place.mark != place.mark, "it can be opened again"
 
 
+def test_a_host_without_what_reaches_an_address_does_not_see_it():
+    with pytest.raises(PlaceAway, match="Features cannot lie at nowhere://bucket/x"):
+        Place("nowhere://bucket/x").open()
+
+
 # Folders
 
 
@@ -248,7 +252,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_error(tmp_path):
     (tmp_path / "file").touch()
     files = FeatureFiles(tmp_path / "file" / "features")
     for action in (lambda: files.put("family", "name", FEATURES), lambda: files.place):
-        with pytest.raises(LambdaSearchError, match=r"Features cannot be written to .*features"):
+        with pytest.raises(PlaceAway, match=r"Features cannot be written to .*features"):
             action()
 
 
@@ -294,6 +298,6 @@ def test_a_store_that_cannot_be_reached_is_one_error(monkeypatch):
         lambda: files.has("family", "name"),
         lambda: files.has("family", "name", afresh=True),
     ):
-        with pytest.raises(LambdaSearchError, match="Unable to locate credentials") as caught:
+        with pytest.raises(PlaceAway, match="Unable to locate credentials") as caught:
             action()
         assert "memory://away" in str(caught.value) and "hidden" not in str(caught.value)
