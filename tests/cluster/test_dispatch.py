@@ -133,7 +133,10 @@ class Cluster:
         """Its host cannot do what it was sent."""
         task = self.sent[worker][0] if task is None else task
         error = LambdaSearchError(f"host-of-{self.nodes[worker]} has no place.", "Share one.")
+        if has_ended := task in self.ended:
+            self.sent[worker].remove(task)
         self.tell(Unfit(worker, task, error))
+        assert (worker in self.gone) is not has_ended, "what has ended says nothing of a host"
         return error
 
     def all_up(self, kind="A100"):
@@ -207,7 +210,6 @@ class Histories(RuleBasedStateMachine):
         busy = sorted(worker for worker, tasks in self.cluster.sent.items() if tasks)
         worker = data.draw(st.sampled_from(busy))
         self.cluster.unfit(worker)
-        assert worker in self.cluster.gone
 
     @precondition(lambda self: any(self.cluster.gone.values()))
     @rule(data=st.data())
