@@ -13,6 +13,9 @@ from lambda_search.errors import LambdaSearchError
 
 CLI = str(Path(sys.executable).with_name("lambda-search"))
 
+PATIENCE = 180
+"""Seconds for what waits for Ray: its start takes a minute where much else runs."""
+
 
 def start(*arguments, home, log=subprocess.PIPE, **environment):
     """A command in a session of its own, like one typed into a terminal of 80 columns.
@@ -54,4 +57,4 @@ def wait_until(condition, seconds=180):
 def end_group(process, number):
     """The signal to the command and to everything that it started."""
     os.killpg(process.pid, number)
-    return process.communicate(timeout=60)
+    return process.communicate(timeout=PATIENCE)

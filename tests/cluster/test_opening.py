@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from lambda_search.cluster.opening import Opening
 from lambda_search.errors import Interrupted
 from lambda_search.errors import UsageError
+from tests.shell import PATIENCE
 from tests.shell import end_group
 from tests.shell import start
 from tests.shell import wait_until
@@ -120,8 +122,8 @@ def test_ray_starts_before_torch_is_there():
 def test_a_launch_that_is_ended_while_ray_starts_leaves_nothing(
     number, impatient, study_file, home, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("RAY_TMPDIR", folder := f"/tmp/ls{os.getpid()}")
-    os.mkdir(folder)
+    folder = tempfile.mkdtemp(prefix="ls", dir="/tmp")  # short, as paths of sockets have to be
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     process = start("launch", study_file, "--workers", 1, home=home)
     whole = psutil.Process(process.pid)
     begun = wait_until(lambda: [p for p in whole.children() if p.name() == "gcs_server"])
@@ -138,4 +140,4 @@ def test_a_launch_that_is_ended_while_ray_starts_leaves_nothing(
 
 def ended(process):
     process.terminate()
-    return process.communicate(timeout=60)
+    return process.communicate(timeout=PATIENCE)

@@ -217,7 +217,7 @@ def test_what_others_keep_in_the_folder_is_theirs(folder):
 
 def test_features_are_noted_while_families_are_dropped():
     files = FeatureFiles("memory://noted")
-    for number in range(5000):
+    for number in range(500):
         files.note("family", str(number))
     ended = threading.Event()
 
@@ -228,7 +228,7 @@ def test_features_are_noted_while_families_are_dropped():
     beside = threading.Thread(target=note)
     beside.start()
     try:
-        for number in range(200):
+        for number in range(50):
             files.drop(f"family {number}")
     finally:
         ended.set()
