@@ -1,9 +1,14 @@
 """The dashboard answers those who mean it; Optuna's own pages are not asked here."""
 
+import signal
 import socket
+import threading
+import urllib.request
+from contextlib import suppress
 
 import pytest
 
+from lambda_search.cli.commands.dashboard import dashboard
 from lambda_search.cli.host_check import under_own_names
 
 
@@ -60,3 +65,32 @@ def test_listening_everywhere_takes_addresses_and_its_own_name(everywhere):
 def test_a_host_that_is_none_is_one_message(cli):
     code, _, err = cli("dashboard", "--host", "no.such.host.invalid")
     assert code == 2 and "cannot be used" in err and "--host" in err
+
+
+@pytest.mark.timeout(60)
+def test_an_interruption_in_the_middle_of_a_request_ends_it(monkeypatch, free_port):
+    main = threading.main_thread().ident
+
+    def app(environ, start_response):
+        signal.pthread_kill(main, signal.SIGINT)
+        start_response("200 OK", [])
+        return [b""]
+
+    def ask():
+        while True:
+            with suppress(OSError):
+                return urllib.request.urlopen(f"http://127.0.0.1:{free_port}/", timeout=30).read()
+
+    monkeypatch.setattr("lambda_search.store.optuna_view.dashboard.dashboard_app", lambda _: app)
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    with pytest.raises(KeyboardInterrupt):
+        dashboard("127.0.0.1", free_port)
+    asking.join()
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

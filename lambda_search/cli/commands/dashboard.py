@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Annotated
 from wsgiref.simple_server import WSGIRequestHandler
 from wsgiref.simple_server import WSGIServer
@@ -38,7 +39,17 @@ def dashboard(
         at = f"[{host}]" if ":" in host else host
         err.print(f"Optuna's dashboard: http://{at}:{port}/   (Ctrl-C ends it)")
         err.print("Its values are FID(λ) − FID(1), bias-corrected: lower is better.")
-        server.serve_forever()
+        _serve(server)
+
+
+def _serve(server: WSGIServer) -> None:
+    """Serves until Ctrl-C, which a request in this thread would take for an error of its own."""
+    serving = threading.Thread(target=server.serve_forever, name="dashboard", daemon=True)
+    serving.start()
+    try:
+        serving.join()
+    finally:
+        server.shutdown()
 
 
 def _server(host: str, port: int) -> WSGIServer:
