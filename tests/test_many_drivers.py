@@ -138,6 +138,7 @@ def test_one_of_several_drivers_is_killed(
             os.kill(process.pid, number)
         process.communicate(timeout=60)
         assert process.returncode == (0 if options else 130), process.words.read_text()
+        assert "SIGTERM" not in process.words.read_text(), "a trace of Ray's"
     for process in processes:
         assert "Traceback" not in process.words.read_text(), process.words.read_text()
     with capsys.disabled():

@@ -13,6 +13,7 @@ from ray._private import state
 
 from lambda_search.cluster.private import ADDRESS
 from lambda_search.cluster.private import private_cluster
+from lambda_search.cluster.signals import sigterm_kept
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.machine import cores
@@ -38,7 +39,7 @@ def connect(workers: int | None, address: str | None) -> Callable[[], None]:
         UsageError: if there is none.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    with ExitStack() as stack:
+    with sigterm_kept(), ExitStack() as stack:
         try:
             if address is not None:
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

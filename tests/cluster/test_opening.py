@@ -141,3 +141,27 @@ def test_a_launch_that_is_ended_while_ray_starts_leaves_nothing(
 def ended(process):
     process.terminate()
     return process.communicate(timeout=PATIENCE)
+
+
+TERMINATED = """
+import os, signal, sys, time
+from lambda_search.cluster.opening import Opening
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    with Opening(1, None, None) as opening:
+        opening.pool()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(4)  # who is interrupted may take longer than Ray would let it
+    print("ended by itself")
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_is_not_taken_for_a_crash(home):
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout) == (0, "ended by itself\n"), done.stderr
+    assert "SIGTERM" not in done.stderr
