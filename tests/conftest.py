@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -207,3 +208,11 @@ def cli(monkeypatch, capsys):
         return caught.value.code or 0, streams.out, streams.err
 
     return run
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, also where a shell runs the tests in its background and ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

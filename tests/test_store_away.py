@@ -119,7 +119,9 @@ def test_beyond_the_patience_a_study_is_left_and_can_be_gone_on_with_at_once(
     assert first in ("lost", "stopped") and second == "done"
 
 
-def test_a_driver_that_is_interrupted_does_not_wait_for_a_store(server, spec, monkeypatch):
+def test_a_driver_that_is_interrupted_does_not_wait_for_a_store(
+    server, spec, monkeypatch, interruptible
+):
     store = Store(server.url, 60.0)
     studies.submit(spec, store)
     go_away_at(monkeypatch, server, 2, 600.0)

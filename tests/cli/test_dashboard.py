@@ -68,7 +68,7 @@ def test_a_host_that_is_none_is_one_message(cli):
 
 
 @pytest.mark.timeout(60)
-def test_an_interruption_in_the_middle_of_a_request_ends_it(monkeypatch, free_port):
+def test_an_interruption_in_the_middle_of_a_request_ends_it(monkeypatch, free_port, interruptible):
     main = threading.main_thread().ident
 
     def app(environ, start_response):

@@ -66,7 +66,7 @@ def folder(name, tmp_path, monkeypatch):
         (tmp_path / "my-study.yaml").write_text(SPEC)
     if name == "db import":
         export_rows("rows.json")
-    if name == "db upgrade":
+    if name in ("db upgrade", "db backup"):
         Store().close()
     return tmp_path
 

@@ -74,7 +74,7 @@ def test_workers_that_are_not_up_yet_are_not_waited_for(flags):
 
 
 @pytest.mark.timeout(60)
-def test_a_second_interruption_leaves_nothing_half_started(monkeypatch):
+def test_a_second_interruption_leaves_nothing_half_started(monkeypatch, interruptible):
     told, main = [], threading.main_thread().ident
 
     @contextmanager
