@@ -61,7 +61,10 @@ def condition(url: str | None = None) -> Condition:
     address = Address.of(store_url(url))
     if missing_file(store_url(url)) is not None:
         return Condition(str(address), None, None, {})
-    engine = connected(store_url(url))
+    told = store_url(url)
+    if address.file is not None and not address.url.query:
+        told += "?mode=ro&uri=true"  # opened to be written, a file would be given a log
+    engine = connected(told)
     try:
         schema = schema_of(engine)
         with explain(engine), engine.connect() as connection:

@@ -1,15 +1,19 @@
 """A whole store is copied to another database: all its tables, ids and moments as they are.
 
-It is read in one state, whatever is written to it meanwhile, and the copy is one transaction. Who
-drives a study goes on in the store that it opened; in the copy its lease ends like that of a
-driver that died.
+It is read in one state, whatever is written to it meanwhile, and never changed: tables of an older
+release are not brought up to date for it. The copy is one transaction. Who drives a study goes on
+in the store that it opened; in the copy its lease ends like that of a driver that died.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy import Engine
@@ -22,8 +26,13 @@ from sqlalchemy import text
 
 from lambda_search.errors import UsageError
 from lambda_search.files import saving
+from lambda_search.paths import store_url
+from lambda_search.shell import command
 from lambda_search.store.address import Address
+from lambda_search.store.condition import Condition
 from lambda_search.store.condition import condition
+from lambda_search.store.engine import HEAD
+from lambda_search.store.engine import connected
 from lambda_search.store.engine import explain
 from lambda_search.store.engine import one_at_a_time
 from lambda_search.store.engine import open_engine
@@ -51,20 +60,22 @@ def copy(source: str, target: str) -> dict[str, int]:
         The number of rows by table.
 
     Raises:
-        UsageError: if there is no store at `source`, both are the same, or the target holds
-            something already.
-        LambdaSearchError: if one of them cannot be opened or fails; the target is as it was then.
+        UsageError: if there is no store at `source`, it is of another release, both are the same,
+            or the target holds something already.
+        LambdaSearchError: if one of them cannot be opened or fails; the target has nothing then.
     """
     if _is_same(Address.of(source), Address.of(target)):
         raise UsageError(
             "Both addresses name the same store.", "Name another database to copy it to."
         )
-    if condition(source).schema is None:
+    was = _there(source)
+    if not was.is_current:
+        upgrading = command("db", "upgrade", "--store", was.address)
         raise UsageError(
-            f"There are no tables of lambda_search at {Address.of(source)}.",
-            "Name the store that is to be copied first.",
+            f"The tables at {was.address} are of schema {was.schema}; {HEAD} is what is copied.",
+            "Update lambda_search." if was.is_newer else f"Bring them up to date: {upgrading}",
         )
-    there = open_engine(source)
+    there = connected(source)
     try:
         here = open_engine(target)
         try:
@@ -83,31 +94,65 @@ def copy(source: str, target: str) -> dict[str, int]:
         there.dispose()
 
 
-def backup(source: str, file: Path) -> dict[str, int]:
-    """Copies the store at `source`, whatever its database, to a new SQLite file.
+def backup(source: str, file: Path) -> Mapping[str, int]:
+    """Copies the store at `source` to a new SQLite file.
+
+    One that lies in a file is copied page by page, of whatever release it is (SQLite's online
+    backup); of a server's all rows are, as `copy` does it.
 
     Arguments:
         source: its URL.
         file: is there whole or not at all, for its user alone.
 
+    Returns:
+        The number of rows by table.
+
     Raises:
-        UsageError: if there is such a file.
+        UsageError: if there is no store at `source`, or there is such a file.
         LambdaSearchError: as `copy`.
     """
     if file.exists():
         raise UsageError(f"{file} is there already.", "Name a new file, or move that one away.")
+    _there(source)
     with (
         saving(file, "Choose another place for it."),
         tempfile.TemporaryDirectory(dir=file.parent, prefix=f"{file.name}.") as folder,
     ):
         made = Path(folder) / "store.db"
-        counts = copy(source, f"sqlite:///{_quoted(made)}")
+        url = store_url(str(made))
+        if Address.of(source).file is None:
+            copy(source, url)
+        else:
+            made.touch(mode=0o600)
+            _copy_pages(source, made)
+        counts = condition(url).rows
         os.replace(made, file)  # its log is part of it since the last connection was closed
     return counts
 
 
-def _quoted(path: Path) -> str:
-    return str(path.absolute()).replace("%", "%25").replace("?", "%3F")
+def _copy_pages(source: str, made: Path) -> None:
+    there = connected(source)
+    try:
+        with explain(there), there.connect() as reader, closing(sqlite3.connect(made)) as writer:
+            driver: Any = reader.connection.driver_connection
+            driver.backup(writer)
+    finally:
+        there.dispose()
+
+
+def _there(source: str) -> Condition:
+    """The condition of the store at `source`.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    found = condition(source)
+    if found.schema is None:
+        raise UsageError(
+            f"There are no tables of lambda_search at {found.address}.",
+            "Name the store that is to be copied first.",
+        )
+    return found
 
 
 def _is_same(one: Address, other: Address) -> bool:

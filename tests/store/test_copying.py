@@ -1,5 +1,8 @@
 """A store is copied whole: between databases and back it is the same, and goes on."""
 
+import lzma
+import sqlite3
+from contextlib import closing
 from datetime import UTC
 from datetime import datetime
 
@@ -19,6 +22,7 @@ from lambda_search.store.lookup import best
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from lambda_search.store.tables import Base
+from tests.store.test_old_store import DATA
 from tests.store.test_store import begin
 from tests.store.test_store import row
 from tests.store.test_store import trial
@@ -113,6 +117,46 @@ def test_a_backup_is_a_store_of_one_state(filled, tmp_path):
     assert [one.name for one in tmp_path.glob("100*")] == [file.name]
     with pytest.raises(UsageError, match="is there already"):
         backup(filled, file)
+
+
+@pytest.fixture
+def older(tmp_path):
+    """The file of a store that the first release wrote, and its content."""
+    path = tmp_path / "older.db"
+    path.write_bytes(lzma.decompress(DATA.read_bytes()))
+    return path, path.read_bytes()
+
+
+def test_a_backup_of_an_older_store_is_of_that_release(older, tmp_path):
+    """It is for who is about to bring the store up to date."""
+    path, before = older
+    counts = backup(f"sqlite:///{path}", tmp_path / "backup.db")
+    assert condition(str(path)).schema == condition(str(tmp_path / "backup.db")).schema < HEAD
+    assert counts == condition(str(path)).rows and counts["ls_study"] > 0
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as made:
+        assert made.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    Store(str(tmp_path / "backup.db")).close()  # it can be gone on with
+    assert condition(str(path)).schema < HEAD and path.read_bytes()[100:] == before[100:]
+
+
+def test_an_older_store_is_not_brought_up_to_date_to_be_copied(older, tmp_path):
+    path, _ = older
+    with pytest.raises(UsageError, match="are of schema") as caught:
+        copy(f"sqlite:///{path}", f"sqlite:///{tmp_path}/copy.db")
+    assert f"db upgrade --store sqlite:///{path}" in caught.value.hint
+    assert condition(str(path)).schema < HEAD and not (tmp_path / "copy.db").exists()
+
+
+def test_looking_changes_no_byte(older, tmp_path):
+    path, before = older
+    assert condition(str(path)).rows["ls_trial"] > 0
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE somebody (s)")
+    foreign = other.read_bytes()
+    assert condition(str(other)).schema is None
+    assert (path.read_bytes(), other.read_bytes()) == (before, foreign)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["older.db", "other.db"]
 
 
 def test_a_backup_that_fails_leaves_nothing(filled, tmp_path):

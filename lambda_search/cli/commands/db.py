@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +74,8 @@ def init(store: StoreUrl = None) -> None:
 def upgrade(store: StoreUrl = None) -> None:
     """Bring the tables of a store up to date; nothing in it is lost.
 
-    Commands that open it do it by themselves. A backup first is good practice: `db backup`.
+    Commands that open it do it by themselves. A backup first is good practice: `db backup` of a
+    file, pg_dump of a server.
     """
     was = condition(store)
     if was.schema is None:
@@ -155,9 +157,9 @@ def _schema(found: Condition) -> str:
     return f"{found.schema} of {HEAD}; bring it up to date with: {command('db', 'upgrade')}"
 
 
-def _show_copied(counts: dict[str, int], as_json: bool) -> None:
+def _show_copied(counts: Mapping[str, int], as_json: bool) -> None:
     if as_json:
-        print_json(counts)
+        print_json(dict(counts))
         return
     told = (f"{count:,} in {table}" for table, count in counts.items() if count)
     out.print(Text(f"copied {sum(counts.values()):,} rows: {', '.join(told)}"))
