@@ -161,10 +161,10 @@ def world():
     ("ratio", "value"), [(0.5, 1.03), (1, 1.03), (2, 1.03), (4, 1.03), (1, 1.1)]
 )
 def test_the_paired_interval_covers_the_difference_to_expect_at_its_n(world, ratio, value):
-    """500 repetitions in a world that is not Gaussian, the difference at n on average known."""
+    """1,000 repetitions in a world that is not Gaussian, the difference at n on average known."""
     n, rng = int(ratio * world.d), np.random.default_rng(7)
     found = []
-    for _ in range(500):
+    for _ in range(1000):
         at_one, candidate = world.samples(rng, n, [1.0, value])
         scores = [score(x, world.reference) for x in (candidate, at_one)]
         found.append(compare(*scores, candidate, at_one))

@@ -113,7 +113,9 @@ def test_an_unfinished_study_goes_on_to_the_row_of_an_undisturbed_one(old, tmp_p
     assert [one.schedule for one in trials[: len(kept)]] == [one.schedule for one in kept]
     afresh = new.trials(new.study("unfinished").id)
     assert [(one.n, one.state) for one in trials] == [(one.n, one.state) for one in afresh]
-    for ours, theirs in zip(trials, afresh, strict=True):  # digits of the processor it began on
-        assert (ours.gain, ours.fid) == pytest.approx((theirs.gain, theirs.fid), rel=1e-5)
     closed = [one for one in kept if not one.is_open]
+    for ours, theirs in zip(trials, afresh, strict=True):
+        # what was closed has the digits of the processor that it was measured on, the rest ours
+        near = pytest.approx((theirs.gain, theirs.fid), rel=0, abs=1e-5 if ours in closed else 0)
+        assert (ours.gain, ours.fid) == near
     assert closed and trials[: len(closed)] == closed
