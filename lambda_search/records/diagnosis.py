@@ -73,7 +73,8 @@ class Diagnosis:
         framework, weights: of the model; the SHA-256 of its weights.
         sampler: which.
         steps: T′, the real number of them.
-        schedule: the λ(i) to begin with; λ = 1 where no gain can be told from noise.
+        schedule: the λ(i) to begin with; λ = 1 where norms ask for nothing else, or what they name
+            takes samples away from clean images in the network's own features.
         mean, slope: of it.
         gain: share of the distance at λ = 1, in the network's own features, by which it lowers
             that; below 0 where it raises it.
@@ -109,12 +110,15 @@ class Diagnosis:
     @property
     def words(self) -> str:
         """What it predicts, in a sentence."""
+        if self.matched.is_identity:
+            return "λ = 1: norms of ε ask for nothing else"
         if self.schedule.is_identity:
             return (
                 "λ = 1: what norms of ε name, "
                 f"λ(i) = {self.matched}, makes images that are farther from clean ones"
             )
+        moves = "falls" if self.gain >= 0 else "rises"
         return (
             f"λ(i) = {self.schedule}, by norms of ε; in the network's own features the distance "
-            f"to clean images falls by {self.gain:.1%} ± {1.96 * self.error:.1%}"
+            f"to clean images {moves} by {abs(self.gain):.1%} ± {1.96 * self.error:.1%}"
         )

@@ -80,9 +80,8 @@ class Driver:
             self._events.say("warning", caution)
         for line in self._plan.reference_notes:
             self._events.say("note", line)
-        if (start := self._plan.warm_start) is not None and not self._record.trials:
-            schedule = self._plan.space.schedule(Point(start.mean, start.slope))
-            self._events.say("note", f"it begins at λ = {schedule}, of {start.words}")
+        if self._plan.spec.search.warm_start and not self._record.trials:
+            self._events.say("note", self._beginning())
         self._evaluator.prepare(partial(self._events.say, "note"))
         self._tracker.stage = "search"
         self._search()
@@ -98,6 +97,13 @@ class Driver:
         self._tracker.stage = "done"
         self._events.say("row", f"row {row.id[:12]}: λ(i) = {row.schedule}, {row.status}")
         return row
+
+    def _beginning(self) -> str:
+        """Where the search begins that asks what is best for a relative."""
+        if (start := self._plan.warm_start) is None:
+            return "no relative's λ is known to begin at: it begins as any search does"
+        schedule = self._plan.space.schedule(Point(start.mean, start.slope))
+        return f"it begins at λ = {schedule}, of {start.words}"
 
     def _search(self) -> None:
         ended = [trial for trial in self._record.trials if not trial.is_open]

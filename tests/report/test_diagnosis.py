@@ -63,3 +63,11 @@ def test_one_step_has_figures_too():
     one = replace(FOUND, steps=1, curve=FOUND.curve[:1], tried=FOUND.tried[:1])
     assert list(figures.ratio_figure(one).data[0].y) == [1.5]
     assert diagnosis_page("mine", one)
+
+
+def test_it_says_what_it_recommends_and_why():
+    one = LambdaSchedule()
+    rejected, content = replace(FOUND, schedule=one), replace(FOUND, schedule=one, matched=one)
+    assert "falls by 3.4%" in FOUND.words and "rises by 3.4%" in replace(FOUND, gain=-0.034).words
+    assert "λ(i) = 1.02 − 0.004·i, makes images that are farther" in rejected.words
+    assert content.words == "λ = 1: norms of ε ask for nothing else"

@@ -22,7 +22,9 @@ from lambda_search.search.surface import kernels_about
 from lambda_search.spec import parse_specs
 from lambda_search.store.catalogue import entries
 from lambda_search.store.store import Store
+from lambda_search.work.pool import SerialPool
 from lambda_search.work.recipe import Measure
+from tests.search import running
 from tests.search import test_both as both
 from tests.search.landscapes import BUNDLED
 from tests.search.players import SPACE
@@ -127,6 +129,13 @@ def test_digits_are_the_same_after_interruptions_whatever_the_store_has_by_then(
     assert start == whole.study("tiny").warm_start and "21 steps, not 11" in start.words
     second = whole.trials(whole.study("tiny").id)[1]
     assert (second.mean, second.slope) == (start.mean, start.slope)
+
+
+def test_where_there_is_none_the_study_says_so(study_text):
+    heard = []
+    text = study_text.replace("trials: 7", "trials: 2, warm_start: true")
+    running.run(text, SerialPool(), heard=heard)
+    assert sum("no relative's λ is known" in event.text for event in heard) == 1
 
 
 @pytest.mark.parametrize("kind", ["gp", "tpe", "cmaes", "random", "qmc"])

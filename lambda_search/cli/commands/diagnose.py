@@ -83,8 +83,9 @@ def diagnose(
 ) -> None:
     """Predict λ from at most 1,000 images, without an extractor: where a search may begin.
 
-    Norms of the predicted noise in sampling and at true noised images, and the λ that brings the
-    samples nearest to clean images in the network's own features. Nothing of it is proven.
+    Norms of the predicted noise in sampling and at true noised images, and the λ that they name,
+    unless it takes samples away from clean images in the network's own features. Nothing of it
+    is proven.
     """
     of_study = Path(model).suffix in _STUDY
     if of_study:
