@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +53,7 @@ console = Console(width=110)
 
 def main(
     seeds: Annotated[int, typer.Option(min=1)] = 200,
+    first: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     peer_seeds: Annotated[int, typer.Option(min=1, help="Of the grid, TPE and GP.")] = 20,
     landscapes: Annotated[str, typer.Option(help="Of bundled, simulated, none.")] = "bundled",
     names: Annotated[str, typer.Option("--players")] = ",".join(PLAYERS),
@@ -66,7 +68,8 @@ def main(
         for truth in LANDSCAPES[kind]:
             for name in names.split(","):
                 is_ours = name in PLAYERS[:5]
-                row = played(name, truth, seeds if is_ours else peer_seeds, components)
+                count = seeds if is_ours else peer_seeds
+                row = played(name, truth, range(first, first + count), components)
                 figures.append(row)
                 console.print(
                     f"{truth.name}, {name}: median {row['median']:,.0f}, by {row['aim']:,}: "
@@ -78,15 +81,17 @@ def main(
     show(figures)
 
 
-def played(name: str, truth: Landscape, seeds: int, components: int | None) -> dict[str, Any]:
-    """One player on one landscape, over seeds from 0 on."""
+def played(
+    name: str, truth: Landscape, seeds: Sequence[int], components: int | None
+) -> dict[str, Any]:
+    """One player on one landscape."""
     aim = 30_000 if truth.features == WIDE else 10_000
     if components is not None:
         truth = replace(truth, features=min(components, truth.features))
     best: dict[str, Any] = {}
     for n in SIZES if name in ("tpe", "gp") else (None,):
         needed, endings = [], []
-        for seed in range(seeds):
+        for seed in seeds:
             marks = played_once(name, Emulator(truth, seed), seed, n, aim)
             needed.append(players.images_to_goal(marks))
             ended = next((mark for mark in marks if mark.ending), marks[-1])
@@ -97,11 +102,12 @@ def played(name: str, truth: Landscape, seeds: int, components: int | None) -> d
             "gain": truth.gain,
             "player": name,
             "n": n,
-            "seeds": seeds,
+            "seeds": len(seeds),
+            "first": seeds[0],
             "aim": aim,
             "median": float(np.median(needed)),
             "share": share,
-            "interval": wilson(share, seeds),
+            "interval": wilson(share, len(seeds)),
             "endings": endings,
             "images": needed,
         }

@@ -16,8 +16,8 @@ class QueueSpec(FrozenModel):
         priority: the highest first; 0 unless given, as those have that say nothing. A posted study
             may not ask for more than 0.
         user: on whose behalf. Among equal priorities that user's study is next of whom the fewest
-            are driven; those that name nobody count as one user's,
-            and so do all that are posted to a service, whomever they name.
+            are driven. Those that name nobody count as one user's, and so do all that are posted
+            to a service, whomever they name.
     """
 
     priority: int = Field(default=0, ge=-1000, le=1000)

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 import lambda_search as ls
 from lambda_search.errors import UsageError
@@ -12,20 +11,8 @@ from lambda_search.models.registry import load_model
 from lambda_search.search import clean
 from lambda_search.search import diagnosing
 from lambda_search.search import tried
-from tests.models.test_contract import CASES
-from tests.models.test_contract import Case
 
 SMALL = {"batch": 8}
-FRAMEWORKS = ("adm", "ddim", "edm", "pfgmpp", "ldm", "dit", "diffusers")
-
-
-@pytest.fixture(scope="module", params=FRAMEWORKS)
-def case(request, tmp_path_factory, tiny_pipeline):
-    if request.param == "diffusers":
-        return Case(lambda: load_model("diffusers", str(tiny_pipeline)), images=(1, 8, 8))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return CASES[request.param](tmp_path_factory.mktemp("case"))
 
 
 @pytest.fixture

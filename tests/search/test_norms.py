@@ -8,7 +8,6 @@ from lambda_search.diffusion.samplers import Prediction
 from lambda_search.diffusion.samplers import Step
 from lambda_search.models.base import SCHEDULER
 from lambda_search.models.options import sampling_of
-from lambda_search.models.registry import load_model
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
 from lambda_search.records import NormsAt
@@ -17,20 +16,8 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.norms import NormsSeen
 from lambda_search.search.norms import sampled
 from lambda_search.search.norms import true_norms
-from tests.models.test_contract import CASES
-from tests.models.test_contract import Case
 
-FRAMEWORKS = ("adm", "ddim", "edm", "pfgmpp", "ldm", "dit", "diffusers")
 SEED, N = 3, 4
-
-
-@pytest.fixture(scope="module", params=FRAMEWORKS)
-def case(request, tmp_path_factory, tiny_pipeline):
-    if request.param == "diffusers":
-        return Case(lambda: load_model("diffusers", str(tiny_pipeline)), images=(1, 8, 8))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return CASES[request.param](tmp_path_factory.mktemp("case"))
 
 
 def resolved(case, sampler):
