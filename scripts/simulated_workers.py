@@ -48,11 +48,11 @@ from lambda_search.metrics.evidence import Score
 from lambda_search.records import Extras
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.pool import sort_of
+from lambda_search.work.scoring import Scored
+from lambda_search.work.scoring import ScoreFeatures
 from lambda_search.work.tasks import Preview
 from lambda_search.work.tasks import Rehearse
 from lambda_search.work.tasks import SampleShard
-from lambda_search.work.tasks import Scored
-from lambda_search.work.tasks import ScoreFeatures
 from lambda_search.work.tasks import ShardResult
 from lambda_search.work.tasks import Task
 

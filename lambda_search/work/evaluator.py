@@ -32,11 +32,11 @@ from lambda_search.work.own_making import Say
 from lambda_search.work.own_making import make_own
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
+from lambda_search.work.scoring import Scored
+from lambda_search.work.scoring import ScoreFeatures
 from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import Preview
 from lambda_search.work.tasks import Rehearse
-from lambda_search.work.tasks import Scored
-from lambda_search.work.tasks import ScoreFeatures
 
 __all__ = ["Evaluator", "Result"]
 

@@ -37,7 +37,7 @@ from lambda_search.work.recipe import OWN_SEED
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import OwnSamples
 from lambda_search.work.recipe import own_start
-from lambda_search.work.tasks import Summarise
+from lambda_search.work.scoring import Summarise
 
 __all__ = ["Say", "make_here", "make_own", "missing"]
 

@@ -7,7 +7,6 @@ the task names, and who needs them reads them there. Answers are numbers, and pi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from dataclasses import replace
 from typing import Protocol
 from typing import TypeVar
 
@@ -18,13 +17,8 @@ from lambda_search.errors import Diverged
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import last_line
-from lambda_search.metrics.evidence import Score
-from lambda_search.metrics.evidence import correlation
-from lambda_search.metrics.evidence import extras
-from lambda_search.metrics.evidence import score
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.own_network import extracted
-from lambda_search.metrics.references.statistics import Statistics
 from lambda_search.models.sampling import counter_noise
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
@@ -33,22 +27,15 @@ from lambda_search.schedule import LambdaSchedule
 from lambda_search.work.contact_sheet import contact_sheet
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.features import Place
-from lambda_search.work.own import keep
-from lambda_search.work.own import statistics_of
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
-from lambda_search.work.rows import Lost
-from lambda_search.work.rows import Rows
 from lambda_search.work.timing import DeviceTimer
 
 __all__ = [
     "Preview",
     "Rehearse",
     "SampleShard",
-    "ScoreFeatures",
-    "Scored",
     "ShardResult",
-    "Summarise",
     "Task",
 ]
 
@@ -181,84 +168,6 @@ class Rehearse:
                 f"The extractor {extractor.name} makes NaN or infinity of a grey image.",
                 "Use another extractor.",
             )
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A schedule's score, and how its features correlate with those of λ = 1, image by image."""
-
-    score: Score
-    correlation: float
-
-
-@dataclass(frozen=True)
-class ScoreFeatures:
-    """Scores one schedule's features against the reference of `measure`.
-
-    Arguments:
-        measure: which distance.
-        rows: the features.
-        baseline: those of λ = 1 on the same indices.
-        whole: whether FID∞ and KID are told too.
-        sent: the reference, for a host that has not the model's own samples.
-    """
-
-    measure: Measure
-    rows: Rows
-    baseline: Rows
-    whole: bool = False
-    sent: Statistics | None = None
-
-    @property
-    def sort(self) -> str:
-        """Scores of as many features of one width take about as long."""
-        return f"score {(self.rows.n, self.rows.width)}{' whole' if self.whole else ''}"
-
-    def run(self, context: WorkerContext) -> Scored | Lost:
-        """The score, or which features are not there.
-
-        Raises:
-            ReferenceAway: if this host has to be sent the reference.
-        """
-        if self.sent is not None:
-            keep(self.measure, self.sent)
-        frechet = context.frechet(self.measure)
-        files = context.features(self.rows.place)
-        features = self.rows.read(files)
-        if isinstance(features, Lost):
-            return features
-        baseline = self.baseline.read(files)
-        if isinstance(baseline, Lost):
-            return baseline
-        correlated = correlation(features, baseline)
-        del baseline  # what a score needs is several times as large
-        found = score(features, frechet)
-        if self.whole:
-            told = extras(features, frechet, context.kernel(self.measure))
-            found = replace(found, extras=told)
-        return Scored(found, correlated)
-
-
-@dataclass(frozen=True)
-class Summarise:
-    """The statistics of a model's own samples, which become a reference.
-
-    Arguments:
-        measure: whose features.
-        rows: the features.
-        model: what made the samples, for people.
-    """
-
-    measure: Measure
-    rows: Rows
-    model: str
-
-    def run(self, context: WorkerContext) -> Statistics | Lost:
-        """Them, or which features are not there."""
-        features = self.rows.read(context.features(self.rows.place))
-        if isinstance(features, Lost):
-            return features
-        return statistics_of(self.measure, features, self.model)
 
 
 @dataclass(frozen=True)

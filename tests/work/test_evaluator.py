@@ -28,10 +28,10 @@ from lambda_search.work.halting import Halt
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.recipe import Measure
 from lambda_search.work.recipe import Recipe
+from lambda_search.work.scoring import ScoreFeatures
 from lambda_search.work.shards import Shards
 from lambda_search.work.storage import PlaceAway
 from lambda_search.work.tasks import SampleShard
-from lambda_search.work.tasks import ScoreFeatures
 from lambda_search.work.tasks import ShardResult
 from tests.search.running import plan_of
 

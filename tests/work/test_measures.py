@@ -30,9 +30,9 @@ from lambda_search.work.evaluate import evaluate_on
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.features import FeatureFiles
 from lambda_search.work.pool import SerialPool
+from lambda_search.work.scoring import ScoreFeatures
 from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import SampleShard
-from lambda_search.work.tasks import ScoreFeatures
 from tests.fashion import fashion_images
 from tests.search.running import plan_of
 from tests.search.running import record

@@ -38,9 +38,9 @@ from lambda_search.work.own_making import make_here
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.recipe import OWN_SEED
 from lambda_search.work.recipe import Measure
+from lambda_search.work.scoring import ScoreFeatures
 from lambda_search.work.shards import Shards
 from lambda_search.work.tasks import SampleShard
-from lambda_search.work.tasks import ScoreFeatures
 from tests.golden import folder_of
 from tests.golden import golden
 from tests.search.running import plan_of
