@@ -54,6 +54,7 @@ _RENEW_SECONDS = 15.0
 _LOOK_SECONDS = 2.0
 _WRITE_SECONDS = 1.0
 _SWEEP_SECONDS = 600.0
+_PARTING_SECONDS = 5.0
 
 
 def side_by_side(workers: int) -> int:
@@ -255,9 +256,16 @@ class _Drive:
         return True
 
     def _give_up(self) -> None:
-        """Leaves unfinished studies to be gone on with."""
+        """Leaves unfinished studies to be gone on with.
+
+        Their threads are waited for, for a moment: the interpreter cannot end in peace while one
+        is in the middle of a library's own code.
+        """
         self.store = self.store.impatient()
-        for run in self._active():
+        active, until = self._active(), time.monotonic() + _PARTING_SECONDS
+        for run in active:
             run.give_up(self.leave)
         with suppress(LambdaSearchError):  # the events were for people
             self._write([])
+        for run in active:
+            run.join(max(0.0, until - time.monotonic()))

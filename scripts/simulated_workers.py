@@ -169,6 +169,9 @@ class SimulatedPool:
     def kinds(self) -> dict[str, int]:
         return self._dispatcher.kinds()
 
+    def coming(self) -> int:
+        return self._dispatcher.starting
+
     def submit(
         self, task: Task[Any], urgent: bool = False, kind: str | None = None
     ) -> Future[Any]:

@@ -16,10 +16,12 @@ from typing import Any
 
 from sqlalchemy import Select
 from sqlalchemy import and_
+from sqlalchemy import bindparam
 from sqlalchemy import delete
 from sqlalchemy import func
 from sqlalchemy import not_
 from sqlalchemy import select
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from lambda_search.errors import Conflict
@@ -325,11 +327,12 @@ class Queue:
 
     def report(self, progress: Mapping[Lease, Progress]) -> None:
         """Keeps how far studies are, for people; what is not valid any more is left out."""
-
-        def change(session: Session) -> None:
-            for lease, snapshot in progress.items():
-                study = session.get(StudyRow, lease.study_id)
-                if study is not None and study.fence == lease.fence:
-                    study.progress = snapshot.to_json()
-
-        self._store.write(change)
+        told = update(StudyRow).where(
+            StudyRow.id == bindparam("study"), StudyRow.fence == bindparam("valid")
+        )
+        rows = [
+            {"study": lease.study_id, "valid": lease.fence, "progress": snapshot.to_json()}
+            for lease, snapshot in progress.items()
+        ]
+        if rows:
+            self._store.write(lambda session: session.connection().execute(told, rows))

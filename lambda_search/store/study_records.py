@@ -179,8 +179,8 @@ class StudyRecords(Transactions):
         names = {event.study for event in events}
 
         def change(session: Session) -> None:
-            known = select(StudyRow).where(StudyRow.name.in_(names))
-            ids = {study.name: study.id for study in session.scalars(known)}
+            known = select(StudyRow.name, StudyRow.id).where(StudyRow.name.in_(names))
+            ids = {name: study for name, study in session.execute(known)}
             there = select(EventRow.study_id, EventRow.at, EventRow.kind, EventRow.text).where(
                 EventRow.study_id.in_(ids.values()), EventRow.at.in_({one.at for one in events})
             )

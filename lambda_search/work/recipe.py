@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ class Recipe:
         """B, the images of a shard."""
         return self.sampling.options.batch
 
-    @property
+    @cached_property  # each of a study's shards is named with it
     def family(self) -> str:
         """Names the images of this model, sampling and seed together (see `family_of`)."""
         return family_of(self, self.seed)
