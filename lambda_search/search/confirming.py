@@ -125,6 +125,7 @@ class Confirming:
                 if self._record.evaluation(trial, n, "confirm", first) is None
             ]
         )
+        self._record.commit()
 
     def _tell(self, known: Sequence[Evaluation], looks: LookPlan, made: Sequence[Seen]) -> None:
         """Says what a look has seen, where it is not the only one."""

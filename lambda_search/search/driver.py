@@ -151,6 +151,7 @@ class Driver:
             for number, point in enumerate(points, start=len(trials))
         ]
         self._record.propose(members)
+        self._record.commit()
         return members
 
     def _run_generation(self, members: Sequence[Trial]) -> None:
@@ -179,6 +180,8 @@ class Driver:
                 state: TrialState = "complete" if n == rungs[-1] else "stopped"
                 ended.append(replace(trial, state=state, n=n, gain=found.gain, fid=found.fid))
             self._record.close(new, ended)
+            if n != rungs[-1]:  # else with what is proposed next
+                self._record.commit()
             self._tracker.closed([trial for trial in ended if self._scoring.counts(trial)])
             for trial in ended:
                 self._events.say("trial", describe(trial))

@@ -80,6 +80,7 @@ class Knowledge:
             for trial in self.trials(points, len(self._record.rounds))
         ]
         self._record.propose([trial for trial in found if trial.number not in known])
+        self._record.commit()
         return found
 
     def trials(self, points: list[Point], generation: int) -> list[Trial]:

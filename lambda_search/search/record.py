@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ __all__ = ["Record"]
 class Record:
     """The record of one study, under a lease.
 
+    What is recorded is known here at once, and in the store after `commit`: all that a round or a
+    rung came to, and what follows from it, in one transaction.
+
     An evaluation is known by its trial, phase and indices, not by the names of its features: what
     an earlier release has scored counts. `is_asked_anew` says that its proof was asked for again.
 
@@ -44,6 +48,7 @@ class Record:
         self.is_asked_anew = study.proof_wanted is not None
         self._decisive = study.decisive
         self._rounds = {one.number: one for one in store.rounds(study.id)}
+        self._pending: list[Callable[[Store], None]] = []
 
     @property
     def trials(self) -> list[Trial]:
@@ -111,21 +116,21 @@ class Record:
         return next((one.phase for one in reversed(self._known.values())), "search") == "search"
 
     def propose(self, members: Sequence[Trial]) -> None:
-        """Commits a generation."""
+        """Records a generation."""
         if members:
-            self._store.propose(self._lease, members)
+            self._pending.append(lambda store: store.propose(self._lease, members))
             self._trials |= {trial.number: trial for trial in members}
 
     def close(self, evaluations: Sequence[Evaluation], ended: Sequence[Trial] = ()) -> None:
-        """Commits new evaluations, and trials that go no further."""
+        """Records new evaluations, and trials that go no further."""
         if evaluations or ended:
-            self._store.close_rung(self._lease, evaluations, ended)
+            self._pending.append(lambda store: store.close_rung(self._lease, evaluations, ended))
             self._remember(evaluations)
             self._trials |= {trial.number: trial for trial in ended}
 
     def begin(self, begun: Round, new: Sequence[Trial]) -> None:
-        """Commits a round with the trials that are new in it."""
-        self._store.begin_round(self._lease, begun, new)
+        """Records a round with the trials that are new in it."""
+        self._pending.append(lambda store: store.begin_round(self._lease, begun, new))
         self._rounds[begun.number] = begun
         self._trials |= {trial.number: trial for trial in new}
 
@@ -135,18 +140,31 @@ class Record:
         evaluations: Sequence[Evaluation] = (),
         trials: Sequence[Trial] = (),
     ) -> None:
-        """Commits what a round said, its evaluations, and what is now known of its trials."""
-        self._store.close_round(self._lease, closed, evaluations, trials)
+        """Records what a round said, its evaluations, and what is now known of its trials."""
+        self._pending.append(
+            lambda store: store.close_round(self._lease, closed, evaluations, trials)
+        )
         self._rounds[closed.number] = closed
         self._remember(evaluations)
         self._trials |= {trial.number: trial for trial in trials}
+
+    def commit(self) -> None:
+        """Commits what was recorded since the last time.
+
+        Raises:
+            LeaseLost: if another driver has the study.
+        """
+        pending, self._pending = self._pending, []
+        if pending:
+            self._store.at_once(lambda store: [change(store) for change in pending])
 
     def publish(self, entries: Sequence[tuple[Row, Sequence[Image]]], digest: str) -> Row:
         """Commits the end: a row by the study's file, whose digest that is, or one asked for.
 
         The rows after the first are its companions. They are told how rounds led to them.
         """
-        told = [(self._told(row), images) for row, images in entries]
+        self.commit()
+        told = [(self._with_rounds(row), images) for row, images in entries]
         (row, images), *others = told
         beside = [
             (replace(one, provenance=replace(one.provenance, companion=row.id)), pictures)
@@ -155,7 +173,7 @@ class Record:
         decisive = self._decisive if self.is_asked_anew else digest
         return self._store.publish(self._lease, row, images, decisive, beside)
 
-    def _told(self, row: Row) -> Row:
+    def _with_rounds(self, row: Row) -> Row:
         if not self.rounds or row.provenance.rungs:
             return row
         told = replace(row.provenance, search=told_of_rounds(self.rounds))

@@ -1,7 +1,8 @@
 """A search by rounds: λ = 1 and a few schedules on a block of images, until it may end.
 
-A round is committed before its first shard runs, its scores before they are judged, and the
-judgement before it is acted on. A driver that starts again finds all of it in the record.
+A round's scores, its judgement and the round that follows are one transaction, committed before
+that one's first shard runs. A driver that starts again finds all of it in the record, and what it
+was at in between in features that are kept.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class Rounds:
         new = [trial for trial in trials if trial.number not in known]
         numbers = tuple(trial.number for trial in trials)
         self._record.begin(Round(number, block.first, block.n, numbers), new)
+        self._record.commit()
         beyond = [str(one.schedule) for one in new if self._knowledge.is_beyond(one)]
         if beyond:
             self._events.say(
@@ -94,7 +96,7 @@ class Rounds:
             )
 
     def _measure(self, told: Round) -> None:
-        """Scores a round's trials, and commits what is known of them now."""
+        """Scores a round's trials, and records what is known of them now."""
         trials = [self._record.trials[number] for number in told.trials]
         schedules = [trial.schedule for trial in trials]
         results = self._evaluator.results(schedules, told.first, told.n)

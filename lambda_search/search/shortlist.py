@@ -101,6 +101,7 @@ class Shortlist:
         leaders = unscored_leaders(closed, self._record.gains(last), self._plan.rungs, top)
         new, reasons = self._scoring.score(leaders, last)
         self._record.close(new)
+        self._record.commit()
         for number, reason in reasons.items():
             self._events.say("warning", f"trial {number} diverged on {last:,} images: {reason}")
         return best_of(closed, self._record.gains(last))[:top]

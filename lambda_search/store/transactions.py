@@ -45,6 +45,7 @@ class Transactions:
         self._engine = open_engine(self.url)
         self._reading = reading(self._engine)
         self._session: Session | None = None
+        self._is_writing = False
 
     def check_writable(self) -> None:
         """Raises LambdaSearchError if it is known, without trying, that nothing can be written."""
@@ -89,8 +90,25 @@ class Transactions:
 
         return self.read(ask)
 
+    def at_once(self, changes: Callable[[Self], T]) -> T:
+        """What `changes` makes of this store, all that it writes committed together."""
+
+        def change(session: Session) -> T:
+            same = copy.copy(self)
+            same._session, same._is_writing = session, True
+            return changes(same)
+
+        return self.write(change)
+
     def write(self, change: Callable[[Session], T], lease: Lease | None = None) -> T:
         """What `change` returns, once it is committed; under `lease` if one is given."""
+
+        def guarded(session: Session) -> T:
+            if lease is not None:
+                lease.guard(session)
+            changed = change(session)
+            session.flush()
+            return changed
 
         def once() -> T:
             with (
@@ -98,10 +116,11 @@ class Transactions:
                 Session(connection, expire_on_commit=False) as session,
                 session.begin(),
             ):
-                if lease is not None:
-                    lease.guard(session)
-                changed = change(session)
+                changed = guarded(session)
             still_there(self._engine)
             return changed
+
+        if self._session is not None and self._is_writing:
+            return guarded(self._session)
 
         return patiently(self._engine, self._patience, once)

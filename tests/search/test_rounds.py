@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from sqlalchemy import event
 
 from lambda_search.errors import Interrupted
 from lambda_search.errors import UsageError
@@ -67,6 +68,42 @@ def known(tiny_pipeline, tmp_path_factory):
         patch.setenv("LAMBDA_SEARCH_HOME", str(tmp_path_factory.mktemp("home")))
         text, pool, heard = changed(STUDY.format(folder=tiny_pipeline), KG), Halting(), []
         return launch(text, pool, Store(), heard), pool.done, heard
+
+
+class Counting(SerialPool):
+    """Notes for each shard how many transactions of `store` have changed something before it."""
+
+    def __init__(self, store):
+        super().__init__()
+        self.seen, self._changes, self._count = [], False, 0
+        event.listen(store._engine, "before_cursor_execute", self._executed)
+        event.listen(store._engine, "commit", self._committed)
+
+    def _executed(self, connection, cursor, statement, *_):
+        self._changes |= statement.startswith(("INSERT", "UPDATE", "DELETE"))
+
+    def _committed(self, connection):
+        self._count += self._changes
+        self._changes = False
+
+    def submit(self, task, *arguments, **options):
+        if isinstance(task, tasks.SampleShard):
+            self.seen.append(self._count)
+        return super().submit(task, *arguments, **options)
+
+
+@pytest.mark.parametrize("changes", [KG, {}], ids=["rounds", "rungs"])
+def test_a_round_and_what_follows_from_it_are_one_transaction(study_text, changes):
+    store = Store()
+    pool = Counting(store)
+    launch(changed(study_text, changes), pool, store)
+    study = store.study("tiny")
+    first, last = pool.seen[0], pool.seen[-1]
+    assert sorted(set(pool.seen)) == list(range(first, last + 1))
+    several = {(one.n, one.first, one.phase) for one in store.evaluations(study.id)}
+    generations = {one.generation for one in store.trials(study.id)}
+    rounds = len(store.rounds(study.id)) or 2 * len(generations)
+    assert last - first <= rounds and len(several) > 2
 
 
 def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
