@@ -115,3 +115,9 @@ SIMULATED = (
 )
 
 NO_GAIN = Landscape("λ = 1 is best", 22.554, 0.147, 1.0, 0.0)
+
+SMALL_GAINS = (
+    Landscape("gains 3 %, ancestral", 22.554, 0.147, 1.01527, -0.03664),
+    Landscape("gains 3 %, ddim", 42.9, 0.195, 0.98526, 0.02562, **_DDIM),
+)
+"""The first and the fourth of the bundled ones, with the optimum nearer to λ = 1, or farther."""
