@@ -5,6 +5,11 @@ filled with the recorded trials, all COMPLETE with their bias-corrected differen
 ignores pruned trials), and a fresh sampler with a seed of its own is asked (of `cmaes` see
 `evolution`). No state outlives a generation, so a restarted driver proposes the same points.
 
+They are asked for in the study's own thread of the driver, beside its loop, and not on the pool:
+all that 64 studies on 1,000 workers take of the driver is a twentieth of a core
+(`scripts/bench_scale.py`), and a model's digits depend on the processor, of which a pool may have
+several.
+
 A model that knows no point of the ranges, since they were changed, is not asked: a Sobol sequence
 of that generation's own stands in.
 
