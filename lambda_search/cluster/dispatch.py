@@ -33,8 +33,10 @@ from lambda_search.cluster.backlog import Backlog
 from lambda_search.cluster.backlog import Job
 from lambda_search.cluster.crew import Crew
 from lambda_search.cluster.crew import Worker
+from lambda_search.cluster.demand import Demand
 from lambda_search.cluster.helping import helped
 from lambda_search.cluster.messages import Answered
+from lambda_search.cluster.messages import Ask
 from lambda_search.cluster.messages import Event
 from lambda_search.cluster.messages import Fail
 from lambda_search.cluster.messages import GiveUp
@@ -72,25 +74,33 @@ class Dispatcher:
         versions: of the driver's libraries; a worker must have the same of those that both have.
         most: workers of each kind; all that the nodes have room for unless given.
         policy: when it loses patience.
+        grows: whether an autoscaler adds nodes when it is asked to.
 
     `kind` is the main kind of device: that of most workers, of the first among equals; "" before
     anybody is up.
     """
 
     def __init__(
-        self, versions: Mapping[str, str], most: int | None = None, policy: Policy | None = None
+        self,
+        versions: Mapping[str, str],
+        most: int | None = None,
+        policy: Policy | None = None,
+        grows: bool = False,
     ) -> None:
         self._versions = versions
         self._most = most
         self._policy = policy or Policy()
         self._numbers = itertools.count()
         self._jobs: dict[int, Job] = {}
+        self._tasks: Counter[str | None] = Counter()
         self._backlog = Backlog()
         self._crew = Crew(self._policy.ahead)
         self._nodes = Nodes(self._policy)
         self._speeds = Speeds(self._policy)
         self._failed_starts = 0
-        self._absences = Absences(self._policy.patience)
+        self._patience = self._policy.growing if grows else self._policy.patience
+        self._absences = Absences(self._patience)
+        self._demand = Demand(most, self._policy.lull, self._policy.again) if grows else None
         self._out: list[Instruction] = []
         self.kind = ""
 
@@ -147,6 +157,7 @@ class Dispatcher:
     def _submitted(self, event: Submitted, now: float) -> None:
         job = Job(event.task, event.sort, event.kind, event.urgent)
         self._jobs[job.task] = job
+        self._tasks[job.kind] += 1
         self._place(job, now)
 
     def _place(self, job: Job, now: float) -> None:
@@ -212,18 +223,22 @@ class Dispatcher:
             self._serve(worker, now)
 
     def _withdrawn(self, event: Withdrawn, now: float) -> None:
-        job = self._jobs.pop(event.task, None)
-        if job is not None:
-            job.done = True
+        if (job := self._closed(event.task)) is not None:
             self._recall(job, now)
 
     def _end(self, task: int, how: Resolve | Fail, now: float) -> None:
         """A task ends, once: a second answer is as good as the first, and not needed."""
+        if (job := self._closed(task)) is not None:
+            self._out.append(how)
+            self._recall(job, now)
+
+    def _closed(self, task: int) -> Job | None:
+        """Takes a task off the books, if it is there."""
         job = self._jobs.pop(task, None)
         if job is not None:
             job.done = True
-            self._out.append(how)
-            self._recall(job, now)
+            self._tasks[job.kind] -= 1
+        return job
 
     def _recall(self, job: Job, now: float) -> None:
         """Takes a task that has ended from those who have not begun it."""
@@ -329,6 +344,9 @@ class Dispatcher:
 
     def _vacancy(self, now: float) -> Node | None:
         """The node for the next worker, if there is to be one."""
+        if self._demand is not None:
+            found = (self._nodes.best(kind, now) for kind in self._demand.short_of(self._crew))
+            return next((node for node in found if node is not None), None)
         if self._most is None:
             return self._nodes.best(None, now)
         for kind in [self.kind or None, *self._backlog.kinds()]:
@@ -344,9 +362,19 @@ class Dispatcher:
             if limit is not None and now - worker.since > limit:
                 verb = "did not come up" if worker.kind is None else "gave no answer"
                 self._lose(worker, f"a worker {verb} in {now - worker.since:.0f} s", now)
+        if self._demand is not None:
+            self._scale(self._demand, now)
         self._staff(now)
         self._miss(now)
         self._help(now)
+
+    def _scale(self, demand: Demand, now: float) -> None:
+        """Asks for what the tasks need, and ends workers who are of no use."""
+        asked = demand.follow(self._tasks, not self.kind, now)
+        if asked is not None:
+            self._out.append(Ask(asked))
+        while (worker := demand.surplus(self._crew)) is not None:
+            self._forget(worker)
 
     def _limit(self, worker: Worker) -> float | None:
         """The seconds that a worker has for what it is doing; None if it is idle."""
@@ -368,7 +396,7 @@ class Dispatcher:
     def _fail_waiting(self, kind: str | None, now: float) -> None:
         """Those that wait for `kind` get an error; so does the pool, if it is any kind at all."""
         error = self._nodes.unfitness(kind) or missing(
-            kind, self._policy.patience, self._crew.up, self.troubles()
+            kind, self._patience, self._crew.up, self.troubles()
         )
         self._clear(kind, error, now)
         if kind is None:

@@ -14,6 +14,7 @@ from lambda_search.errors import LambdaSearchError
 
 __all__ = [
     "Answered",
+    "Ask",
     "Event",
     "Fail",
     "GiveUp",
@@ -190,6 +191,13 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Have the autoscaler make room for so many workers of each kind in all; None is any kind."""
+
+    workers: Mapping[str | None, int]
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """Nobody is up and nobody comes: who waits for the workers themselves gets this error."""
 
@@ -197,4 +205,4 @@ class GiveUp:
 
 
 Event = Submitted | Room | Ready | Lost | Answered | Unfit | Unsendable | Withdrawn | Tick
-Instruction = Start | Stop | Send | Revoke | Resolve | Fail | GiveUp
+Instruction = Start | Stop | Send | Revoke | Resolve | Fail | Ask | GiveUp

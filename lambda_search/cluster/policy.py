@@ -24,6 +24,9 @@ class Policy:
         failed_starts: in a row, after which those who wait are told, if nobody is up.
         start: in which a worker must come up.
         patience: that a task waits for a kind of device of which no worker is there.
+        growing: the same where an autoscaler was asked for it: machines boot, and install.
+        lull, again: where there is one, what the queue needed still counts for so long, and is
+            asked for once more after so long.
         backoff, longest_backoff: before a node is tried again: the first time, and at most.
         unmeasured: for a task of a sort of which no duration is known.
         loading: added for the first task of its sort on a worker, which loads models.
@@ -38,6 +41,9 @@ class Policy:
     failed_starts: int = 3
     start: float = 180.0
     patience: float = 60.0
+    growing: float = 1800.0
+    lull: float = 60.0
+    again: float = 60.0
     backoff: float = 1.0
     longest_backoff: float = 60.0
     unmeasured: float = 1800.0

@@ -31,10 +31,12 @@ from lambda_search.cluster.answers import Done
 from lambda_search.cluster.answers import Raised
 from lambda_search.cluster.answers import Reply
 from lambda_search.cluster.answers import reason
+from lambda_search.cluster.autoscaler import Autoscaler
 from lambda_search.cluster.connection import gpus_each
 from lambda_search.cluster.connection import joined
 from lambda_search.cluster.connection import nodes
 from lambda_search.cluster.dispatch import Dispatcher
+from lambda_search.cluster.messages import Ask
 from lambda_search.cluster.messages import Event
 from lambda_search.cluster.messages import Fail
 from lambda_search.cluster.messages import GiveUp
@@ -73,6 +75,8 @@ _OFFLINE = {"LAMBDA_SEARCH_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
 
 _TICK_SECONDS = 0.25
 _LOOK_FOR_NODES_SECONDS = 5.0
+_AUTOSCALER_SECONDS = 10.0
+"""In which the autoscaler of a cluster that has just begun says something of itself."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,9 @@ class _Job:
 
 class RayPool:
     """Workers on a Ray cluster: one a GPU (or a fraction of one), or one a core without GPUs.
+
+    A running cluster's autoscaler, if it has one, is asked for what the tasks need, and for
+    nothing more once the pool is closed.
 
     Arguments:
         workers: how many of each kind; as many as the cluster has room for unless given.
@@ -110,8 +117,13 @@ class RayPool:
         halt: Halt | None = None,
     ) -> None:
         self._leave = joined(workers, address)
+        self._autoscaler: Autoscaler | None = None
         try:
-            self._gpus = gpus_each(gpus)
+            if Autoscaler.is_there(0.0 if address is None else _AUTOSCALER_SECONDS):
+                self._gpus = _gpus_to_come(gpus)
+                self._autoscaler = Autoscaler(self._gpus)
+            else:
+                self._gpus = gpus_each(gpus)
         except UsageError:
             self._leave()
             raise
@@ -126,7 +138,8 @@ class RayPool:
         self._first = first
         self._actors: dict[int, Any] = {}
         self._calls: dict[tuple[int, int], Any] = {}
-        self._dispatcher = Dispatcher(library_versions(), workers, policy)
+        grows = self._autoscaler is not None
+        self._dispatcher = Dispatcher(library_versions(), workers, policy, grows)
         self._count = itertools.count()
         self._jobs: dict[int, _Job] = {}
         self._lock = threading.Lock()
@@ -189,6 +202,8 @@ class RayPool:
         self._thread.join(timeout=1)
         while self._actors:
             _kill(self._actors.popitem()[1])
+        if self._autoscaler is not None:
+            self._autoscaler.ask({})
         self._leave()
 
     def _withdraw(self, number: int, future: Future[Any]) -> None:
@@ -283,6 +298,8 @@ class RayPool:
                     actor.get_ready.remote(self._first)
             case Stop(worker):
                 _kill(self._actors.pop(worker))
+            case Ask(wanted) if self._autoscaler is not None:
+                self._autoscaler.ask(wanted)
             case GiveUp(error) if not self._started.done():
                 self._started.set_exception(error)
 
@@ -310,6 +327,21 @@ class RayPool:
             job = self._jobs.pop(task, None)
         if job is not None:
             self._settle(job, answer)
+
+
+def _gpus_to_come(wanted: float | None) -> float:
+    """The GPUs that each worker takes where there need not be any yet.
+
+    Raises:
+        UsageError: if that was not said, and the nodes that are there do not show it.
+    """
+    gpus = gpus_each(None) if wanted is None else wanted
+    if wanted is None and not gpus:
+        raise UsageError(
+            "This cluster grows when it is asked to, and has no GPU yet.",
+            "Say what each worker takes: --gpus 1 for a GPU, --gpus 0 for the CPU alone.",
+        )
+    return gpus
 
 
 def _settle(future: Future[Any], answer: Done | Raised) -> None:

@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from lambda_search.cluster.dispatch import Dispatcher
 from lambda_search.cluster.messages import Answered
+from lambda_search.cluster.messages import Ask
 from lambda_search.cluster.messages import Fail
 from lambda_search.cluster.messages import GiveUp
 from lambda_search.cluster.messages import Lost
@@ -40,9 +41,9 @@ KINDS = ("A100", "H100")
 class Cluster:
     """Obeys a dispatcher, and checks each instruction against what is known to be so."""
 
-    def __init__(self, most=None, policy=None):
+    def __init__(self, most=None, policy=None, grows=False):
         self.policy = policy or Policy()
-        self.dispatcher = Dispatcher(HERE, most, self.policy)
+        self.dispatcher = Dispatcher(HERE, most, self.policy, grows)
         self.now = 0.0
         self.tasks = {}  # number -> Submitted
         self.ended = {}  # number -> Resolve or Fail
@@ -54,6 +55,7 @@ class Cluster:
         self.doubted = set()
         self.revoked = []  # (worker, task) that may have been begun all the same
         self.starts = []
+        self.asked = []
         self.told = []
 
     def tell(self, event):
@@ -93,6 +95,8 @@ class Cluster:
                     assert self.tasks[task].kind not in self.up.values()
                     assert self.tasks[task].kind is not None or not self.up
                 self.ended[task] = instruction
+            case Ask(workers):
+                self.asked.append(dict(workers))
             case GiveUp(error):
                 assert not self.up
                 self.told.append(error)
@@ -154,10 +158,12 @@ class Histories(RuleBasedStateMachine):
 
     most = None
     slow = 2.0
+    grows = False
 
     def __init__(self):
         super().__init__()
-        self.cluster = Cluster(self.most, Policy(slow=self.slow))
+        policy = Policy(slow=self.slow, growing=60.0)
+        self.cluster = Cluster(self.most, policy, self.grows)
 
     @rule(
         kind=st.sampled_from([None, *KINDS, "TPU"]),
@@ -312,8 +318,20 @@ class PatientHistories(Histories):
     slow = math.inf
 
 
+class GrowingHistories(Histories):
+    grows = True
+
+    @invariant()
+    def no_more_is_asked_for_than_could_be_of_use(self):
+        for asked in self.cluster.asked[-1:]:
+            assert sum(asked.values()) <= max(1, len(self.cluster.tasks))
+            assert all(count > 0 for count in asked.values())
+
+
 @pytest.mark.parametrize("count", [80, pytest.param(300, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("histories", [Histories, CappedHistories, PatientHistories])
+@pytest.mark.parametrize(
+    "histories", [Histories, CappedHistories, PatientHistories, GrowingHistories]
+)
 def test_whatever_happens_each_task_ends_once(histories, count):
     run_state_machine_as_test(
         histories,
@@ -685,3 +703,76 @@ def test_without_any_room_it_is_said():
     cluster.room()
     cluster.pass_time(62)
     assert "no worker at all" in str(cluster.told[0])
+
+
+def growing(**others):
+    """A cluster with an autoscaler, one node with room for four, and a worker."""
+    cluster = Cluster(grows=True, **others)
+    cluster.pass_time(1.0)
+    cluster.room(n1=4)
+    cluster.all_up()
+    return cluster
+
+
+def test_the_autoscaler_is_asked_for_a_worker_for_each_task_and_no_more():
+    cluster = growing(most=3)
+    assert cluster.asked == [{None: 1}], "somebody waits for the first"
+    assert cluster.dispatcher.size == 1, "room alone is no reason"
+    for kind in ("A100", "A100", "H100", None):
+        cluster.submit(kind)
+    cluster.pass_time(1.0)
+    assert cluster.asked[-1] == {"A100": 2, "H100": 1, None: 1}
+    cluster.all_up()
+    assert cluster.dispatcher.size == 4, "one of them for the kind that is not here yet"
+    for _ in range(5):
+        cluster.submit("A100")
+    cluster.pass_time(1.0)
+    assert cluster.asked[-1]["A100"] == 3, "no more than the pool may have"
+
+
+def test_what_is_not_needed_any_more_is_let_go_of_after_a_lull():
+    cluster = growing()
+    tasks = [cluster.submit("A100") for _ in range(3)]
+    cluster.pass_time(1.0)
+    cluster.all_up()
+    cluster.pass_time(1.0)
+    for worker in list(cluster.up):
+        while cluster.sent[worker]:
+            cluster.answer(worker)
+    assert cluster.ended.keys() == set(tasks)
+    cluster.pass_time(cluster.policy.lull - 2.0)
+    assert len(cluster.up) == 3, "a study that proposes has no tasks for a while"
+    cluster.pass_time(3.0)
+    assert cluster.asked[-1] == {} and not cluster.up and not cluster.starting
+    count = len(cluster.asked)
+    cluster.pass_time(500.0, step=20.0)
+    assert len(cluster.asked) == count and not cluster.told, "nothing is needed, and nobody waits"
+    again = cluster.submit("A100")
+    cluster.pass_time(1.0)
+    assert cluster.asked[-1] == {"A100": 1}
+    cluster.all_up()
+    cluster.answer(next(iter(cluster.up)))
+    assert isinstance(cluster.ended[again], Resolve)
+
+
+def test_what_is_needed_is_asked_for_again_since_others_may_ask_too():
+    cluster = growing()
+    cluster.submit("H100")
+    cluster.pass_time(3 * cluster.policy.again)
+    assert 3 <= cluster.asked.count({"H100": 1}) <= 4
+
+
+def test_a_machine_that_has_to_boot_is_waited_for_longer():
+    cluster = growing()
+    task = cluster.submit("H100")
+    cluster.pass_time(cluster.policy.growing - 60.0, step=10.0)
+    assert task not in cluster.ended
+    cluster.pass_time(120.0, step=10.0)
+    assert f"none has been there for {cluster.policy.growing:.0f} s" in error_of(cluster, task)
+
+
+def test_without_an_autoscaler_nothing_is_asked_for():
+    cluster = up(3)
+    cluster.submit("H100")
+    cluster.pass_time(100.0)
+    assert not cluster.asked and len(cluster.up) == 3
