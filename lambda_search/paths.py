@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 
@@ -15,11 +18,15 @@ from lambda_search.errors import UsageError
 __all__ = [
     "BUNDLED",
     "bundled_folder",
+    "carry",
+    "copy_of",
     "extractors_folder",
     "features_folder",
     "features_url",
+    "fetched_folder",
     "folder_of",
     "home",
+    "is_address",
     "is_set",
     "leases_folder",
     "locate",
@@ -36,6 +43,9 @@ BUNDLED = "bundled:"
 _NO_PATH = re.compile(
     r"(sqlite|postgres(ql)?|mysql|mariadb|https?)(\+\w+)?:|(?![/.~]).*:.*@|//.*@", re.I
 )
+
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
 
 
 def home() -> Path:
@@ -94,6 +104,25 @@ def folder_of(url: str) -> Path | None:
     return Path(rest if found else url).expanduser().absolute()
 
 
+def fetched_folder() -> Path:
+    """Where copies are kept of what lies elsewhere: at an address, or on the driver's host."""
+    return home() / "fetched"
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address, such as https://… or s3://…, and not a path."""
+    return _ADDRESS.match(name) is not None
+
+
+def copy_of(address: str) -> Path:
+    """Where the copy lies, or will, of what an address names; of file://PATH the very file."""
+    folder = folder_of(address)
+    if folder is not None:
+        return folder
+    name = Path(urlsplit(address).path).name or "file"
+    return fetched_folder() / hashlib.sha256(address.encode()).hexdigest()[:32] / name
+
+
 def extractors_folder() -> Path:
     """Where the weights of extractors are kept that were fetched."""
     return home() / "extractors"
@@ -137,13 +166,27 @@ def locate(checkpoint: str, base: Path | None = None) -> Path | None:
     """The local file or folder that `checkpoint` names, or None where there is none.
 
     Arguments:
-        checkpoint: `bundled:NAME`, or a path, relative to `base` (the study file's folder).
+        checkpoint: `bundled:NAME`, a path, relative to `base` (the study file's folder), or an
+            address, of which there may be a copy here.
     """
     if checkpoint.startswith(BUNDLED):
         return bundled_folder(checkpoint.removeprefix(BUNDLED))
-    path = Path(checkpoint).expanduser()
+    path = copy_of(checkpoint) if is_address(checkpoint) else Path(checkpoint).expanduser()
     path = path if path.is_absolute() or base is None else base / path
-    return path.resolve() if path.exists() else None
+    return path.resolve() if path.exists() else _carried(path)
+
+
+def _carried(path: Path) -> Path | None:
+    """A copy of what lies at `path` on the driver's host, where somebody brings it here."""
+    return _carriers[0](path) if _carriers and path.is_absolute() else None
+
+
+def carry(how: Callable[[Path], Path | None]) -> None:
+    """Has `locate` ask `how` for absolute paths that are not on this host, from now on."""
+    _carriers[:] = [how]
+
+
+_carriers: list[Callable[[Path], Path | None]] = []
 
 
 def seen_folder() -> Path:

@@ -19,9 +19,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from lambda_search.errors import MissingFile
 from lambda_search.errors import UsageError
+from lambda_search.fetching import obtained
 from lambda_search.models.base import Model
 from lambda_search.models.checkpoints import read_config
+from lambda_search.paths import is_address
+from lambda_search.paths import locate
 
 __all__ = [
     "GROUP",
@@ -110,7 +114,8 @@ def load_model(
 
     Arguments:
         framework: one of `frameworks()`.
-        checkpoint: a file or folder in the framework's own format, or `bundled:NAME`.
+        checkpoint: a file or folder in the framework's own format, its address (fetched once), or
+            `bundled:NAME`.
         config: a mapping, or the path of a JSON or YAML file, in the framework's own names.
         device: a torch device.
 
@@ -118,9 +123,14 @@ def load_model(
         UsageError: for an unknown framework, or a checkpoint that is missing or cannot be read.
     """
     load = framework_of(framework).load
+    if is_address(name := str(checkpoint)):
+        found = obtained(name)
+        if found is None:
+            raise MissingFile(f"There is no checkpoint at {name}.", "Check the address.")
+        name = str(found)
     if config is None:
-        config = converted_config(Path(checkpoint))
-    return load(str(checkpoint), config, device_of(device))
+        config = converted_config(locate(name) or Path(name))
+    return load(name, config, device_of(device))
 
 
 def device_of(name: str | None) -> torch.device:

@@ -9,6 +9,8 @@ A study names one of these:
     NAME:PATH                           one of them with weights that lie at PATH
     PATH                                a TorchScript file, or a folder with a transformers model
 
+A PATH may be an address, such as s3://BUCKET/FILE: each host fetches it once.
+
 One registers with an entry point in the group `lambda_search.extractors`: a function of the device
 and of `Weights`.
 """
@@ -23,12 +25,15 @@ from typing import cast
 import torch
 
 from lambda_search.errors import MissingFile
+from lambda_search.errors import NotFetched
 from lambda_search.errors import UsageError
+from lambda_search.fetching import obtained
 from lambda_search.metrics.extractors.base import Extractor
 from lambda_search.metrics.extractors.base import Factory
 from lambda_search.metrics.extractors.base import Known
 from lambda_search.metrics.extractors.base import Weights
 from lambda_search.models.base import Model
+from lambda_search.paths import is_address
 from lambda_search.paths import locate
 from lambda_search.setting import OWN_NETWORK
 from lambda_search.setting import own_network
@@ -76,13 +81,13 @@ def load_extractor(
     base, colon, place = name.partition(":")
     if base in registered:
         factory = cast(Factory, registered[base].load())
-        return factory(device, Weights(_found(place, name) if colon else None, fetch, run))
+        return factory(device, Weights(_found(place, name, fetch) if colon else None, fetch, run))
     if "/" not in name and not name.endswith(EXTRACTOR_FILES):
         raise UsageError(
             f"There is no extractor '{name}'.",
             f"Known: {', '.join(extractors())}; your own file or folder is ./{name}.",
         )
-    return _own(_found(name, name), device, run)
+    return _own(_found(name, name, fetch), device, run)
 
 
 def known_extractor(name: str) -> Known:
@@ -99,8 +104,10 @@ def known_extractor(name: str) -> Known:
     return transformers.PUBLISHED.get(name) or Known(Path(name).name)
 
 
-def _found(place: str, name: str) -> Path:
-    path = locate(place) if place else None
+def _found(place: str, name: str, fetch: bool) -> Path:
+    path = (obtained(place) if fetch else locate(place)) if place else None
+    if path is None and is_address(place) and not fetch:
+        raise NotFetched(f"The extractor {name} is not on this machine.", "A launch fetches it.")
     if path is None:
         raise MissingFile(
             f"There is no extractor at {name}.",
