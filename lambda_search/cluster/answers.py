@@ -88,7 +88,11 @@ def _own(error: RayTaskError) -> LambdaSearchError:
     """What the task raised: our own errors as they are, others with their cause."""
     cause = error.cause
     if isinstance(cause, MissingFile):  # there, and not here
-        own = LambdaSearchError(f"A worker's host lacks a file: {cause.cause}", cause.hint)
+        own = LambdaSearchError(
+            f"A worker's host lacks a file: {cause.cause}",
+            f"{cause.hint} Workers look where the driver does: put it there on every host, share "
+            "a folder, or name an address that all reach, such as s3://BUCKET/FILE.",
+        )
     elif isinstance(cause, LambdaSearchError):
         own = type(cause)(cause.cause, cause.hint)
     else:

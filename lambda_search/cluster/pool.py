@@ -35,6 +35,7 @@ from lambda_search.cluster.autoscaler import Autoscaler
 from lambda_search.cluster.connection import gpus_each
 from lambda_search.cluster.connection import joined
 from lambda_search.cluster.connection import nodes
+from lambda_search.cluster.courier import start_courier
 from lambda_search.cluster.dispatch import Dispatcher
 from lambda_search.cluster.messages import Ask
 from lambda_search.cluster.messages import Event
@@ -138,6 +139,7 @@ class RayPool:
         self._first = first
         self._actors: dict[int, Any] = {}
         self._calls: dict[tuple[int, int], Any] = {}
+        self._courier: Any = None
         grows = self._autoscaler is not None
         self._dispatcher = Dispatcher(library_versions(), workers, policy, grows)
         self._count = itertools.count()
@@ -202,6 +204,8 @@ class RayPool:
         self._thread.join(timeout=1)
         while self._actors:
             _kill(self._actors.popitem()[1])
+        if self._courier is not None:
+            _kill(self._courier)
         if self._autoscaler is not None:
             self._autoscaler.ask({})
         self._leave()
@@ -237,7 +241,7 @@ class RayPool:
             while not self._closing:
                 if time.monotonic() - looked >= _LOOK_FOR_NODES_SECONDS:
                     looked = time.monotonic()
-                    self._handle(Room(nodes(self._gpus, self._dispatcher.up_by_node())))
+                    self._look()
                 self._receive()
                 if time.monotonic() - ticked >= _TICK_SECONDS:
                     ticked = time.monotonic()
@@ -249,6 +253,13 @@ class RayPool:
             self._end(self._failure)
             if not self._started.done():
                 self._started.set_exception(self._failure)
+
+    def _look(self) -> None:
+        """Tells what nodes there are; with a second one, files may have to be carried there."""
+        found = nodes(self._gpus, self._dispatcher.up_by_node())
+        if len(found) > 1 and self._courier is None:
+            self._courier = start_courier()
+        self._handle(Room(found))
 
     def _receive(self) -> None:
         """Handles what has come by now; waits a little if nothing has."""

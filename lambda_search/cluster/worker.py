@@ -12,6 +12,8 @@ from typing import TypeVar
 import ray
 import torch
 
+from lambda_search.cluster.courier import carried
+from lambda_search.paths import carry
 from lambda_search.spec import StudySpec
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
@@ -42,6 +44,7 @@ class Worker:
     """Runs tasks, one after the other; `ray.remote` makes an actor of it."""
 
     def __init__(self) -> None:
+        carry(carried)
         torch.set_num_threads(1)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
