@@ -152,7 +152,7 @@ def test_kuberay_would_take_the_job():
     assert set(head) == {"rayStartParams", "template"}
     assert set(group) == {"groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"}
     assert group["groupName"] and 0 == group["minReplicas"] < group["maxReplicas"]
-    asked = re.search(r"with_gpus\.py (\d+)", job["entrypoint"])
+    asked = re.search(r"--workers (\d+)", job["entrypoint"])
     assert int(asked[1]) == group["maxReplicas"]
     for part in (head, group):
         assert all(isinstance(value, str) for value in part["rayStartParams"].values())

@@ -1,4 +1,4 @@
-"""What of the example clusters can be run here: the Slurm script, and the asking for GPUs.
+"""What of the example clusters can be run here: the Slurm script.
 
 Slurm, Ray and the driver are stand-ins that write down how they were called.
 """
@@ -91,73 +91,6 @@ def test_slurm_starts_a_head_and_workers_and_hands_its_end_on(allocation, tmp_pa
     command, _, told = driver.partition(" store=")
     assert told == f"{STORE} mode=token" and "secret" not in command and f":{port} " in command
     assert not list((tmp_path / "lambda-search").glob("ray-*")), "the token stayed"
-
-
-FAKE_RAY = """
-import os
-seen = []
-def note(*words):
-    with open(os.environ["LOG"], "a") as log:
-        print(*words, file=log)
-def init(address, **quiet): note("init", address)
-def shutdown(): note("shutdown")
-def cluster_resources():
-    seen.append(1)
-    return {"CPU": 4.0} | ({"GPU": 1.0} if len(seen) > 1 else {})
-"""
-FAKE_SDK = """
-from ray import note
-def request_resources(bundles): note("ask", len(bundles), *bundles[:1])
-"""
-
-
-@pytest.fixture
-def fake_ray(tmp_path):
-    """A Ray that writes down what it is told, and has a GPU at the second look."""
-    (tmp_path / "ray" / "autoscaler").mkdir(parents=True)
-    (tmp_path / "ray" / "__init__.py").write_text(FAKE_RAY)
-    (tmp_path / "ray" / "autoscaler" / "__init__.py").touch()
-    (tmp_path / "ray" / "autoscaler" / "sdk.py").write_text(FAKE_SDK)
-    log = tmp_path / "log"
-    code = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(FOLDER)!r}]; import with_gpus; "
-        "with_gpus.LOOK_SECONDS = 0.01; sys.exit(with_gpus.main(int(sys.argv[1]), sys.argv[2:]))"
-    )
-
-    def begin(*words):
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *words], env=os.environ | {"LOG": str(log)}
-        )
-
-    yield begin, log
-
-
-def test_gpus_are_asked_for_as_long_as_the_command_runs(fake_ray):
-    begin, log = fake_ray
-    assert begin("8", "sh", "-c", 'echo command >>"$LOG"; exit 5').wait(30) == 5
-    asked, away = "ask 8 {'CPU': 1, 'GPU': 1}", ["init auto", "ask 0", "shutdown"]
-    assert log.read_text().splitlines() == ["init auto", asked, "shutdown", "command", *away]
-    log.unlink()
-    assert begin("0").wait(30) == 0
-    assert log.read_text().splitlines() == away
-
-
-def test_what_ends_it_ends_the_command_first(fake_ray):
-    begin, log = fake_ray
-    process = begin(
-        "1",
-        "sh",
-        "-c",
-        'trap "echo told >>$LOG; exit 0" TERM; echo up >>$LOG; '
-        "for i in $(seq 300); do sleep 0.1; done",
-    )
-    deadline = time.monotonic() + 30
-    while not (log.exists() and "up" in log.read_text().split()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
-    assert log.read_text().splitlines()[-4:] == ["told", "init auto", "ask 0", "shutdown"]
 
 
 def test_the_slurm_script_can_be_submitted():

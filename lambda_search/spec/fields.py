@@ -38,7 +38,7 @@ FIELDS: dict[str, Field] = {
         "diffusers",
     ),
     "model.checkpoint": Field(
-        "The weights: a file, a folder, a hub name, or bundled:NAME; paths start at this file.",
+        "The weights: file, folder, address, hub name or bundled:NAME; paths start at this file.",
         example="path/to/checkpoint",
     ),
     "model.config": Field(

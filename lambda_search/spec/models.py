@@ -75,7 +75,8 @@ class ModelSpec(FrozenModel):
 
     Arguments:
         framework: how its checkpoint is read.
-        checkpoint: file, folder, hub name or `bundled:NAME`; relative to the study file.
+        checkpoint: file or folder, relative to the study file; an address of either, such as
+            s3://BUCKET/FILE; hub name; or `bundled:NAME`.
         config: the framework's own options, or the path of a JSON or YAML file with them.
         dataset: what it was trained on, for people.
         name: its name in the lookup table; the study's name unless given.
