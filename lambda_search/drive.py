@@ -37,6 +37,7 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.run import Run
 from lambda_search.search.run import Shared
 from lambda_search.spec import Bounds
+from lambda_search.store.leases import Lease
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
@@ -223,7 +224,8 @@ class _Drive:
         if at_end or self._due("write", _WRITE_SECONDS):
             self._write(self.runs if at_end else active)
         if self.watch is not None and self.runs:
-            self.watch([self._progress(run) for run in self.runs])
+            workers = sum(self.pool.kinds().values())
+            self.watch([run.tracker.snapshot(workers) for run in self.runs])
 
     def _write(self, runs: Sequence[Run]) -> None:
         with self._lock:
@@ -231,10 +233,16 @@ class _Drive:
         if events:
             self.store.say_all(events)
         if runs:
-            self._queue.report({run.lease: self._progress(run) for run in runs})
+            self._queue.report(self._progress(runs))
 
-    def _progress(self, run: Run) -> Progress:
-        return run.tracker.snapshot(sum(self.pool.kinds().values()))
+    def _progress(self, runs: Sequence[Run]) -> dict[Lease, Progress]:
+        """How far they are; where the workers are, which they share, is told with the first."""
+        places = self.pool.places()
+        workers, first = sum(count for _, _, count in places), runs[0]
+        return {
+            run.lease: run.tracker.snapshot(workers, places if run is first else ())
+            for run in runs
+        }
 
     def _note(self, event: Event) -> None:
         with self._lock:

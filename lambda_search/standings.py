@@ -47,6 +47,8 @@ def _facts(study: Study, tally: Tally) -> dict[str, Any]:
         "images_expected": None if progress is None else progress.images_expected,
         "images_per_second": None if progress is None else progress.images_per_second,
         "workers": None if progress is None else progress.workers,
+        "places": None if progress is None else [list(place) for place in progress.places],
+        "worker_seconds": None if study.progress is None else study.progress.seconds_in_all,
         "seconds_left": None if progress is None else progress.seconds_left,
         "best": None
         if best is None

@@ -165,6 +165,9 @@ class Traffic:
     def kinds(self) -> dict[str, int]:
         return self._pool.kinds()
 
+    def places(self) -> list[tuple[str, str, int]]:
+        return self._pool.places()
+
     def submit(self, task: Any, urgent: bool = False, kind: str | None = None) -> Future[Any]:
         self.task = max(self.task, len(pickle.dumps(task)))
         future = self._pool.submit(task, urgent, kind)

@@ -169,6 +169,9 @@ class SimulatedPool:
     def kinds(self) -> dict[str, int]:
         return self._dispatcher.kinds()
 
+    def places(self) -> list[tuple[str, str, int]]:
+        return self._dispatcher.places()
+
     def coming(self) -> int:
         return self._dispatcher.starting
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import typer
 
+from lambda_search.errors import UsageError
 from lambda_search.shell import use_store
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Roots",
     "StoreUrl",
     "Workers",
+    "WorkersPerGpu",
+    "gpus_of",
 ]
 
 
@@ -67,6 +70,14 @@ Gpus: TypeAlias = Annotated[
         help=r"GPUs a worker, fractions allowed, 0 for the CPU. \[default: 1 if there are any]",
     ),
 ]
+WorkersPerGpu: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        envvar="LAMBDA_SEARCH_WORKERS_PER_GPU",
+        min=1,
+        help="Workers that share each GPU, in place of --gpus; its memory has to hold them all.",
+    ),
+]
 Features: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -105,3 +116,21 @@ Hub: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", envvar="LAMBDA_SEARCH_JSON", help="JSON on stdout.")
 ]
+
+
+def gpus_of(gpus: float | None, workers_per_gpu: int | None) -> float | None:
+    """The GPUs that a worker takes, said either way.
+
+    Ray counts in ten-thousandths of a GPU: as many of these as leave room for all workers.
+
+    Raises:
+        UsageError: if both are said.
+    """
+    if workers_per_gpu is None:
+        return gpus
+    if gpus is not None:
+        raise UsageError(
+            "--gpus and --workers-per-gpu say the same thing.",
+            f"Leave one out; {workers_per_gpu} a GPU is --gpus {1 / workers_per_gpu:.4g}.",
+        )
+    return (10_000 // workers_per_gpu) / 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -31,9 +32,14 @@ class Display:
 
     Arguments:
         ends: whether to tell how each study ends, when it does.
+        notes: what there is to say of the workers' hosts; each is said once.
     """
 
-    def __init__(self, ends: bool = False) -> None:
+    def __init__(
+        self, ends: bool = False, notes: Callable[[], Sequence[str]] = tuple[str]
+    ) -> None:
+        self._notes = notes
+        self._said: set[str] = set()
         self._told = (*_TOLD, *_ENDS) if ends else _TOLD
         self._live = Live(console=err, refresh_per_second=4) if err.is_terminal else None
         self.studies: Sequence[Progress] = ()
@@ -55,6 +61,10 @@ class Display:
     def __call__(self, studies: Sequence[Progress]) -> None:
         """Brings the picture up to date."""
         self.studies = studies
+        for note in self._notes():
+            if note not in self._said:
+                self._said.add(note)
+                err.print(Text(note, "yellow"))
         if self._live is not None:
             self._live.update(RunningStudies(studies))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from rich.text import Text
 
 from lambda_search.records import Progress
 
-__all__ = ["RunningStudies", "elided"]
+__all__ = ["RunningStudies", "elided", "whereabouts"]
 
 _HEADINGS = ("phase", "trials", "images", "images/s", "workers", "time left")
 _STYLES = {"done": "green", "failed": "red", "stopped": "yellow"}
 _GAP = "  "
 _ENDED_SHOWN = 10
 _SHORTEST = 12
+_HOSTS_SHOWN = 8
 _BAR_FROM, _BAR = 100, 20
 """The width from which on there is room for a bar, and the bar's own."""
 
@@ -56,6 +58,34 @@ class RunningStudies:
             for below in (_best(one), self.notes.get(one.study, "")):
                 if below:
                     yield Text(f"  {elided(below, options.max_width - 2)}", "dim")
+
+
+def whereabouts(studies: Iterable[tuple[str, Progress]]) -> Iterator[str]:
+    """A line for each driver's workers: on which hosts and devices; of many hosts only how many.
+
+    Arguments:
+        studies: with the names of their drivers; those of one driver share its workers.
+    """
+    latest: dict[str, Progress] = {}
+    for driver, progress in studies:
+        if progress.places and (driver not in latest or progress.at > latest[driver].at):
+            latest[driver] = progress
+    for driver, progress in latest.items():
+        hosts: dict[str, list[tuple[str, int]]] = {}
+        for host, kind, count in progress.places:
+            hosts.setdefault(kind, []).append((host, count))
+        told = [
+            f"{sum(count for _, count in there)} on {kind} ("
+            + (
+                ", ".join(f"{count} on {host}" for host, count in there)
+                if len(there) <= _HOSTS_SHOWN
+                else f"{len(there)} hosts"
+            )
+            + ")"
+            for kind, there in hosts.items()
+        ]
+        if told:
+            yield f"workers of {driver}: {'; '.join(told)}"
 
 
 def elided(text: str, width: int) -> str:

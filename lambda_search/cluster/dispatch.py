@@ -35,6 +35,7 @@ from lambda_search.cluster.crew import Crew
 from lambda_search.cluster.crew import Worker
 from lambda_search.cluster.demand import Demand
 from lambda_search.cluster.helping import helped
+from lambda_search.cluster.messages import GPU_DRIVER
 from lambda_search.cluster.messages import Answered
 from lambda_search.cluster.messages import Ask
 from lambda_search.cluster.messages import Event
@@ -122,9 +123,19 @@ class Dispatcher:
         """How many workers are up on each node."""
         return dict(Counter(worker.node.name for worker in self._crew if worker.kind is not None))
 
+    def places(self) -> list[tuple[str, str, int]]:
+        """Host, kind and number of the workers that are up, hosts in order."""
+        up = Counter((one.node.host, one.kind) for one in self._crew if one.kind is not None)
+        return [(host, kind, count) for (host, kind), count in sorted(up.items())]
+
     def troubles(self) -> list[str]:
         """What is wrong with nodes that are left alone for now."""
         return list(self._nodes.troubles())
+
+    def notes(self) -> list[str]:
+        """What its user should know of nodes: those that are left out, and how others differ."""
+        left_out = (f"left out for now: {trouble}" for trouble in self._nodes.troubles())
+        return [*left_out, *self._nodes.remarks()]
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """What is to be done now; `now` in seconds, never going back."""
@@ -272,7 +283,8 @@ class Dispatcher:
             self._nodes.refuse(worker.node, now, trouble)
             self._despair(now)
             return
-        worker.node.kind = event.kind
+        worker.node.kind, worker.node.host = event.kind, event.host
+        worker.node.gpu_driver = event.versions.get(GPU_DRIVER, "")
         if worker.node.unfit is None:  # else only a task can tell that it is well again
             worker.node.trouble, worker.node.refused = "", False
             self._failed_starts = 0

@@ -17,6 +17,7 @@ __all__ = [
     "Ask",
     "Event",
     "Fail",
+    "GPU_DRIVER",
     "GiveUp",
     "Instruction",
     "Lost",
@@ -33,6 +34,10 @@ __all__ = [
     "Unsendable",
     "Withdrawn",
 ]
+
+
+GPU_DRIVER = "GPU driver"
+"""Among the versions that a worker tells. It decides no bits: it is only compared to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Ready:
         return [
             f"{name} {there} (here {here[name]})"
             for name, there in self.versions.items()
-            if here.get(name, there) != there
+            if name != GPU_DRIVER and here.get(name, there) != there
         ]
 
 

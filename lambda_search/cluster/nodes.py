@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ class Node:
         room: how many workers it can have.
         workers, starting: how many it has, and how many of those are not up yet.
         kind: of its devices; None as long as nobody came up.
+        host: what it calls itself; "" as long.
+        gpu_driver: the version of its GPUs' driver; "" where none is known.
         failures: in a row.
         not_before: when it may be tried again.
         trouble: what was wrong last; "" if all is well.
@@ -39,6 +42,8 @@ class Node:
     workers: int = 0
     starting: int = 0
     kind: str | None = None
+    host: str = ""
+    gpu_driver: str = ""
     failures: int = 0
     not_before: float = 0.0
     trouble: str = ""
@@ -115,6 +120,21 @@ class Nodes:
             return None
         found = (node.unfit for node in self._nodes.values() if node.may_have(kind))
         return next((error for error in found if error is not None), None)
+
+    def remarks(self) -> Iterator[str]:
+        """Kinds whose nodes differ in what decides no bits, but is worth knowing."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for node in self._nodes.values():
+            if node.kind is not None and node.gpu_driver:
+                found.setdefault((node.kind, node.gpu_driver), set()).add(node.host)
+        for kind in sorted({kind for kind, _ in found}):
+            told = [
+                f"{driver} on {', '.join(sorted(hosts))}"
+                for (of, driver), hosts in sorted(found.items())
+                if of == kind
+            ]
+            if len(told) > 1:
+                yield f"hosts with {kind} have several GPU drivers: {'; '.join(told)}"
 
     def troubles(self) -> Iterable[str]:
         """What is wrong with those that are left alone, each thing once."""

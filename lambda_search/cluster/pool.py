@@ -64,6 +64,7 @@ from lambda_search.errors import first_line
 from lambda_search.spec import StudySpec
 from lambda_search.work.halting import Halt
 from lambda_search.work.identity import library_versions
+from lambda_search.work.identity import own_versions
 from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Task
 
@@ -141,7 +142,7 @@ class RayPool:
         self._calls: dict[tuple[int, int], Any] = {}
         self._courier: Any = None
         grows = self._autoscaler is not None
-        self._dispatcher = Dispatcher(library_versions(), workers, policy, grows)
+        self._dispatcher = Dispatcher(library_versions() | own_versions(), workers, policy, grows)
         self._count = itertools.count()
         self._jobs: dict[int, _Job] = {}
         self._lock = threading.Lock()
@@ -173,13 +174,17 @@ class RayPool:
         """How many workers of each kind are up."""
         return self._dispatcher.kinds()
 
+    def places(self) -> list[tuple[str, str, int]]:
+        """Where they are: host, kind of device, how many."""
+        return self._dispatcher.places()
+
     def coming(self) -> int:
         """How many workers are starting."""
         return self._dispatcher.starting
 
-    def troubles(self) -> list[str]:
-        """What is wrong with hosts that are left out for now, such as other versions."""
-        return self._dispatcher.troubles()
+    def notes(self) -> list[str]:
+        """What its user should know of hosts: those left out, as for other versions, and why."""
+        return self._dispatcher.notes()
 
     def submit(self, task: Task[T], urgent: bool = False, kind: str | None = None) -> Future[T]:
         """Queues a task; urgent ones go first, the others in order.

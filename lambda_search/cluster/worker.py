@@ -13,11 +13,14 @@ import ray
 import torch
 
 from lambda_search.cluster.courier import carried
+from lambda_search.cluster.messages import GPU_DRIVER
 from lambda_search.paths import carry
 from lambda_search.spec import StudySpec
 from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
+from lambda_search.work.identity import gpu_driver
 from lambda_search.work.identity import library_versions
+from lambda_search.work.identity import own_versions
 from lambda_search.work.memory import too_large
 from lambda_search.work.tasks import Task
 
@@ -32,7 +35,8 @@ class Introduction(NamedTuple):
     Arguments:
         kind: of its device.
         host: its name.
-        versions: of the libraries that may change bits.
+        versions: of the libraries that may change bits, of Python and of this package; and of a
+            GPU's driver.
     """
 
     kind: str
@@ -56,7 +60,10 @@ class Worker:
     def ready(self) -> Introduction:
         """Who it is; the answer says that the worker is up."""
         kind = device_kind(self._context.device)
-        return Introduction(kind, socket.gethostname(), library_versions())
+        versions = library_versions() | own_versions()
+        if self._context.device.type == "cuda" and (driver := gpu_driver()) is not None:
+            versions[GPU_DRIVER] = driver
+        return Introduction(kind, socket.gethostname(), versions)
 
     def get_ready(self, study: StudySpec) -> None:
         """Loads what the study will need. What fails here is told by the task that needs it."""

@@ -34,6 +34,8 @@ class Progress:
         best_gain, best_n: its gain, on how many images.
         at: UTC.
         workers: of the pool that the study shares with others.
+        places: where these are: host, kind of device, how many. One study of a driver tells it.
+        made_in_all, seconds_in_all: as `made` and `useful_seconds`, by all its drivers.
     """
 
     study: str
@@ -50,6 +52,9 @@ class Progress:
     best_n: int | None
     at: datetime
     workers: int = 0
+    places: tuple[tuple[str, str, int], ...] = ()
+    made_in_all: int = 0
+    seconds_in_all: float = 0.0
 
     @property
     def has_ended(self) -> bool:
@@ -78,4 +83,6 @@ class Progress:
     def from_json(cls, told: Mapping[str, Any]) -> Progress:
         """What `to_json` wrote."""
         best = told["best"] and LambdaSchedule(**told["best"])
-        return cls(**{**told, "best": best, "at": datetime.fromisoformat(told["at"])})
+        places = tuple((host, kind, count) for host, kind, count in told.get("places", ()))
+        found = {"best": best, "at": datetime.fromisoformat(told["at"]), "places": places}
+        return cls(**{**told, **found})

@@ -27,12 +27,14 @@ class Tracker:
 
     Arguments:
         study: its name.
+        before: how far its last driver came, if there was one.
     """
 
-    def __init__(self, study: str) -> None:
+    def __init__(self, study: str, before: Progress | None = None) -> None:
         self.stage: Stage = "preparing"
         self.meter = Meter()
         self._study = study
+        self._before = (0, 0.0) if before is None else (before.made_in_all, before.seconds_in_all)
         self._trials_total = 0
         self._images_expected = 0
         self._marks = deque([(time.monotonic(), 0)])
@@ -59,9 +61,10 @@ class Tracker:
         """Which trial leads by the last judgement of rounds, if there is one."""
         self._best = best
 
-    def snapshot(self, workers: int = 0) -> Progress:
-        """How far it is now, on that many workers."""
+    def snapshot(self, workers: int = 0, places: Sequence[tuple[str, str, int]] = ()) -> Progress:
+        """How far it is now, on that many workers; `places` as in `Progress`."""
         meter, best = self.meter, leading(self._ended.values(), self._best)
+        seconds = meter.network_seconds + meter.feature_seconds
         return Progress(
             study=self._study,
             phase=self.stage,
@@ -71,12 +74,15 @@ class Tracker:
             images_expected=self._images_expected,
             made=meter.images,
             images_per_second=self._speed(),
-            useful_seconds=meter.network_seconds + meter.feature_seconds,
+            useful_seconds=seconds,
             best=None if best is None else best.schedule,
             best_gain=None if best is None else best.gain,
             best_n=None if best is None else best.n,
             at=datetime.now(UTC),
             workers=workers,
+            places=tuple(places),
+            made_in_all=self._before[0] + meter.images,
+            seconds_in_all=self._before[1] + seconds,
         )
 
     def _speed(self) -> float:

@@ -99,7 +99,7 @@ class Run:
         self.row: Row | None = None
         self.error: Exception | None = None
         self.lacks = ""
-        self.tracker = Tracker(self.name)
+        self.tracker = Tracker(self.name, claim.study.progress)
         self._claim = claim
         self._shared = shared
         self._queue = Queue(shared.store)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import re
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
-__all__ = ["LIBRARIES", "device_kind", "library_versions"]
+__all__ = ["LIBRARIES", "device_kind", "gpu_driver", "library_versions", "own_versions"]
 
 LIBRARIES = ("torch", "numpy", "diffusers", "transformers")
 """Libraries whose versions may change bits. (numpy draws the noise.)"""
@@ -22,6 +25,22 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def own_versions() -> dict[str, str]:
+    """Versions of what carries tasks and answers between hosts; they decide no bits."""
+    python = platform.python_version_tuple()
+    return {"python": ".".join(python[:2]), "lambda-search": version("lambda-search")}
+
+
+def gpu_driver() -> str | None:
+    """The version of NVIDIA's driver here, if there is one and the system tells it."""
+    try:
+        told = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        return None
+    found = re.search(r"Kernel Module\D*(\d+(?:\.\d+)+)", told)
+    return None if found is None else found[1]
 
 
 def device_kind(device: torch.device) -> str:

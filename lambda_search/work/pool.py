@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import Future
 from typing import Any
 from typing import Protocol
@@ -29,6 +30,10 @@ class Pool(Protocol):
 
     def kinds(self) -> dict[str, int]:
         """How many workers of each kind are up."""
+        ...
+
+    def places(self) -> list[tuple[str, str, int]]:
+        """Where they are: host, kind of device, how many; hosts in order."""
         ...
 
     def coming(self) -> int:
@@ -59,6 +64,9 @@ class SerialPool:
 
     def kinds(self) -> dict[str, int]:
         return {self._kind: 1}
+
+    def places(self) -> list[tuple[str, str, int]]:
+        return [(socket.gethostname(), self._kind, 1)]
 
     def coming(self) -> int:
         return 0

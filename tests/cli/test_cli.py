@@ -231,6 +231,7 @@ def test_doctor_tells_what_is_there(cli):
     assert answers["network"]["answer"].startswith("offline")
     assert answers["Inception"]["answer"].startswith("not here; put it at")
     assert "not there yet" in answers["store"]["answer"]
+    assert answers["Ray's TLS"]["answer"].startswith("off") and "Ray's token" in answers
     Store().close()
     assert "0 studies" in cli("doctor", "--quick")[1]
 

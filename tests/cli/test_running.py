@@ -1,5 +1,6 @@
 """Progress fits the terminal, tells what counts, and is never worse than λ = 1."""
 
+import json
 import os
 from dataclasses import replace
 from datetime import UTC
@@ -8,8 +9,11 @@ from datetime import datetime
 import pytest
 from rich.console import Console
 
+from lambda_search.cli.options import gpus_of
 from lambda_search.cli.running import RunningStudies
 from lambda_search.cli.running import elided
+from lambda_search.cli.running import whereabouts
+from lambda_search.errors import UsageError
 from lambda_search.records import Progress
 from lambda_search.records import Trial
 from lambda_search.records import leading
@@ -88,8 +92,31 @@ def test_the_best_so_far_is_never_worse_than_lambda_one():
 def test_progress_of_an_older_driver_is_read():
     told = RUNNING.to_json()
     assert Progress.from_json(told) == RUNNING
-    del told["workers"]
-    assert Progress.from_json(told).workers == 0
+    for name in ("workers", "places", "made_in_all", "seconds_in_all"):
+        del told[name]
+    older = Progress.from_json(told)
+    assert (older.workers, older.places, older.seconds_in_all) == (0, (), 0.0)
+
+
+def test_of_many_hosts_only_their_number_is_told():
+    many = tuple((f"gpu-{i}", "A100", 8) for i in range(100))
+    one = replace(RUNNING, places=(*many, ("gpu-x", "H100", 1)))
+    assert list(whereabouts([("me", one), ("me", replace(RUNNING, study="b"))])) == [
+        "workers of me: 800 on A100 (100 hosts); 1 on H100 (1 on gpu-x)"
+    ]
+
+
+def test_as_many_workers_share_a_gpu_as_was_said():
+    """Ray counts in ten-thousandths."""
+    for count in range(1, 40):
+        ten_thousandths = round(gpus_of(None, count) * 10_000)
+        assert 10_000 // ten_thousandths == count
+
+
+def test_the_share_of_a_gpu_is_said_once():
+    assert gpus_of(0.5, None) == gpus_of(None, 2) == 0.5 and gpus_of(None, None) is None
+    with pytest.raises(UsageError, match="say the same thing"):
+        gpus_of(0.5, 2)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -105,11 +132,19 @@ def test_status_tells_of_a_confirmation_what_a_launch_tells(cli, width, monkeypa
     store = Store()
     studies.submit(parse_specs(TEXT), store)
     claim = Queue(store).claim()
-    progress = replace(RUNNING, study="mine", phase="confirm")
+    places = (("gpu-1", "A100", 12), ("gpu-2", "A100", 4))
+    progress = replace(
+        RUNNING, study="mine", phase="confirm", places=places, seconds_in_all=5400.0
+    )
     Queue(store).report({claim.lease: progress})
     text = cli("status")[1]
     assert all(len(line) <= width for line in text.splitlines())
     for word in ("mine", "confirm", "103/120", "152", "16", "2:10:54", "driven by process"):
         assert word in text
+    assert "1.50 h of workers' devices so far" in text
+    assert "16 on A100 (12 on gpu-1, 4 on gpu-2)" in " ".join(text.split())
+    [facts] = json.loads(cli("status", "--json")[1])
+    assert facts["places"] == [["gpu-1", "A100", 12], ["gpu-2", "A100", 4]]
+    assert facts["worker_seconds"] == 5400.0
     claim.lease.forget()
     store.close()

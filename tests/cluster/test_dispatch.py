@@ -14,6 +14,7 @@ from hypothesis.stateful import rule
 from hypothesis.stateful import run_state_machine_as_test
 
 from lambda_search.cluster.dispatch import Dispatcher
+from lambda_search.cluster.messages import GPU_DRIVER
 from lambda_search.cluster.messages import Answered
 from lambda_search.cluster.messages import Ask
 from lambda_search.cluster.messages import Fail
@@ -776,3 +777,21 @@ def test_without_an_autoscaler_nothing_is_asked_for():
     cluster.submit("H100")
     cluster.pass_time(100.0)
     assert not cluster.asked and len(cluster.up) == 3
+
+
+def test_it_knows_where_workers_are_and_which_gpu_drivers_differ():
+    cluster = Cluster()
+    cluster.room(n1=2, n2=1, n3=1)
+    cluster.pass_time(1.0)
+    drivers = {"n1": "570.86", "n2": "550.54", "n3": "570.86"}
+    while cluster.starting:
+        worker, node = next(iter(cluster.starting.items()))
+        kind = "H100" if node == "n3" else "A100"
+        cluster.ready(worker, kind, {**HERE, GPU_DRIVER: drivers[node]})
+        cluster.pass_time(1.0)
+    hosts = ["host-of-n1", "host-of-n2", "host-of-n3"]
+    kinds = ["A100", "A100", "H100"]
+    assert cluster.dispatcher.places() == list(zip(hosts, kinds, [2, 1, 1], strict=True))
+    assert cluster.dispatcher.notes() == [
+        "hosts with A100 have several GPU drivers: 550.54 on host-of-n2; 570.86 on host-of-n1"
+    ]

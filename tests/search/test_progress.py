@@ -2,6 +2,7 @@
 
 import pytest
 
+from lambda_search.records import Progress
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search import progress
@@ -64,3 +65,14 @@ def test_a_study_goes_through_its_phases(study_text, monkeypatch):
     monkeypatch.setattr(Tracker, "__setattr__", remember)
     run(study_text, Halting(), Store())
     assert phases == ["preparing", "search", "confirm", "done"]
+
+
+def test_a_study_that_is_taken_over_has_cost_what_all_its_drivers_made():
+    first = Tracker("s")
+    first.meter.images, first.meter.network_seconds, first.meter.feature_seconds = 640, 30.0, 6.0
+    before = first.snapshot(2, [("gpu-1", "A100", 2)])
+    assert (before.made_in_all, before.seconds_in_all, before.workers) == (640, 36.0, 2)
+    second = Tracker("s", Progress.from_json(before.to_json()))
+    second.meter.images, second.meter.network_seconds = 64, 3.0
+    told = second.snapshot()
+    assert (told.made, told.made_in_all, told.seconds_in_all) == (64, 704, 39.0)

@@ -2,9 +2,11 @@
 
 import gzip
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from lambda_search import studies
 from lambda_search.errors import UsageError
@@ -173,3 +175,25 @@ def test_pages_say_where_they_are_and_when_and_keep_filters(serve, store):
     listed = Page(client.get("/models/m?steps=3&sampler=ancestral", headers=HTML))
     [older] = [one for one in listed.links if "after=" in one]
     assert "steps=3" in older and "sampler=ancestral" in older
+
+
+def test_what_each_study_costs_and_where_workers_are_has_labels(serve, store):
+    """Two studies of one driver share its workers, and one of them tells where they are."""
+    places = (("gpu-1", "A100", 4), ("gpu-2", "A100", 3))
+    leases = []  # a driver lives as long as it has them
+    for name, told in (("photos-100", places), ("faces-20", ())):
+        leases.append(simulate(store, name, until="search").lease)
+        one = replace(progress(), study=name, places=told)
+        Queue(store).report({leases[-1]: replace(one, made_in_all=7400, seconds_in_all=190.0)})
+    found = {
+        (one.name, *sorted(one.labels.values())): one.value
+        for family in text_string_to_metric_families(serve(store.url).get("/metrics").text)
+        for one in family.samples
+    }
+    assert found["lambda_search_workers", "A100", "gpu-1"] == 4
+    assert found["lambda_search_workers", "A100", "gpu-2"] == 3
+    for name in ("photos-100", "faces-20"):
+        assert found["lambda_search_study_images_total", name] == 7400
+        assert found["lambda_search_study_worker_seconds_total", name] == 190
+        assert found["lambda_search_study_images_per_second", name] == 38.2
+        assert found["lambda_search_study_seconds_left", name] == pytest.approx(13600 / 38.2)

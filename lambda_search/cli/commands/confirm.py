@@ -24,6 +24,8 @@ from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
+from lambda_search.cli.options import WorkersPerGpu
+from lambda_search.cli.options import gpus_of
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.reading import look
@@ -59,6 +61,7 @@ def confirm(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    workers_per_gpu: WorkersPerGpu = None,
     features: Features = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
@@ -67,6 +70,7 @@ def confirm(
 
     Nothing is searched, and its file stays as it is. What is not given is as in that.
     """
+    gpus = gpus_of(gpus, workers_per_gpu)
     told: dict[str, Any] = {"samples": samples, "precision": precision, "top": top}
     service = service_at(store)
     if detach or service is not None:
@@ -91,7 +95,7 @@ def confirm(
                 proof = prepare_proof(study, here, models or (), bounds, features, **told)
             with working("starting workers"):
                 pool = opening.pool()
-            with Display() as display:
+            with Display(notes=pool.notes) as display:
                 row = proof.run(here, pool, display, [display.hear])
             show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:

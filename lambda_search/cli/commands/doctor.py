@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version
@@ -18,6 +19,8 @@ from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cluster.access import tls_told
+from lambda_search.cluster.access import token_told
 from lambda_search.downloads import obtain
 from lambda_search.downloads import offline
 from lambda_search.errors import LambdaSearchError
@@ -31,6 +34,7 @@ from lambda_search.store.store import Store
 
 __all__ = ["doctor"]
 
+_STARTS_SECONDS = 120.0
 _PACKAGES = ("torch", "diffusers", "optuna", "ray", "sqlalchemy", "plotly", "optuna-dashboard")
 
 
@@ -49,6 +53,8 @@ def doctor(
         "data folder": _data_folder,
         "store": lambda: _store(store),
         "network": _network,
+        "Ray's token": token_told,
+        "Ray's TLS": tls_told,
         "device": _device,  # from here on torch is loaded: what is quick is told first
         "Inception": _inception,
     }
@@ -141,7 +147,17 @@ def _workers(address: str | None) -> str:
             f"{error.name} is not installed", "pip install 'lambda-search[all]'"
         ) from error
     with worker_pool(None, address, None) as pool:
-        return f"{pool.size or 1} came up on {pool.device_kind}"
+        until = time.monotonic() + _STARTS_SECONDS
+        while pool.coming() and time.monotonic() < until:
+            time.sleep(0.2)
+        places = [f"{count} on {host} ({kind})" for host, kind, count in pool.places()]
+        notes = pool.notes()
+    told = f"{', '.join(places)} came up"
+    if notes:
+        raise LambdaSearchError(
+            f"{told}; {'; '.join(notes)}.", "Install the same versions on every host."
+        )
+    return f"{told}, with the versions that are here"
 
 
 def _answer(name: str, check: Callable[[], str]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from lambda_search.cli.options import Features
 from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Workers
+from lambda_search.cli.options import WorkersPerGpu
+from lambda_search.cli.options import gpus_of
 from lambda_search.errors import UsageError
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import OWN_NETWORK
@@ -48,10 +50,12 @@ def evaluate(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    workers_per_gpu: WorkersPerGpu = None,
     features: Features = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure λ(i) = b + k·i beside λ = 1, on images that searches never use."""
+    gpus = gpus_of(gpus, workers_per_gpu)
     schedule = LambdaSchedule(b, k)
     if schedule.is_identity:
         raise UsageError(

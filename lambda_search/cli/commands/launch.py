@@ -32,6 +32,8 @@ from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
+from lambda_search.cli.options import WorkersPerGpu
+from lambda_search.cli.options import gpus_of
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.rows import row_panel
@@ -73,6 +75,7 @@ def launch(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    workers_per_gpu: WorkersPerGpu = None,
     features: Features = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
@@ -82,6 +85,7 @@ def launch(
     With --dry-run, weights and references need not be there: it says where to get them. With
     --probe too, a worker tries one batch: it says what that takes, or which batch has room.
     """
+    gpus = gpus_of(gpus, workers_per_gpu)
     if probe and not dry_run:
         raise UsageError("--probe only tries.", "Add --dry-run, or leave --probe out.")
     if dry_run:
@@ -121,11 +125,13 @@ def drive(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    workers_per_gpu: WorkersPerGpu = None,
     features: Features = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Run queued studies on this machine's workers, until it is stopped."""
+    gpus = gpus_of(gpus, workers_per_gpu)
     try:
         with ExitStack() as stack:
             bounds = Bounds.of(roots or (), hub or ())
@@ -144,7 +150,7 @@ def drive(
                 threading.Thread(target=_end_after, args=(beside,), daemon=True).start()
             until = "until none waits" if until_empty else "until Ctrl-C"
             err.print(f"driving studies of {opened.address} on {_count(pool.size)}, {until}")
-            with Display(ends=True) as display:
+            with Display(ends=True, notes=pool.notes) as display:
                 driven = run_queue(
                     opened,
                     pool,
@@ -198,7 +204,7 @@ def run(
                     pool = opening.pool()
                 count = "1 study" if len(launch.waiting) == 1 else f"{len(launch.waiting)} studies"
                 err.print(f"{count} on {_count(pool.size)} ({pool.device_kind})")
-                with Display() as display:
+                with Display(notes=pool.notes) as display:
                     driven = launch.run(opened, pool, display, [display.hear])
                 show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:

@@ -18,6 +18,8 @@ from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
+from lambda_search.cli.options import WorkersPerGpu
+from lambda_search.cli.options import gpus_of
 from lambda_search.errors import UsageError
 from lambda_search.spec import Bounds
 from lambda_search.store.address import Address
@@ -55,6 +57,7 @@ def serve(
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
+    workers_per_gpu: WorkersPerGpu = None,
     features: Features = None,
     store: StoreUrl = None,
 ) -> None:
@@ -63,6 +66,7 @@ def serve(
     Reading is open to this machine; who writes, or reads from elsewhere, needs the token in
     LAMBDA_SEARCH_TOKEN. Posted studies may name files in --roots, and repositories in --hub.
     """
+    gpus = gpus_of(gpus, workers_per_gpu)
     from lambda_search.paths import store_url
     from lambda_search.service.app import create_app
     from lambda_search.service.running import Driver

@@ -21,6 +21,7 @@ from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.reading import ask
 from lambda_search.cli.running import RunningStudies
+from lambda_search.cli.running import whereabouts
 from lambda_search.records import Progress
 from lambda_search.remote import Service
 from lambda_search.shell import command
@@ -106,8 +107,14 @@ def _studies(store: Store | Service, one: dict[str, Any] | None) -> RenderableTy
     parts: list[RenderableType] = []
     if progress:
         drivers = {found["study"]: found["driver"] for found in told}
-        notes = {name: f"driven by {drivers[name]}" for name in shown}
+        notes = {
+            one.study: f"driven by {drivers[one.study]}; {one.seconds_in_all / 3600:.2f} h of "
+            "workers' devices so far"
+            for one in progress
+        }
         parts.append(RunningStudies(progress, notes))
+        places = whereabouts((drivers[one.study], one) for one in progress)
+        parts += [Text(line, "dim") for line in places]
     if progress and others:
         parts.append(Text())
     if others or not progress:
