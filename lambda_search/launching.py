@@ -31,6 +31,7 @@ from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.spec.seen import keep_stamp
 from lambda_search.spec.seen import stamp
+from lambda_search.store.queue import Queue
 from lambda_search.store.settings import other_setting
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
@@ -195,6 +196,8 @@ def prepare(
     known = answered(free, store)
     left = [one for one in free if one.spec.name not in known]
     changed(left, store)
+    if left:
+        Queue(store).check_one_host()
     stamps = [stamp(one.spec, one.base) for one in left]  # before anything is read
     specs = [located(one.spec, [one.base]) for one in left]
     if specs and begin is not None:

@@ -8,13 +8,15 @@ each controller, version 2 one tree for all (Linux, Documentation/admin-guide/cg
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cores", "cores_present", "memory"]
+__all__ = ["cores", "cores_present", "memory", "running_system"]
 
 _PROCESS = Path("/proc/self")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def cores_present() -> int:
@@ -43,6 +45,17 @@ def memory() -> int:
             with suppress(OSError, ValueError):  # "max" is no limit
                 allowed = min(allowed, int((group / name).read_text()))
     return allowed
+
+
+def running_system() -> str:
+    """What tells the system that runs here from any other: all its containers have the same.
+
+    Linux draws it anew at each start; elsewhere it is the host's name.
+    """
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return socket.gethostname()
 
 
 def _quota(group: Path) -> tuple[int, int]:

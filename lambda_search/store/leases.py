@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.files import private_folder
+from lambda_search.machine import running_system
 from lambda_search.paths import leases_folder
 from lambda_search.shell import command
 from lambda_search.store.clock import database_seconds
@@ -120,7 +121,12 @@ def take(session: Session, study: StudyRow) -> Lease:
     """
     token = _locked_token()
     _close_lost(session, study.id)
-    study.owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": token}
+    study.owner = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "system": running_system(),
+        "token": token,
+    }
     study.fence += 1
     study.lease_until = database_seconds(session.connection()) + LEASE_SECONDS
     study.state, study.message, study.updated = "running", "", now()

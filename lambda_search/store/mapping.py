@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -38,6 +39,7 @@ from lambda_search.store.tables import TrialRow
 
 __all__ = [
     "BY_ANY",
+    "driver_of",
     "evaluation_of",
     "evaluation_row",
     "event_of",
@@ -83,13 +85,18 @@ def study_of(row: StudyRow) -> Study:
         stop_wanted=row.stop_wanted,
         progress=None if row.progress is None else Progress.from_json(row.progress),
         fence=row.fence,
-        driver=f"process {owner['pid']} on {owner['host']}" if owner else "",
+        driver=driver_of(owner) if owner else "",
         created=row.created,
         updated=row.updated,
         door=row.door,
         proof_wanted=_confirm_of(row.proof_wanted),
         warm_start=None if row.warm_start is None else WarmStart(**row.warm_start),
     )
+
+
+def driver_of(owner: Mapping[str, Any]) -> str:
+    """A lease's owner, for people."""
+    return f"process {owner['pid']} on {owner['host']}"
 
 
 def _confirm_of(wanted: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ from lambda_search.store.leases import Lease
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.mapping import BY_ANY
 from lambda_search.store.mapping import study_of
+from lambda_search.store.one_host import check_one_host
 from lambda_search.store.settings import check_identity
 from lambda_search.store.settings import check_setting
 from lambda_search.store.settings import insert_once
@@ -174,6 +175,9 @@ class Queue:
         Arguments:
             names: of these alone.
             unable: ids of studies that this driver cannot run, as they were submitted then.
+
+        Raises:
+            UsageError: as `check_one_host`.
         """
         taken: list[Claim] = []
         gone: list[dict[str, Any] | None] = []
@@ -183,6 +187,7 @@ class Queue:
                 if claim.lease.is_valid(session):
                     return claim
                 claim.lease.forget()
+            self._check_one_host(session)
             waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
             if names is not None:
                 waiting = waiting.where(StudyRow.name.in_(names))
@@ -221,6 +226,14 @@ class Queue:
             for owner in gone:
                 leases.clear_away(owner)
         return claim
+
+    def check_one_host(self) -> None:
+        """Raises UsageError where the store is a file that a driver on another host has now."""
+        self._store.read(self._check_one_host)
+
+    def _check_one_host(self, session: Session) -> None:
+        if self._store.is_file:
+            check_one_host(session, self._store.address)
 
     def bind(
         self,

@@ -52,6 +52,7 @@ from lambda_search.spec import Bounds
 from lambda_search.spec import Written
 from lambda_search.spec import located
 from lambda_search.store.address import missing_file
+from lambda_search.store.queue import Queue
 from lambda_search.store.store import PATIENCE_SECONDS
 from lambda_search.store.store import Store
 from lambda_search.studies import written
@@ -138,6 +139,7 @@ def drive(
             opened = Store(store, PATIENCE_SECONDS)
             stack.callback(opened.close)
             opened.check_writable()
+            Queue(opened).check_one_host()
             stack.enter_context(terminable())
             opening = stack.enter_context(Opening(workers, ray_address, gpus))
             with working("starting workers"):
@@ -191,6 +193,7 @@ def run(
             left = _left_by_the_store(several, opened, as_json)
             if not left:
                 return
+            Queue(opened).check_one_host()
             stack.enter_context(terminable())
             opening = stack.enter_context(Opening(workers, ray_address, gpus))
             with working("reading models"):
