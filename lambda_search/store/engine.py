@@ -228,7 +228,7 @@ def explain(engine: Engine) -> Iterator[None]:
         told = str(getattr(error, "orig", error)).strip()
         reason = next(iter(told.splitlines()), type(error).__name__).rstrip(".")
         address = shown(engine.url)
-        if "full" in reason:
+        if "full" in reason or "No space" in reason:
             hint = "Free some space and run it again; nothing that was stored is lost."
         else:
             hint = "Check --store (or LAMBDA_SEARCH_STORE), the server, and its permissions."

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import pickle
+import resource
 import secrets
 import threading
 from pathlib import Path
@@ -254,6 +255,20 @@ def test_a_folder_that_cannot_be_written_to_is_one_error(tmp_path):
     for action in (lambda: files.put("family", "name", FEATURES), lambda: files.place):
         with pytest.raises(PlaceAway, match=r"Features cannot be written to .*features"):
             action()
+
+
+def test_a_write_that_breaks_off_leaves_nothing(folder):
+    """A limit of this process's files for a disk that is full: the system writes a part of it."""
+    files = FeatureFiles(folder)
+    files.put("family", "small", FEATURES)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(PlaceAway, match="File too large"):
+            files.put("family", "large", np.ones((100, 1000), np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [one.name for one in folder.rglob("*.*")] == ["small.npy"]
 
 
 # Addresses
