@@ -9,17 +9,22 @@ import time
 import pytest
 from sqlalchemy import make_url
 
+import lambda_search.drive as driving
 from lambda_search import studies
 from lambda_search.drive import drive
 from lambda_search.errors import Interrupted
 from lambda_search.spec import parse_specs
 from lambda_search.store import engine
+from lambda_search.store import leases
 from lambda_search.store import transactions
 from lambda_search.store.engine import StoreAway
+from lambda_search.store.leases import LeaseLost
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from lambda_search.work.pool import SerialPool
 from tests.search.running import record
+from tests.shell import PATIENCE
+from tests.shell import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +122,59 @@ def test_beyond_the_patience_a_study_is_left_and_can_be_gone_on_with_at_once(
     assert record(store) == undisturbed
     first, second = (one.outcome for one in store.study("tiny").attempts)
     assert first in ("lost", "stopped") and second == "done"
+
+
+@pytest.fixture
+def short_leases(monkeypatch):
+    """Leases that end long before a store that is away comes back."""
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(driving, "_RENEW_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("short_leases")
+def test_a_lease_that_ended_meanwhile_is_gone_on_with_where_nobody_took_it(
+    server, spec, undisturbed, monkeypatch
+):
+    store = Store(server.url, 30.0)
+    studies.submit(spec, store)
+    go_away_at(monkeypatch, server, 2, 3.0)
+    driven = drive(store, SerialPool())
+    assert driven.errors == {} and record(store) == undisturbed
+    assert [one.outcome for one in store.study("tiny").attempts] == ["done"]
+
+
+@pytest.mark.usefixtures("short_leases")
+def test_whoever_takes_it_first_goes_on_and_the_other_cannot_write(
+    server, spec, undisturbed, monkeypatch
+):
+    """To the first driver the server is away, and it waits; it is not dead."""
+    store, other, ended = Store(server.url, 60.0), Store(server.url), []
+    studies.submit(spec, store)
+    real, begun, waiting, taken = Store.write, [], threading.Semaphore(0), threading.Event()
+
+    def write(self, change, lease=None):
+        its = self._engine is store._engine
+        if its and begun and not self._is_writing:
+            waiting.release()
+            assert taken.wait(PATIENCE)
+        found = real(self, change, lease)
+        begun.extend([lease] if its and lease is not None else [])
+        return found
+
+    def watch(studies):
+        taken.set()
+
+    monkeypatch.setattr(Store, "write", write)
+    first = threading.Thread(target=lambda: ended.append(drive(store, SerialPool())))
+    first.start()
+    for _ in ("the study", "the loop that renews its lease"):
+        assert waiting.acquire(timeout=PATIENCE)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 60.0)
+    driven = wait_until(lambda: (one := drive(other, SerialPool(), watch=watch)).rows and one)
+    first.join(PATIENCE)
+    assert isinstance(ended[0].errors["tiny"], LeaseLost) and driven.errors == {}
+    assert record(store) == undisturbed
+    assert [one.outcome for one in store.study("tiny").attempts] == ["lost", "done"]
 
 
 def test_a_driver_that_is_interrupted_does_not_wait_for_a_store(

@@ -9,7 +9,12 @@ def cluster():
     """One Ray for all tests of this folder, with room for two workers."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80_000_000)
+    ray.init(
+        address="local",  # not one that somebody else has here
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=80_000_000,
+    )
     yield
     ray.shutdown()
 

@@ -5,7 +5,9 @@ import signal
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+import ray
 
 from lambda_search.cluster.policy import Policy
 from lambda_search.cluster.pool import RayPool
@@ -122,6 +124,15 @@ def test_kept_answers_do_not_fill_the_object_store(flags):
         kept = [future.result(120)[0] for future in futures]  # 200 MB through a store of 80 MB
         assert all(array.nbytes == 5 * 2**20 for array in kept)
         assert all(array.flags.owndata for array in kept)  # a view would hold its place there
+
+
+@pytest.mark.slow
+def test_answers_come_where_others_have_filled_the_object_store(flags):
+    others = [ray.put(np.ones(9 * 2**20, np.uint8)) for _ in range(10)]  # held: 94 of 80 MB
+    with pool_of(2) as pool:
+        futures = [pool.submit(Ones(5)) for _ in range(8)]
+        assert all(future.result(120)[0].nbytes == 5 * 2**20 for future in futures)
+    assert all(ray.get(one).nbytes == 9 * 2**20 for one in others), "nor did theirs have to go"
 
 
 @pytest.mark.slow

@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from lambda_search import studies
 from lambda_search.errors import UsageError
@@ -305,3 +307,40 @@ def test_a_takeover_that_is_not_committed_leaves_the_dead_known_as_dead(
         with pytest.raises(ZeroDivisionError):
             queue.claim()
     assert queue.claim().study.name == "s"
+
+
+def test_many_studies_of_a_process_have_few_connections(store, queue, databases):
+    """64 that all write, read and renew at once; what they do not get they wait for."""
+    if store.is_file:
+        pytest.skip("a file has no server that counts")
+    for number in range(64):
+        queue.submit(f"s{number}", f"name: s{number}")
+    claims = [queue.claim() for _ in range(64)]
+    beginning, ended, counts = threading.Barrier(65), threading.Event(), []
+
+    def work(claim):
+        beginning.wait()
+        for number in range(5):
+            store.propose(claim.lease, [trial(number)])
+            queue.keep_up([claim.lease])
+            assert len(store.trials(claim.study.id)) == number + 1
+
+    def count():
+        name = databases.name(store.url)
+        with databases.engine.connect() as connection:
+            asked = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name")
+            while not ended.wait(0.01):
+                counts.append(connection.execute(asked, {"name": name}).scalar())
+
+    watching = threading.Thread(target=count)
+    watching.start()
+    with ThreadPoolExecutor(64) as threads:
+        working = [threads.submit(work, claim) for claim in claims]
+        beginning.wait()
+        for one in working:
+            one.result()
+    ended.set()
+    watching.join()
+    assert 2 <= max(counts) <= 5
+    for claim in claims:
+        claim.lease.forget()
