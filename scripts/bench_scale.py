@@ -153,15 +153,22 @@ def measured(
 
 def _queued(store: Store, count: int) -> dict[str, Plan]:
     """Default studies that wait; their plans by the studies' files."""
+    queue, plans = Queue(store), default_plans(count)
+    for text, plan in plans.items():
+        queue.submit(plan.spec.name, text)
+    return plans
+
+
+def default_plans(count: int) -> dict[str, Plan]:
+    """Plans of default studies, by the studies' files."""
     [plan] = plans_of(parse_specs(STUDY))
     measures = tuple(replace(one, width=WIDTH) for one in plan.recipe.measures)
-    queue, plans = Queue(store), {}
+    plans = {}
     for seed in range(count):
         search = plan.spec.search.model_copy(update={"seed": seed})
         spec = plan.spec.model_copy(update={"name": f"default-{seed}", "search": search})
         recipe = replace(plan.recipe, measures=measures, seed=seed)
         plans[spec.to_yaml()] = replace(plan, spec=spec, recipe=recipe)
-        queue.submit(spec.name, spec.to_yaml())
     return plans
 
 
