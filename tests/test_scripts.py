@@ -23,6 +23,8 @@ LIBRARIES = (
     "full_size",
     "gpu_fid",
     "gpu_shapes",
+    "killed_launch",
+    "logged_shards",
     "simulated",
     "simulated_time",
     "simulated_workers",
@@ -81,6 +83,33 @@ def test_the_bundled_models_measurements(study_text):
 def test_dispatching():
     figures = import_module("bench_dispatch").machine(16, 100)
     assert figures["workers"] == 16
+
+
+def test_what_was_computed_twice_is_accounted_for():
+    script, go = import_module("bench_kills"), import_module("logged_shards").Computation
+    kill = import_module("killed_launch").Kill
+    goes = [
+        go("kept", 1, 0.0, 1.0),
+        go("lost", 1, 1.0),  # with its worker
+        go("slow", 2, 0.0, 9.0),
+        go("slow", 3, 3.0, 4.0),
+        go("lost", 3, 5.0, 6.0),
+        go("heard", 4, 5.0, 6.0),  # and its driver was killed then
+        go("kept", 5, 9.0, 10.0),
+    ]
+    kills = [kill("worker", 2.0, 1, [1]), kill("driver", 6.5, 9, [2, 3, 4])]
+    went = script.Went(11.0, 2, kills, goes, {})
+    assert list(script.counted(went).values()) == [11, 2, 4, 7, 1, 1, 1]
+    told = [(one["under way"], one["kept"], one["computed again"]) for one in script.told(went)]
+    assert told == [(2, 1, 1), (1, 4, 0)]
+
+
+def test_kills_are_those_of_a_seed():
+    planned = import_module("killed_launch").planned
+    plan = planned(3, {"worker": 2, "driver": 1, "server": 1}, 50)
+    assert plan == planned(3, {"worker": 2, "driver": 1, "server": 1}, 50) != planned(4, {}, 50)
+    assert sorted(one.victim for one in plan) == ["driver", "server", "worker", "worker"]
+    assert [one.after for one in plan] == sorted({one.after for one in plan})
 
 
 def test_a_gpus_speed_is_measured_with_torch_and_numpy_alone(tmp_path):
