@@ -202,6 +202,7 @@ class _Drive:
             run = Run(claim, self.shared, [self._note, *self.listeners])
             self.runs = [one for one in self.runs if one.name != run.name] + [run]
             run.start()
+            self._keep_up()  # many may take longer than the first one's lease lasts
         return False
 
     def _keep_up(self, at_end: bool = False) -> None:

@@ -22,6 +22,7 @@ from lambda_search.launching import launch
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
 from lambda_search.paths import features_folder
+from lambda_search.search.run import Run
 from lambda_search.spec import Written
 from lambda_search.spec import parse_specs
 from lambda_search.store import leases
@@ -216,6 +217,38 @@ def test_a_stop_is_heeded_and_the_study_goes_on_later(store, short, monkeypatch)
     row = drive(store, SerialPool()).rows["tiny"]
     other = Store(f"{store.url.removeprefix('sqlite:///')}.other")
     assert run_studies(plans_of(parse_specs(short)), other, SerialPool())[0].id == row.id
+
+
+def test_leases_are_renewed_while_further_studies_are_taken(store, short, tmp_path, monkeypatch):
+    for number in range(3):
+        studies.submit(queue_file(tmp_path, short.replace("tiny", f"tiny-{number}", 1)), store)
+    said, ended = [], threading.Event()
+
+    def listen(name, real):
+        def told(self, *arguments):
+            said.append(name)
+            return real(self, *arguments)
+
+        monkeypatch.setattr(Queue, name, told)
+
+    listen("claim", Queue.claim)
+    listen("keep_up", Queue.keep_up)
+
+    def drive_on(self):
+        ended.wait(60)
+        raise Interrupted("It was ended.")
+
+    def watch(active):
+        if len(active) == 3:
+            ended.set()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "_drive", drive_on)
+    monkeypatch.setattr(driving, "_RENEW_SECONDS", 0.0)
+    with pytest.raises(Interrupted):
+        drive(store, SerialPool(), at_once=3, watch=watch)
+    first, second, third = (place for place, word in enumerate(said) if word == "claim")
+    assert "keep_up" in said[first:second] and "keep_up" in said[second:third]
 
 
 def test_a_lost_lease_ends_the_work_at_once(store, short, monkeypatch):

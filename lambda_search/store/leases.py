@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 from filelock import FileLock
 from filelock import Timeout
@@ -43,6 +44,7 @@ from lambda_search.store.tables import StudyRow
 
 __all__ = [
     "LEASE_SECONDS",
+    "Held",
     "Lease",
     "LeaseLost",
     "clear_away",
@@ -59,6 +61,16 @@ LEASE_SECONDS = 60.0
 
 _held: dict[str, FileLock] = {}
 """The locks of this process by token: a lease lasts until it is dropped, whoever forgets it."""
+
+
+class Held(Protocol):
+    """Of a study, who holds it and until when: its row, or these columns of it."""
+
+    @property
+    def owner(self) -> dict[str, Any] | None: ...
+
+    @property
+    def lease_until(self) -> float: ...
 
 
 class LeaseLost(LambdaSearchError):
@@ -210,7 +222,7 @@ def end(session: Session, lease: Lease, state: str, outcome: str, message: str =
     return True
 
 
-def is_abandoned(study: StudyRow, clock: float) -> bool:
+def is_abandoned(study: Held, clock: float) -> bool:
     """Whether no living driver holds the study, at the database's time `clock`."""
     return study.owner is None or study.lease_until <= clock or _is_dead(study.owner)
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from typing import TypeAlias
+from typing import cast
 
 from sqlalchemy import Select
 from sqlalchemy import and_
@@ -54,6 +56,10 @@ from lambda_search.store.waiting import locked
 __all__ = ["Claim", "Queue"]
 
 
+_Waiting: TypeAlias = Select[int, dict[str, Any] | None, float]
+"""Of studies: id, owner and lease's end."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """A study that a driver has taken.
@@ -71,8 +77,8 @@ class Claim:
     files: Mapping[str, bytes]
 
 
-def _in_turn(waiting: Select[int]) -> Select[int]:
-    """The ids of studies in the order in which they are taken."""
+def _in_turn(waiting: _Waiting) -> _Waiting:
+    """Studies in the order in which they are taken."""
     driven = (
         select(StudyRow.asker, func.count().label("studies"))
         .where(StudyRow.state == "running")
@@ -188,7 +194,9 @@ class Queue:
                     return claim
                 claim.lease.forget()
             self._check_one_host(session)
-            waiting = select(StudyRow.id).where(StudyRow.state.in_(("queued", "running")))
+            waiting = select(StudyRow.id, StudyRow.owner, StudyRow.lease_until).where(
+                StudyRow.state.in_(("queued", "running"))
+            )
             if names is not None:
                 waiting = waiting.where(StudyRow.name.in_(names))
             else:
@@ -196,10 +204,14 @@ class Queue:
                 proof = and_(StudyRow.proof_wanted.is_not(None), by_name)
                 waiting = waiting.where(not_(and_(StudyRow.state == "queued", proof)))
             clock = database_seconds(session.connection())
-            for number in session.scalars(_in_turn(waiting)).all():
+            for seen in session.execute(_in_turn(waiting)).all():
+                if not leases.is_abandoned(
+                    cast(leases.Held, seen), clock
+                ):  # most, where many drive
+                    continue
                 study = session.execute(
                     select(StudyRow)
-                    .where(StudyRow.id == number, StudyRow.state.in_(("queued", "running")))
+                    .where(StudyRow.id == seen.id, StudyRow.state.in_(("queued", "running")))
                     .with_for_update(of=StudyRow, skip_locked=True)
                 ).scalar_one_or_none()
                 if study is None or not leases.is_abandoned(study, clock):

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy import text
 
 from lambda_search import studies
@@ -344,3 +345,27 @@ def test_many_studies_of_a_process_have_few_connections(store, queue, databases)
     assert 2 <= max(counts) <= 5
     for claim in claims:
         claim.lease.forget()
+
+
+def test_a_claim_asks_little_where_many_are_driven(store, queue):
+    """Of a hundred that living drivers have, none is looked at by itself."""
+
+    def statements():
+        asked = []
+
+        def note(connection, cursor, statement, *rest):
+            asked.append(statement)
+
+        event.listen(store._engine, "before_cursor_execute", note)
+        claim = queue.claim()
+        event.remove(store._engine, "before_cursor_execute", note)
+        return len(asked), claim
+
+    for number in range(102):
+        queue.submit(f"s{number}", f"name: s{number}")
+    first, claim = statements()
+    held = [claim, *(queue.claim() for _ in range(100))]
+    last, claim = statements()
+    assert claim.study.name == "s101" and last < first + 10
+    for one in (*held, claim):
+        one.lease.forget()
