@@ -94,7 +94,7 @@ def drive(
         bounds: what those may name that were posted to a service; what ships alone unless given.
         at_once: how many studies run side by side.
         until_empty: whether it ends when nothing waits that can be run here.
-        leave: the state of the studies under way if it is interrupted.
+        leave: the state of the studies under way if it is interrupted, or the pool is lost.
         watch, listeners: are told what happens.
         features: where features are kept, which all workers see: a path, or an address that
             fsspec reaches; `LAMBDA_SEARCH_FEATURES`, or the data folder, unless given.
@@ -102,6 +102,7 @@ def drive(
     Raises:
         UsageError: if features cannot be kept there.
         Interrupted: on Ctrl-C, with the leases given back.
+        PoolLost: likewise, if no worker is left and none can come.
     """
     files = FeatureFiles(features_url(features))
 
@@ -111,7 +112,7 @@ def drive(
             files.sweep(needed_families(studies), done_families(studies))
 
     with _single_threaded(), Shards(pool, files) as shards:
-        shared = Shared(store, shards, folders, plans or {}, bounds or Bounds())
+        shared = Shared(store, shards, folders, plans or {}, bounds or Bounds(), leave)
         loop = _Drive(store, pool, shared, names, at_once, leave, watch, listeners, sweep)
         driven = loop.run(until_empty)
     sweep()
@@ -157,6 +158,7 @@ class _Drive:
     def run(self, until_empty: bool) -> Driven:
         try:
             while True:
+                self.pool.check()
                 self._keep_up()  # before others' studies are looked at: its own may have slept
                 if self._take(until_empty) and until_empty:
                     break

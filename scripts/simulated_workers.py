@@ -175,6 +175,9 @@ class SimulatedPool:
     def coming(self) -> int:
         return self._dispatcher.starting
 
+    def check(self) -> None:
+        """It lasts as long as this process."""
+
     def submit(
         self, task: Task[Any], urgent: bool = False, kind: str | None = None
     ) -> Future[Any]:

@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -29,6 +30,7 @@ from lambda_search.store import leases
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ModelRow
+from lambda_search.work.pool import PoolLost
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.tasks import SampleShard
 from tests.search.running import Halting
@@ -197,6 +199,44 @@ def test_what_fails_is_queued_again_with_its_reason_kept(store, short, monkeypat
     attempts = store.study("tiny").attempts
     assert [one.outcome for one in attempts] == ["failed", "done"]
     assert "fell off the bus" in attempts[0].reason
+
+
+class Losing(SerialPool):
+    """Is lost after so many shards, as a cluster whose head node dies."""
+
+    def __init__(self, shards):
+        super().__init__()
+        self.left = shards
+
+    def check(self):
+        if self.left <= 0:
+            raise PoolLost("The head node is lost.", "Take another cluster.")
+
+    def submit(self, task, *arguments, **options):
+        future = super().submit(task, *arguments, **options)
+        self.left -= isinstance(task, SampleShard)
+        if self.left > 0:
+            return future
+        lost = Future()
+        lost.set_exception(PoolLost("The head node is lost.", "Take another cluster."))
+        return lost
+
+
+@pytest.mark.parametrize("leave", ["queued", "stopped"])
+def test_a_lost_pool_is_one_error_and_its_studies_wait_for_the_next(store, short, leave, tmp_path):
+    both = parse_specs(short.replace("steps: 4", "steps: [3, 4]"))
+    whole = Store(f"{tmp_path}/whole.db")
+    run_studies(plans_of(both), whole, SerialPool())
+    studies.submit(both, store)
+    with pytest.raises(PoolLost, match="head node is lost") as caught:
+        drive(store, Losing(5), leave=leave)
+    assert not getattr(caught.value, "__notes__", [])
+    assert {one.state for one in store.studies()} <= {"queued", leave}
+    assert {one.outcome for study in store.studies() for one in study.attempts} == {"stopped"}
+    rows = run_studies(plans_of(both), store, SerialPool())
+    assert [row.setting.steps for row in rows] == [3, 4]
+    for name in ("tiny-3", "tiny-4"):
+        assert record(store, name) == record(whole, name)
 
 
 def test_a_stop_is_heeded_and_the_study_goes_on_later(store, short, monkeypatch):

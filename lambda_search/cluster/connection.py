@@ -18,7 +18,7 @@ from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.machine import cores
 
-__all__ = ["connect", "gpus_each", "joined", "nodes"]
+__all__ = ["connect", "gpus_each", "head_address", "joined", "knock", "nodes"]
 
 _RAY: Any = ray
 _STATE: Any = state  # the only place that knows what is free on each node
@@ -43,7 +43,7 @@ def connect(workers: int | None, address: str | None) -> Callable[[], None]:
         try:
             if address is not None:
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-                _knock(address)
+                knock(address)
                 stack.callback(ray.shutdown)
                 ray.init(address=address, **quiet)
             else:
@@ -126,7 +126,12 @@ def _workers_in(resources: dict[str, float], needs: dict[str, float]) -> int:
     return min(int(resources.get(name, 0.0) / need + 1e-6) for name, need in needs.items())
 
 
-def _knock(address: str) -> None:
+def head_address() -> str:
+    """Where the head of the cluster listens that this process is connected to, HOST:PORT."""
+    return str(_RAY.get_runtime_context().gcs_address)
+
+
+def knock(address: str) -> None:
     """Raises OSError if nobody listens at HOST:PORT; Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():

@@ -33,10 +33,12 @@ from lambda_search.cluster.answers import Reply
 from lambda_search.cluster.answers import reason
 from lambda_search.cluster.autoscaler import Autoscaler
 from lambda_search.cluster.connection import gpus_each
+from lambda_search.cluster.connection import head_address
 from lambda_search.cluster.connection import joined
 from lambda_search.cluster.connection import nodes
 from lambda_search.cluster.courier import start_courier
 from lambda_search.cluster.dispatch import Dispatcher
+from lambda_search.cluster.head import Head
 from lambda_search.cluster.messages import Ask
 from lambda_search.cluster.messages import Event
 from lambda_search.cluster.messages import Fail
@@ -65,6 +67,7 @@ from lambda_search.spec import StudySpec
 from lambda_search.work.halting import Halt
 from lambda_search.work.identity import library_versions
 from lambda_search.work.identity import own_versions
+from lambda_search.work.pool import PoolLost
 from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Task
 
@@ -149,9 +152,10 @@ class RayPool:
         self._inbox: queue.SimpleQueue[Event | Reply] = queue.SimpleQueue()
         self._settling = ThreadPoolExecutor(1, "pool-answers")
         self._closing = False
-        self._failure: LambdaSearchError | None = None
+        self._lost: PoolLost | None = None
         self._started: Future[None] = Future()
         self.busy_seconds = 0.0
+        self._head = Head(head_address(), self._lose)
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
         self._thread.start()
         try:
@@ -182,6 +186,11 @@ class RayPool:
         """How many workers are starting."""
         return self._dispatcher.starting
 
+    def check(self) -> None:
+        """Raises PoolLost if the cluster has no head any more, or Ray has stopped working."""
+        if self._lost is not None:
+            raise self._lost
+
     def notes(self) -> list[str]:
         """What its user should know of hosts: those left out, as for other versions, and why."""
         return self._dispatcher.notes()
@@ -195,7 +204,7 @@ class RayPool:
         future: Future[T] = Future()
         with self._lock:
             if self._closing:
-                raise self._failure or Interrupted("The workers were stopped.")
+                raise self._lost or Interrupted("The workers were stopped.")
             number = next(self._count)
             self._jobs[number] = _Job(task, future)
             self._inbox.put(Submitted(number, sort_of(task), kind, urgent))
@@ -204,16 +213,25 @@ class RayPool:
 
     def close(self) -> None:
         """Stops the workers at once; what is queued or under way is cancelled."""
+        self._head.close()
         self._end(Interrupted("The workers were stopped."))
         self._inbox.put(Tick())
         self._thread.join(timeout=1)
-        while self._actors:
-            _kill(self._actors.popitem()[1])
-        if self._courier is not None:
-            _kill(self._courier)
-        if self._autoscaler is not None:
-            self._autoscaler.ask({})
+        if self._lost is None:  # without a head nobody could be told
+            while self._actors:
+                _kill(self._actors.popitem()[1])
+            if self._courier is not None:
+                _kill(self._courier)
+            if self._autoscaler is not None:
+                self._autoscaler.ask({})
         self._leave()
+
+    def _lose(self, error: PoolLost) -> None:
+        """All that is queued, under way or waited for ends with `error`."""
+        self._lost = self._lost or error
+        self._end(self._lost)
+        with suppress(InvalidStateError):
+            self._started.set_exception(self._lost)
 
     def _withdraw(self, number: int, future: Future[Any]) -> None:
         """Forgets a task whose future was cancelled."""
@@ -252,12 +270,7 @@ class RayPool:
                     ticked = time.monotonic()
                     self._handle(Tick())
         except Exception as error:  # the cluster itself is gone
-            self._failure = LambdaSearchError(
-                f"Ray stopped working: {first_line(error)}.", "Launch again."
-            )
-            self._end(self._failure)
-            if not self._started.done():
-                self._started.set_exception(self._failure)
+            self._lose(PoolLost(f"Ray stopped working: {first_line(error)}.", "Launch again."))
 
     def _look(self) -> None:
         """Tells what nodes there are; with a second one, files may have to be carried there."""
@@ -288,8 +301,9 @@ class RayPool:
             return
         for instruction in self._dispatcher.handle(event, time.monotonic()):
             self._obey(instruction)
-        if isinstance(event, Ready) and self._dispatcher.kind and not self._started.done():
-            self._started.set_result(None)
+        if isinstance(event, Ready) and self._dispatcher.kind:
+            with suppress(InvalidStateError):  # it has started, or is lost
+                self._started.set_result(None)
 
     def _obey(self, instruction: Instruction) -> None:
         match instruction:
@@ -316,8 +330,9 @@ class RayPool:
                 _kill(self._actors.pop(worker))
             case Ask(wanted) if self._autoscaler is not None:
                 self._autoscaler.ask(wanted)
-            case GiveUp(error) if not self._started.done():
-                self._started.set_exception(error)
+            case GiveUp(error):
+                with suppress(InvalidStateError):
+                    self._started.set_exception(error)
 
     def _send(self, worker: int, task: int) -> None:
         job = self._jobs.get(task)

@@ -40,6 +40,7 @@ from lambda_search.store.settings import Elsewhere
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.halting import Halt
+from lambda_search.work.pool import PoolLost
 from lambda_search.work.shards import Shards
 
 __all__ = ["Run", "Shared"]
@@ -57,6 +58,7 @@ class Shared:
         folders: where the files that studies name are looked up.
         plans: of studies that are resolved already, by their files' text.
         bounds: what studies may name that were posted to a service.
+        leave: the state of a study whose pool is lost.
         kinds: of the devices that they are on.
     """
 
@@ -65,6 +67,7 @@ class Shared:
     folders: Sequence[Path]
     plans: Mapping[str, Plan]
     bounds: Bounds = field(default_factory=Bounds)
+    leave: str = "queued"
     kinds: Kinds = field(default_factory=Kinds)
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -169,6 +172,9 @@ class Run:
                 self.error = error
                 self.tracker.stage = "failed"
                 self.lease.drop()  # nothing can be said there; it is taken over as it is
+            case PoolLost():
+                self.error = error
+                self._end(self._shared.leave, "stopped", error.cause)
             case Interrupted():
                 self.error = error
                 self._end(self._left_as, "stopped", error.cause)

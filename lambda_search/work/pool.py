@@ -15,9 +15,13 @@ from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
 from lambda_search.work.tasks import Task
 
-__all__ = ["Pool", "SerialPool", "sort_of"]
+__all__ = ["Pool", "PoolLost", "SerialPool", "sort_of"]
 
 T = TypeVar("T")
+
+
+class PoolLost(LambdaSearchError):
+    """All workers are gone for good, and so is what could bring others; studies are not to blame."""
 
 
 class Pool(Protocol):
@@ -38,6 +42,10 @@ class Pool(Protocol):
 
     def coming(self) -> int:
         """How many workers are starting: of which kind they are is not known yet."""
+        ...
+
+    def check(self) -> None:
+        """Raises PoolLost if it is lost; so does every future then."""
         ...
 
     def submit(self, task: Task[T], urgent: bool = False, kind: str | None = None) -> Future[T]:
@@ -70,6 +78,9 @@ class SerialPool:
 
     def coming(self) -> int:
         return 0
+
+    def check(self) -> None:
+        """It lasts as long as this process."""
 
     def submit(self, task: Task[T], urgent: bool = False, kind: str | None = None) -> Future[T]:
         future: Future[T] = Future()
