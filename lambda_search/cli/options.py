@@ -20,6 +20,7 @@ __all__ = [
     "RayAddress",
     "Roots",
     "StoreUrl",
+    "Submit",
     "Workers",
     "WorkersPerGpu",
     "gpus_of",
@@ -60,6 +61,16 @@ RayAddress: TypeAlias = Annotated[
         envvar="LAMBDA_SEARCH_RAY_ADDRESS",
         metavar="ADDRESS",
         help=r"A running Ray cluster. \[default: a private one on this machine]",
+    ),
+]
+Submit: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--submit",
+        envvar="LAMBDA_SEARCH_SUBMIT",
+        metavar="URL",
+        help="Have a Ray cluster's head do it, as a job whose log is shown here: its dashboard's "
+        "address, http://HOST:8265.",
     ),
 ]
 Gpus: TypeAlias = Annotated[

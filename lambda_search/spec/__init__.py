@@ -7,6 +7,7 @@ from lambda_search.spec.bounds import Bounds
 from lambda_search.spec.bounds import registered
 from lambda_search.spec.changes import Change
 from lambda_search.spec.changes import changes
+from lambda_search.spec.luggage import packed
 from lambda_search.spec.models import CONFIG_PATHS
 from lambda_search.spec.models import CONFIRM_FROM
 from lambda_search.spec.models import EXTRACTOR_FILES
@@ -57,6 +58,7 @@ __all__ = [
     "load_specs",
     "located",
     "named_files",
+    "packed",
     "parse_specs",
     "read_specs",
     "registered",

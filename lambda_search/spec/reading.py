@@ -32,7 +32,15 @@ from lambda_search.spec.documents import read_yaml
 from lambda_search.spec.models import StudySpec
 from lambda_search.spec.places import located
 
-__all__ = ["Written", "check_names", "load_specs", "parse_specs", "read_specs", "stored_spec"]
+__all__ = [
+    "Written",
+    "check_names",
+    "load_specs",
+    "parse_specs",
+    "read_specs",
+    "stored_spec",
+    "study_files",
+]
 
 _MOST_STUDIES = 500
 _DEEPEST_FIELD = 8
@@ -69,15 +77,26 @@ def load_specs(path: Path) -> list[StudySpec]:
 def read_specs(path: Path) -> list[Written]:
     """The studies of a file or a folder, as they are written; errors as in `load_specs`."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
-        if not files:
-            raise UsageError(f"There is no study file in {path}.", "Study files end in .yaml.")
-        found = [one for file in files for one in read_specs(file)]
+        found = [one for file in study_files(path) for one in read_specs(file)]
     else:
         base = path.parent.resolve()
         found = [Written(spec, base) for spec in parse_specs(_content(path), source=str(path))]
     check_names([one.spec for one in found])
     return found
+
+
+def study_files(path: Path) -> list[Path]:
+    """The study files that `path` names: itself, or all `.yaml` and `.yml` files of a folder.
+
+    Raises:
+        UsageError: if there is none in the folder.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
+    if not files:
+        raise UsageError(f"There is no study file in {path}.", "Study files end in .yaml.")
+    return files
 
 
 def _content(path: Path) -> bytes:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class PoolLost(LambdaSearchError):
-    """All workers are gone for good, and so is what could bring others; studies are not to blame."""
+    """All workers are gone for good, with what could bring others; no study is to blame."""
 
 
 class Pool(Protocol):

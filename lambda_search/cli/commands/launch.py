@@ -23,6 +23,8 @@ from lambda_search.cli.console import err
 from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
+from lambda_search.cli.job import options
+from lambda_search.cli.job import submit_job
 from lambda_search.cli.options import AsJson
 from lambda_search.cli.options import Features
 from lambda_search.cli.options import Gpus
@@ -31,6 +33,7 @@ from lambda_search.cli.options import Models
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import Roots
 from lambda_search.cli.options import StoreUrl
+from lambda_search.cli.options import Submit
 from lambda_search.cli.options import Workers
 from lambda_search.cli.options import WorkersPerGpu
 from lambda_search.cli.options import gpus_of
@@ -73,6 +76,7 @@ def launch(
     detach: Annotated[
         bool, typer.Option("--detach", help="Only queue them, for `drive`: the same as submit.")
     ] = False,
+    submit: Submit = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
@@ -89,6 +93,11 @@ def launch(
     gpus = gpus_of(gpus, workers_per_gpu)
     if probe and not dry_run:
         raise UsageError("--probe only tries.", "Add --dry-run, or leave --probe out.")
+    if submit is not None:
+        _check_alone(submit, ray_address, dry_run, detach)
+        told = options(workers=workers, gpus=gpus, features=features)
+        submit_job(submit, "launch", told, store, as_json, studies)
+        return
     if dry_run:
         several = written(*studies)
         if missing_file(store_url(store)) is None:
@@ -123,6 +132,7 @@ def drive(
     roots: Roots = None,
     hub: Hub = None,
     beside: Annotated[int | None, typer.Option(hidden=True)] = None,
+    submit: Submit = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     gpus: Gpus = None,
@@ -133,6 +143,20 @@ def drive(
 ) -> None:
     """Run queued studies on this machine's workers, until it is stopped."""
     gpus = gpus_of(gpus, workers_per_gpu)
+    if submit is not None:
+        _check_alone(submit, ray_address)
+        told = options(
+            models=models,
+            until_empty=until_empty,
+            at_once=at_once,
+            roots=roots,
+            hub=hub,
+            workers=workers,
+            gpus=gpus,
+            features=features,
+        )
+        submit_job(submit, "drive", told, store, as_json)
+        return
     try:
         with ExitStack() as stack:
             bounds = Bounds.of(roots or (), hub or ())
@@ -217,6 +241,22 @@ def run(
     rows, errors = {**launch.finished, **driven.rows}, launch.errors_of(driven)
     _finish({name: rows[name] for name in launch.names if name in rows}, as_json)
     _complain(errors)
+
+
+def _check_alone(
+    submit: str, ray_address: str | None, dry_run: bool = False, detach: bool = False
+) -> None:
+    """Raises UsageError where --submit stands beside what says otherwise."""
+    if ray_address is not None:
+        raise UsageError(
+            f"A job runs on the cluster of {submit}; --ray-address names one as well.",
+            "Leave one of them out (LAMBDA_SEARCH_RAY_ADDRESS, LAMBDA_SEARCH_SUBMIT).",
+        )
+    if dry_run or detach:
+        raise UsageError(
+            f"--submit does not go with --{'dry-run' if dry_run else 'detach'}.",
+            "Leave one of them out; Ctrl-C leaves a job that was submitted running.",
+        )
 
 
 @contextmanager

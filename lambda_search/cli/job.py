@@ -1,0 +1,145 @@
+"""`--submit`: the same command, run by a Ray cluster's head as a job whose log is shown here."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import typer
+
+from lambda_search.cli.console import debugging
+from lambda_search.cli.console import err
+from lambda_search.cli.console import out
+from lambda_search.cli.console import print_json
+from lambda_search.cli.console import working
+from lambda_search.downloads import offline
+from lambda_search.errors import Interrupted
+from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import UsageError
+from lambda_search.errors import without_secrets
+from lambda_search.paths import store_url
+from lambda_search.spec import packed
+from lambda_search.store.address import Address
+
+__all__ = ["options", "submit_job"]
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_NOT_FOUND = 127
+
+
+def submit_job(
+    address: str,
+    name: str,
+    words: Sequence[str],
+    store: str | None,
+    as_json: bool,
+    studies: Sequence[Path] = (),
+) -> None:
+    """Has a head run `lambda-search NAME STUDIES… WORDS…` on its cluster; its log is shown.
+
+    Arguments:
+        address: of the head's dashboard.
+        name: of the command.
+        words: its options.
+        store: the address of its store, as it was given; the head's own unless one is named.
+        as_json: whether stdout is for JSON, and the log for stderr.
+        studies: study files, or folders of them; they travel with what they name.
+
+    Raises:
+        UsageError: if it cannot be submitted.
+        Interrupted: on Ctrl-C, and if the job was stopped.
+        LambdaSearchError: if it did not come to an exit code.
+    """
+    from lambda_search.cluster.jobs import Jobs
+
+    named = _store_words(store, address)
+    with tempfile.TemporaryDirectory(prefix="lambda-search-") as folder:
+        files = packed(studies, Path(folder)) if studies else []
+        with working("submitting"):
+            jobs = Jobs(address)
+            job = jobs.submit(
+                ["lambda-search", name, *files, *words, *named, "--ray-address", "auto"],
+                Path(folder) if studies else None,
+                {name: "1" for name, on in _switches() if on},
+            )
+    where = "" if named else "; its rows go to the head's own store"
+    err.print(f"submitted as {job} to {jobs.address}{where}; Ctrl-C leaves it running")
+    screen = err if as_json else out
+    try:
+        ended = jobs.follow(job, lambda text: screen.print(text, end=""))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"The log is not followed any more; the job {job} goes on.",
+            f"Follow it with: {jobs.look(job)}\nEnd it with: {jobs.end(job)}",
+        ) from None
+    if as_json:
+        print_json({"job": job, "address": jobs.address, "status": ended.status})
+    if ended.status == "STOPPED":
+        raise Interrupted(
+            f"The job {job} was stopped; nothing that was computed is lost.",
+            "Go on with the same command.",
+        )
+    if ended.code is None and ended.status != "SUCCEEDED":
+        raise LambdaSearchError(
+            f"The job {job} failed: {without_secrets(ended.message).strip().rstrip('.')}.",
+            f"Its log: {jobs.look(job)}",
+        )
+    if ended.code == _NOT_FOUND:
+        raise LambdaSearchError(
+            f"The head at {jobs.address} does not find the command lambda-search.",
+            "Install it there, and start Ray with its folder in PATH.",
+        )
+    if ended.code:
+        raise typer.Exit(ended.code)
+
+
+def options(**values: object) -> list[str]:
+    """Options as words: True is a flag, of lists each value is given; None and False are not."""
+    words: list[str] = []
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, list | tuple):
+            words += [word for one in value for word in (option, str(one))]
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    return words
+
+
+def _switches() -> list[tuple[str, bool]]:
+    """The options that stand before a command, by their variables."""
+    return [("LAMBDA_SEARCH_OFFLINE", offline()), ("LAMBDA_SEARCH_DEBUG", debugging())]
+
+
+def _store_words(store: str | None, head: str) -> list[str]:
+    """The option that names the job's store; none where this command line has none.
+
+    Raises:
+        UsageError: if the head could not use it, or its address holds a password.
+    """
+    named = store or os.environ.get("LAMBDA_SEARCH_STORE")
+    if not named:
+        return []
+    url = store_url(named)
+    if without_secrets(url) != url:
+        raise UsageError(
+            "The store's address holds a password, and Ray shows a job's command to all who see "
+            "its dashboard.",
+            "Leave it out here: put it into ~/.pgpass on the head, or set LAMBDA_SEARCH_STORE "
+            "where the head is started, and name no store.",
+        )
+    if Address.of(url).file is not None and _host(head) not in _LOOPBACK:
+        raise UsageError(
+            f"The store {url} is a file of this machine, which {_host(head)} does not have.",
+            "Name a database that both reach, postgresql://USER@HOST/NAME, or no store: then the "
+            "rows go to the head's own.",
+        )
+    return ["--store", url]
+
+
+def _host(head: str) -> str:
+    return urlsplit(head if "://" in head else f"//{head}").hostname or head
