@@ -142,12 +142,17 @@ class Jobs:
                     write(fresh)
 
         while True:
+            whole = False
             with suppress(*_broken()):
                 asyncio.run(tail())
+                whole = True
             with suppress(*_broken()):
                 found = self._client.get_job_info(job)
                 heard = time.monotonic()
                 if found.status.is_terminal():
+                    with suppress(*_broken()):
+                        if not whole and (rest := self._client.get_job_logs(job)[seen:]):
+                            write(rest)
                     return Ended(found.status.value, found.driver_exit_code, found.message or "")
             if time.monotonic() - heard > _PATIENCE_SECONDS:
                 raise LambdaSearchError(
