@@ -13,6 +13,7 @@ __all__ = [
     "MissingFile",
     "NoScheduleFound",
     "NotFetched",
+    "PoolLost",
     "UnknownName",
     "UsageError",
     "first_line",
@@ -85,6 +86,13 @@ class Interrupted(LambdaSearchError):
     """The user stopped the work."""
 
     exit_code = 130
+
+
+class PoolLost(LambdaSearchError):
+    """All workers are gone for good, with what could bring others; no study is to blame.
+
+    Ray is left in a state in which it neither works nor lets go: the process had better end.
+    """
 
 
 class EpsilonScalingWarning(UserWarning):

@@ -19,6 +19,7 @@ from lambda_search import studies
 from lambda_search.drive import drive
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import PoolLost
 from lambda_search.launching import launch
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
@@ -30,7 +31,6 @@ from lambda_search.store import leases
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 from lambda_search.store.tables import ModelRow
-from lambda_search.work.pool import PoolLost
 from lambda_search.work.pool import SerialPool
 from lambda_search.work.tasks import SampleShard
 from tests.search.running import Halting

@@ -15,6 +15,7 @@ from lambda_search.cli.console import debugging
 from lambda_search.cli.console import prepare_streams
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import PoolLost
 from lambda_search.errors import UsageError
 
 __all__ = ["main"]
@@ -44,9 +45,13 @@ def main() -> None:
             complain(UsageError(error.format_message(), _help(error)))
         sys.exit(error.exit_code)
     except LambdaSearchError as error:
-        if debugging():
+        lost = isinstance(error, PoolLost)
+        if debugging() and not lost:
             raise
         complain(error)
+        if lost:  # Ray's own end of the process would wait for what is gone, and then abort
+            sys.stdout.flush()
+            os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("lambda_search") or debugging():

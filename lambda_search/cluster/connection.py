@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import ray
@@ -24,6 +26,7 @@ _RAY: Any = ray
 _STATE: Any = state  # the only place that knows what is free on each node
 
 _KNOCK_SECONDS = 5.0
+_LEAVE_SECONDS = 5.0
 
 _STORE_BYTES = 256 * 2**20
 """Room for what travels; answers are copied out of it as they come."""
@@ -62,7 +65,17 @@ def connect(workers: int | None, address: str | None) -> Callable[[], None]:
             raise
         except Exception as error:  # ray raises many kinds here
             raise UsageError(*_unreachable(address, error)) from error
-        return stack.pop_all().close
+        return partial(_leave, stack.pop_all().close)
+
+
+def _leave(close: Callable[[], None]) -> None:
+    """Leaves a cluster; one that has no head any more is not waited for, since Ray may do so."""
+    if not _RAY.is_initialized() or _answers(head_address()):
+        close()
+        return
+    leaving = threading.Thread(target=close, name="leaving", daemon=True)
+    leaving.start()
+    leaving.join(_LEAVE_SECONDS)
 
 
 def joined(workers: int | None, address: str | None) -> Callable[[], None]:
@@ -129,6 +142,14 @@ def _workers_in(resources: dict[str, float], needs: dict[str, float]) -> int:
 def head_address() -> str:
     """Where the head of the cluster listens that this process is connected to, HOST:PORT."""
     return str(_RAY.get_runtime_context().gcs_address)
+
+
+def _answers(address: str) -> bool:
+    try:
+        knock(address)
+    except OSError:
+        return False
+    return True
 
 
 def knock(address: str) -> None:

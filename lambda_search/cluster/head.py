@@ -14,14 +14,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from lambda_search.cluster.connection import knock
-from lambda_search.work.pool import PoolLost
+from lambda_search.errors import PoolLost
 
 __all__ = ["Head"]
 
 _RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 """Ray's own variable: after so many seconds without a head it ends the process, 60 unless set."""
 _SHARE = 3.0
-"""What part of that is waited: leaving a cluster without a head takes Ray up to 15 seconds."""
+"""What part of that is waited; the rest is for giving studies back and leaving."""
 _KNOCK_SECONDS = 1.0
 
 

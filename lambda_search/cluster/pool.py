@@ -61,13 +61,13 @@ from lambda_search.cluster.worker import Worker
 from lambda_search.downloads import offline
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import PoolLost
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
 from lambda_search.spec import StudySpec
 from lambda_search.work.halting import Halt
 from lambda_search.work.identity import library_versions
 from lambda_search.work.identity import own_versions
-from lambda_search.work.pool import PoolLost
 from lambda_search.work.pool import sort_of
 from lambda_search.work.tasks import Task
 

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import MissingFile
+from lambda_search.errors import PoolLost
 from lambda_search.errors import without_secrets
 from lambda_search.events import Events
 from lambda_search.events import Listener
@@ -40,7 +41,6 @@ from lambda_search.store.settings import Elsewhere
 from lambda_search.store.store import Store
 from lambda_search.work.evaluator import Evaluator
 from lambda_search.work.halting import Halt
-from lambda_search.work.pool import PoolLost
 from lambda_search.work.shards import Shards
 
 __all__ = ["Run", "Shared"]

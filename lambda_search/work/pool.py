@@ -15,13 +15,9 @@ from lambda_search.work.context import WorkerContext
 from lambda_search.work.identity import device_kind
 from lambda_search.work.tasks import Task
 
-__all__ = ["Pool", "PoolLost", "SerialPool", "sort_of"]
+__all__ = ["Pool", "SerialPool", "sort_of"]
 
 T = TypeVar("T")
-
-
-class PoolLost(LambdaSearchError):
-    """All workers are gone for good, with what could bring others; no study is to blame."""
 
 
 class Pool(Protocol):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from contextlib import suppress
 
@@ -28,32 +30,41 @@ for line in sys.stdin:
 
 DRIVER = """
 import sys
+import time
 import ray
 from lambda_search.cluster import pool
 from lambda_search.cluster.worker import Worker
 
 class OfKind(Worker):
     def ready(self):
-        kind = ray.get_runtime_context().get_node_labels()["kind"]
-        return super().ready()._replace(kind=kind)
+        return super().ready()._replace(kind=self.label("kind"))
+
+    def run(self, task):
+        time.sleep(float(self.label("nap")))
+        return super().run(task)
+
+    def label(self, name):
+        return ray.get_runtime_context().get_node_labels()[name]
 
 pool.Worker = OfKind
 from lambda_search.cli import main
 sys.argv = ["lambda-search", *sys.argv[1:]]
 main()
 """
-"""A command line whose workers are of the kind that their node's label says."""
+"""A command line whose workers do as their node's labels say: their kind, a nap before a task."""
 
 
 class Nodes:
     """A cluster whose head has no worker; nodes are added with one each."""
 
-    def __init__(self, process):
-        self._process = process
+    def __init__(self, process, folder):
+        self._process, self._folder = process, folder
         self.address, self.dashboard = "", ""
 
-    def add(self, name, **options):
-        self._do("add", name, {"object_store_memory": 80_000_000, **options})
+    def add(self, name, kind="A100", nap=0.0, **options):
+        labels = {"kind": kind, "nap": str(nap)}
+        usual = {"object_store_memory": 80_000_000, "temp_dir": self._folder, "labels": labels}
+        self._do("add", name, usual | options)
 
     def kill(self, name):
         self._do("kill", name, {})
@@ -66,9 +77,22 @@ class Nodes:
         self.address, self.dashboard = json.loads(line)
 
 
+def drive(*arguments, home):
+    """A command of `DRIVER` in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *map(str, arguments)],
+        env=os.environ | {"LAMBDA_SEARCH_HOME": str(home), "COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @contextmanager
 def nodes(folder, environment=None, **head):
-    """A cluster with its files in `folder`; all that belongs to it is killed at the end."""
+    """A cluster that writes its log into `folder`; all that belongs to it is killed at the end."""
+    short = tempfile.mkdtemp(prefix="ls-", dir="/tmp")  # sockets' paths are
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER],
         stdin=subprocess.PIPE,
@@ -79,7 +103,7 @@ def nodes(folder, environment=None, **head):
         env=os.environ | (environment or {}),
     )
     try:
-        cluster = Nodes(process)
+        cluster = Nodes(process, short)
         cluster.add("head", num_cpus=0, **head)
         yield cluster
     finally:
@@ -88,3 +112,4 @@ def nodes(folder, environment=None, **head):
                 if os.getsid(number) == process.pid:
                     os.kill(number, signal.SIGKILL)
         process.wait(PATIENCE)
+        shutil.rmtree(short, ignore_errors=True)
