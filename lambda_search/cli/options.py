@@ -60,7 +60,8 @@ RayAddress: TypeAlias = Annotated[
     typer.Option(
         envvar="LAMBDA_SEARCH_RAY_ADDRESS",
         metavar="ADDRESS",
-        help=r"A running Ray cluster. \[default: a private one on this machine]",
+        help="A running Ray cluster: HOST:PORT, or auto on a node of it. "
+        r"\[default: a private one on this machine]",
     ),
 ]
 Submit: TypeAlias = Annotated[

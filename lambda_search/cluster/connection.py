@@ -25,6 +25,7 @@ __all__ = ["connect", "gpus_each", "head_address", "joined", "knock", "nodes"]
 _RAY: Any = ray
 _STATE: Any = state  # the only place that knows what is free on each node
 
+_CLIENTS = "ray://"
 _KNOCK_SECONDS = 5.0
 _LEAVE_SECONDS = 5.0
 
@@ -39,8 +40,10 @@ def connect(workers: int | None, address: str | None) -> Callable[[], None]:
         What leaves it again, and ends a private one.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there is none, or it is one of Ray Client's (ray://).
     """
+    if (address or "").startswith(_CLIENTS):
+        raise UsageError(*_no_client(str(address)))
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     with sigterm_kept(), ExitStack() as stack:
         try:
@@ -100,6 +103,16 @@ def _unreachable(address: str | None, error: Exception) -> tuple[str, str]:
     )
 
 
+def _no_client(address: str) -> tuple[str, str]:
+    host = address.removeprefix(_CLIENTS).rpartition(":")[0] or "HOST"
+    return (
+        f"{address} is an address of Ray Client, which does not tell what is free on each node, "
+        "and whose workers end when its connection drops.",
+        f"Submit it as a job instead: --submit http://{host}:8265; or start it on a node of the "
+        "cluster with --ray-address auto.",
+    )
+
+
 def gpus_each(wanted: float | None) -> float:
     """The GPUs that each worker takes: as wanted; unless given one where there are any.
 
@@ -154,6 +167,6 @@ def _answers(address: str) -> bool:
 
 def knock(address: str) -> None:
     """Raises OSError if nobody listens at HOST:PORT; Ray itself would wait for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()

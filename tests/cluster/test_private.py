@@ -86,6 +86,12 @@ def test_a_private_cluster_has_the_cores_that_may_be_used(monkeypatch, workers, 
     assert asked["address"] == "local" and asked["_node_ip_address"] == "127.0.0.1"
 
 
+def test_ray_client_is_refused_with_the_roads_that_lead_there():
+    with pytest.raises(UsageError, match="Ray Client") as caught:
+        connection.connect(1, "ray://head:10001")
+    assert "--submit http://head:8265" in caught.value.hint and "auto" in caught.value.hint
+
+
 LISTENING = """
 import json, psutil, ray
 from lambda_search.cluster.connection import connect
