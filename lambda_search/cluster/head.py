@@ -22,7 +22,7 @@ _RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
 """Ray's own variable: after so many seconds without a head it ends the process, 60 unless set."""
 _SHARE = 3.0
 """What part of that is waited; the rest is for giving studies back and leaving."""
-_KNOCK_SECONDS = 1.0
+_KNOCK_SECONDS = 2.0
 
 
 def _patience() -> float:

@@ -13,6 +13,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable
+from collections.abc import Coroutine
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -144,9 +145,10 @@ class Jobs:
         while True:
             whole = False
             with suppress(*_broken()):
-                asyncio.run(tail())
+                asyncio.run(self._while_there(tail()))
                 whole = True
             with suppress(*_broken()):
+                knock(_host_and_port(self.address))
                 found = self._client.get_job_info(job)
                 heard = time.monotonic()
                 if found.status.is_terminal():
@@ -161,6 +163,21 @@ class Jobs:
                     f"Look for it with: {self.look(job)}",
                 )
             time.sleep(_LOOK_SECONDS)
+
+    async def _while_there(self, tail: Coroutine[Any, Any, None]) -> None:
+        """Awaits `tail`, which itself would not notice that a host is gone without a word.
+
+        Raises:
+            OSError: if nobody answers there.
+        """
+        following = asyncio.ensure_future(tail)
+        while not (await asyncio.wait({following}, timeout=_PATIENCE_SECONDS))[0]:
+            try:
+                await asyncio.to_thread(knock, _host_and_port(self.address))
+            except OSError:
+                following.cancel()
+                raise
+        following.result()
 
     def look(self, job: str) -> str:
         """The command, Ray's own, that follows its log."""
