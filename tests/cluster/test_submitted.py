@@ -63,10 +63,14 @@ def test_it_is_left_stopped_and_gone_on_with_to_the_same_rows(file, programs, tm
         "LAMBDA_SEARCH_HOME": str(home),
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
     }
-    head = {"include_dashboard": True, "dashboard_host": "127.0.0.1"}
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    with nodes(tmp_path, environment, dashboard_port=port, **head) as cluster:
+    head = {
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "dashboard_port": free_port(),
+        "dashboard_agent_listen_port": free_port(),  # Ray's own is one for all heads of a host
+    }
+    address = f"http://127.0.0.1:{head['dashboard_port']}"
+    with nodes(tmp_path, environment, **head) as cluster:
         cluster.add("worker", nap=0.5)
         first = start("launch", file, "--submit", address, home=home)
         wait_until(lambda: on_its_way(store, "tiny"), 300)
