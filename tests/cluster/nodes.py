@@ -55,7 +55,7 @@ main()
 
 
 class Nodes:
-    """A cluster whose head has no worker; nodes are added with one each."""
+    """A cluster whose head has no worker unless told; nodes are added with one each."""
 
     def __init__(self, process, folder):
         self._process, self._folder = process, folder
@@ -104,7 +104,7 @@ def nodes(folder, environment=None, **head):
     )
     try:
         cluster = Nodes(process, short)
-        cluster.add("head", num_cpus=0, **head)
+        cluster.add("head", **({"num_cpus": 0} | head))
         yield cluster
     finally:
         for number in psutil.pids():  # Ray's have groups of their own, and its session

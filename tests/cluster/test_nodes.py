@@ -74,7 +74,7 @@ def test_a_lost_head_is_one_message_and_a_new_cluster_goes_on(
 ):
     store = Store()
     with nodes(tmp_path) as cluster:
-        cluster.add("worker", nap=5.0)
+        cluster.add("worker", nap=1.5)
         driver = drive("launch", study_file, "--ray-address", cluster.address, home=home)
         try:
             wait_until(lambda: on_its_way(store, "tiny"), 300)

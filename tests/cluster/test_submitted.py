@@ -63,15 +63,16 @@ def test_it_is_left_stopped_and_gone_on_with_to_the_same_rows(file, programs, tm
         "LAMBDA_SEARCH_HOME": str(home),
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
     }
-    head = {
+    head = {  # the only node: two on one host would take a job's folder from each other
+        "num_cpus": 1,
+        "nap": 0.5,
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
         "dashboard_port": free_port(),
         "dashboard_agent_listen_port": free_port(),  # Ray's own is one for all heads of a host
     }
     address = f"http://127.0.0.1:{head['dashboard_port']}"
-    with nodes(tmp_path, environment, **head) as cluster:
-        cluster.add("worker", nap=0.5)
+    with nodes(tmp_path, environment, **head):
         first = start("launch", file, "--submit", address, home=home)
         wait_until(lambda: on_its_way(store, "tiny"), 300)
         first.send_signal(signal.SIGINT)
