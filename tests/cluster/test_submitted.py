@@ -78,7 +78,7 @@ def test_it_is_left_stopped_and_gone_on_with_to_the_same_rows(file, programs, tm
         first.send_signal(signal.SIGINT)
         log, told = first.communicate(timeout=60)
         assert first.returncode == 130 and "Traceback" not in told, told
-        assert "1 study on 1 worker" in log and "trial 0" in log
+        assert "1 study on 1 worker" in log and "tiny: searching" in log
         assert store.study("tiny").state == "running", "it goes on"
         [stop] = re.findall(r"End it with: ray (job stop .*)", told)
         subprocess.run([RAY, *shlex.split(stop)], check=True, capture_output=True, timeout=120)
