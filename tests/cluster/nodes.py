@@ -57,14 +57,13 @@ main()
 class Nodes:
     """A cluster whose head has no worker unless told; nodes are added with one each."""
 
-    def __init__(self, process, folder):
-        self._process, self._folder = process, folder
+    def __init__(self, process):
+        self._process = process
         self.address, self.dashboard = "", ""
 
     def add(self, name, kind="A100", nap=0.0, **options):
         labels = {"kind": kind, "nap": str(nap)}
-        usual = {"object_store_memory": 80_000_000, "temp_dir": self._folder, "labels": labels}
-        self._do("add", name, usual | options)
+        self._do("add", name, {"object_store_memory": 80_000_000, "labels": labels, **options})
 
     def kill(self, name):
         self._do("kill", name, {})
@@ -100,10 +99,10 @@ def nodes(folder, environment=None, **head):
         stderr=(folder / "cluster.txt").open("a"),
         text=True,
         start_new_session=True,
-        env=os.environ | (environment or {}),
+        env=os.environ | (environment or {}) | {"RAY_TMPDIR": short},  # nobody else's "auto"
     )
     try:
-        cluster = Nodes(process, short)
+        cluster = Nodes(process)
         cluster.add("head", **({"num_cpus": 0} | head))
         yield cluster
     finally:
