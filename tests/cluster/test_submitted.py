@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def file(tmp_path, tiny_pipeline):
     return path
 
 
+def wherever(found):
+    """A record without where the weights lay: with a job, in its own folder."""
+    trials, evaluations, rows = found
+    places = [replace(row["provenance"], checkpoint="") for row in rows]
+    return [trials, evaluations, places, [row | {"provenance": ""} for row in rows]]
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
@@ -89,4 +97,4 @@ def test_it_is_left_stopped_and_gone_on_with_to_the_same_rows(file, programs, tm
         assert "going on after" in log and "λ" in log
     whole = Store(f"{tmp_path}/whole.db")
     run_studies(plans_of(file), whole, OfKind("A100"))
-    assert record(store) == record(whole)
+    assert wherever(record(store)) == wherever(record(whole))
