@@ -222,7 +222,7 @@ class Losing(SerialPool):
         return lost
 
 
-@pytest.mark.parametrize("leave", ["queued", "stopped"])
+@pytest.mark.parametrize("leave", ["queued", pytest.param("stopped", marks=pytest.mark.slow)])
 def test_a_lost_pool_is_one_error_and_its_studies_wait_for_the_next(store, short, leave, tmp_path):
     both = parse_specs(short.replace("steps: 4", "steps: [3, 4]"))
     whole = Store(f"{tmp_path}/whole.db")
