@@ -39,7 +39,7 @@ from tests.search.running import record
 
 def test_as_many_studies_run_as_fill_the_workers():
     counts = [driving.side_by_side(workers) for workers in (1, 8, 15, 256, 1000, 5000)]
-    assert counts == [2, 9, 16, 16, 62, 64]
+    assert counts == [2, 9, 16, 32, 64, 64]
 
 
 @pytest.fixture
