@@ -58,8 +58,11 @@ def main(
     landscapes: Annotated[str, typer.Option(help="Of bundled, simulated, none.")] = "bundled",
     names: Annotated[str, typer.Option("--players")] = ",".join(PLAYERS),
     components: Annotated[
-        int | None, typer.Option(help="Score in so many components, bias as at that d.")
+        int | None, typer.Option(help="Of the projected distance, by which d = 2,048 is ranked.")
     ] = None,
+    off: Annotated[
+        float, typer.Option(help="How far its optimum's FID lies above the lowest, a share.")
+    ] = 0.003,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
     """Plays and prints."""
@@ -69,7 +72,7 @@ def main(
             for name in names.split(","):
                 is_ours = name in PLAYERS[:5]
                 count = seeds if is_ours else peer_seeds
-                row = played(name, truth, range(first, first + count), components)
+                row = played(name, truth, range(first, first + count), components, off)
                 figures.append(row)
                 console.print(
                     f"{truth.name}, {name}: median {row['median']:,.0f}, by {row['aim']:,}: "
@@ -82,17 +85,20 @@ def main(
 
 
 def played(
-    name: str, truth: Landscape, seeds: Sequence[int], components: int | None
+    name: str, truth: Landscape, seeds: Sequence[int], components: int | None, off: float
 ) -> dict[str, Any]:
-    """One player on one landscape."""
+    """One player on one landscape, a projected score's optimum to one side or the other."""
     aim = 30_000 if truth.features == WIDE else 10_000
-    if components is not None:
-        truth = replace(truth, features=min(components, truth.features))
+    shown = (truth, truth)
+    if components is not None and components < truth.features:
+        truth = replace(truth, features=components)
+        shown = truth.beside(off), truth.beside(off, -1)
     best: dict[str, Any] = {}
     for n in SIZES if name in ("tpe", "gp") else (None,):
         needed, endings = [], []
         for seed in seeds:
-            marks = played_once(name, Emulator(truth, seed), seed, n, aim)
+            emulator = Emulator(truth, seed, shown=shown[seed % 2])
+            marks = played_once(name, emulator, seed, n, aim)
             needed.append(players.images_to_goal(marks))
             ended = next((mark for mark in marks if mark.ending), marks[-1])
             endings.append([ended.ending, ended.images, ended.is_good])

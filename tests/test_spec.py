@@ -240,6 +240,12 @@ def test_a_given_model_name_stays():
         ),
         ({"search__tolerance": 0.01}, "search: tolerance is for proposals: kg"),
         ({"search__budget": {"images": 5000}}, "search: budget is for proposals: kg"),
+        ({"search__score": "projected"}, "search: score is for proposals: kg"),
+        ({"search__components": 64}, "search: components is for proposals: kg"),
+        (
+            {"search__proposals": "kg", "search__score": "fid", "search__components": 64},
+            "the FID has all components",
+        ),
         ({"search__seed": -1}, "search.seed: input should be greater than or equal to 0"),
         ({"metric__rungs": [1000, 500]}, "rungs must rise and start at 16 images or more"),
         ({"metric__rungs": [500, 500]}, "rungs must rise"),

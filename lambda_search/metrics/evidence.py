@@ -11,17 +11,17 @@ with image i by ψᵢ, the corrected one by 2ψᵢ(all) − ψᵢ(its half). Can
 indices and noise, so a difference has the standard error sd(ψᵢ(λ) − ψᵢ(1))/√n, far below that of
 either distance alone.
 
-**Which score ranks.** The corrected one, at every n/d. In a simulated world with known truth
-(`scripts/bench_ranking.py`: 9 schedules, 200 repetitions, d = 64) the schedule that it puts first
-is nearer to the best one at every n: true regret 0.066 against the plain score's 0.101 at n/d = ½,
-0.038 against 0.051 at 1, 0.018 against 0.019 at 2, 0.008 against 0.009 at 4; and trials that
-stopped at different n can be compared by it alone. Below n = d neither ranks well, so rungs should
-begin at d images or more. Both are kept with every evaluation.
+**Which score ranks.** The corrected one: in a simulated world with known truth (`bench_ranking`,
+`scripts/results/ranking.md`) the schedule that it puts first is nearer to the best one than the
+plain score's, and trials that stopped at different n can be compared by it alone. Well below n = d
+it ranks changes of contrast or sharpness wrongly too: rungs begin at d images, and rounds of wide
+features rank by the projected distance (`metrics.projection`). Both are kept in every evaluation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -112,7 +112,20 @@ def check_count(n: int) -> None:
         raise LambdaSearchError(f"{n} images cannot be scored.", "Take at least 8; 500 is usual.")
 
 
-def score(features: Features, reference: FrechetReference) -> Score:
+class Target(Protocol):
+    """What features are measured against: a `FrechetReference`, or a part of one."""
+
+    @property
+    def dim(self) -> int:
+        """d, the width of the features."""
+        ...
+
+    def analyse(self, features: Features) -> tuple[float, Tensor]:
+        """The distance to features [n, d], and the influence [n] of each of them."""
+        ...
+
+
+def score(features: Features, reference: Target) -> Score:
     """Scores features [n, d] of images in index order.
 
     Raises:

@@ -87,7 +87,7 @@ class FrechetReference:
     def distance(self, sample: Moments | Features) -> float:
         """The Fréchet distance to `sample`: moments, or features [n, d]."""
         if isinstance(sample, Moments):
-            self._check_width(len(sample.centre))
+            self.check_width(len(sample.centre))
             cov = sample.cov.to(self.device)
             middle = _lower(self.factor.T, cov @ self.factor)
             mean, trace = sample.mean.to(self.device), cov.trace()
@@ -104,7 +104,7 @@ class FrechetReference:
         All vectors are projected once, and sums go on from one size to the next.
         """
         x = as_features(features, self.device, copy=True)
-        self._check_width(x.shape[1])
+        self.check_width(x.shape[1])
         x.sub_(self.mean)
         total, squares, outer, before = x.new_zeros(self.dim), x.new_zeros(()), None, 0
         sums = []
@@ -172,7 +172,7 @@ class FrechetReference:
     def _centred(self, features: Features) -> tuple[Tensor, Tensor]:
         """μ, and the centred rows Y, divided by √(n − 1)."""
         centred = as_features(features, self.device, copy=True)
-        self._check_width(centred.shape[1])
+        self.check_width(centred.shape[1])
         mean = centred.mean(0)
         centred.sub_(mean).div_((len(centred) - 1) ** 0.5)
         return mean, centred
@@ -181,7 +181,8 @@ class FrechetReference:
         difference = mean - self.mean
         return float(difference @ difference + trace + self.cov.trace() - 2 * cross)
 
-    def _check_width(self, width: int) -> None:
+    def check_width(self, width: int) -> None:
+        """Raises LambdaSearchError for features of another width."""
         if width != self.dim:
             raise LambdaSearchError(
                 f"The features are {width} wide and the reference is {self.dim} wide.",

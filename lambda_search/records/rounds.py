@@ -45,10 +45,11 @@ class Judgement:
     best: int
     ending: Ending | None = None
 
-    @property
-    def words(self) -> str:
-        """Why the search ended, and how sure it is."""
+    def words(self, is_projected: bool = False) -> str:
+        """Why the search ended, and how sure it is, by the FID or the projected distance."""
         share = f"{100 * self.tolerance:g} %"
+        if is_projected:
+            share += " of the projected distance"
         if self.ending == "no gain":
             doubt = f"a schedule that gains more than {share} has a probability of {self.gain:.1%}"
         else:
@@ -72,6 +73,10 @@ class Round:
         covariance: of the influences (`metrics.evidence`) of the trials that made finite images,
             in order, [m][m]; None while it is open.
         judgement: what was known after it; None until it was judged.
+        components: of the projected distance (`metrics.projection`) that ranks its trials, and
+            that is judged; None: the FID does.
+        scores: that distance, corrected, of the trials that made finite images, in order; None of
+            the FID, which their evaluations have.
     """
 
     number: int
@@ -80,6 +85,8 @@ class Round:
     trials: tuple[int, ...]
     covariance: tuple[tuple[float, ...], ...] | None = None
     judgement: Judgement | None = None
+    components: int | None = None
+    scores: tuple[float, ...] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -91,6 +98,11 @@ class Round:
         """How many images it makes."""
         return len(self.trials) * self.n
 
+    @property
+    def words(self) -> str:
+        """Its judgement; "" until there is one."""
+        return "" if self.judgement is None else self.judgement.words(self.components is not None)
+
 
 def told_of_rounds(rounds: Sequence[Round]) -> str:
     """How many rounds there were, on how many images, and how they ended, in words."""
@@ -98,5 +110,6 @@ def told_of_rounds(rounds: Sequence[Round]) -> str:
     counts = sorted({one.n for one in rounds})
     extent = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
     words = f"{len(rounds)} {several} on {extent} images of each schedule"
-    told = rounds[-1].judgement
-    return words if told is None else f"{words}; {told.words}"
+    if (components := rounds[-1].components) is not None:
+        words += f", ranked by the projected distance ({components} components)"
+    return "; ".join(one for one in (words, rounds[-1].words) if one)

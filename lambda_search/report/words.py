@@ -155,6 +155,8 @@ def _searched(findings: Findings) -> str:
     if (start := findings.study.warm_start) is not None:
         what.append(f"begun at mean {start.mean:.5g}, slope {start.slope:.3g} of {start.words}")
     what.append(f"{len(findings.trials)} trials")
+    if findings.rounds and (components := findings.rounds[0].components) is not None:
+        what[-1] += f", ranked by the projected distance ({components} components), not the FID"
     return "; ".join(what)
 
 

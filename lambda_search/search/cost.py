@@ -179,8 +179,16 @@ def _ways(plan: Plan) -> dict[str, str]:
     first, later = plan.kg.first_images, plan.kg.allowance.later_images
     return {
         "rounds": f"{first:,} images, then {later:,} each, {plan.kg.most_images:,} in all at most"
+        + _ranking(plan)
         + _assumed(plan)
     }
+
+
+def _ranking(plan: Plan) -> str:
+    """What its rounds rank by, where that is not the FID."""
+    if plan.components is None:
+        return ""
+    return f", ranked by the projected distance ({plan.components} components)"
 
 
 def _assumed(plan: Plan) -> str:

@@ -25,6 +25,7 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
 from lambda_search.search.progress import describe
 from lambda_search.search.proposals import observations
+from lambda_search.search.ranking import as_begun
 from lambda_search.search.record import Record
 from lambda_search.search.relatives import warmed
 from lambda_search.search.rounds import Rounds
@@ -61,7 +62,7 @@ class Driver:
         tracker: Tracker,
         events: Events,
     ) -> None:
-        plan = warmed(plan, study, lease, store)
+        plan = warmed(as_begun(plan, store.rounds(study.id)), study, lease, store)
         self._plan = plan
         self._evaluator = evaluator
         self._tracker = tracker
@@ -116,6 +117,7 @@ class Driver:
         if (model := self._plan.kg) is not None:
             Rounds(
                 Knowledge(model, self._plan, self._record),
+                self._plan.components,
                 self._record,
                 self._scoring,
                 self._evaluator,

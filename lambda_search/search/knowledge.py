@@ -117,9 +117,10 @@ class Knowledge:
 
         With `as_constant` the edges are those of the line k = 0.
         """
-        told = self._record.rounds[-1].judgement
+        last = self._record.rounds[-1]
+        told = last.judgement
         cut_off = told is not None and told.ending in ("budget", "trials")
-        ended = (told.words,) if told is not None and cut_off else ()
+        ended = (last.words,) if cut_off else ()
         space, trials = self.reach(), self._record.trials
         if as_constant:
             space, trials = space.constants, [one for one in trials if not one.slope]
@@ -152,10 +153,11 @@ class Knowledge:
             if (known := self._record.evaluation(trial, told.n, "search", told.first))
         ]
         influences = condensed(np.array(told.covariance), told.n)
-        for (trial, known), influence in zip(scored, influences, strict=True):
+        scores = told.scores or [known.corrected for _, known in scored]
+        for (trial, _), score, influence in zip(scored, scores, influences, strict=True):
             if trial.state != "diverged":
                 at = Point(trial.mean, trial.slope)
-                yield self._model.measurement(at, told.first, known.corrected, influence, told.n)
+                yield self._model.measurement(at, told.first, score, influence, told.n)
 
     def _lost(self) -> list[Point]:
         return [

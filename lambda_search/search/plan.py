@@ -42,6 +42,7 @@ class Plan:
             network are features, in words.
         doubts: what makes these weak, or of another kind than the model's images.
         warm_start: where its search begins, if it takes over what is best for a relative.
+        components: of the projected distance by which its rounds rank; None: by the FID.
     """
 
     spec: StudySpec
@@ -54,6 +55,7 @@ class Plan:
     reference_notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     warm_start: WarmStart | None = None
+    components: int | None = None
 
     @property
     def batch(self) -> int:
@@ -73,8 +75,8 @@ class Plan:
     @property
     def kg(self) -> KnowledgeGradient | None:
         """Who decides on the search's rounds, where it has some."""
-        search, begin = self.spec.search, self.begin
-        return knowledge_gradient(search, self.space, self._width, self.batch, begin)
+        search, begin, width = self.spec.search, self.begin, self.components or self._width
+        return knowledge_gradient(search, self.space, width, self.batch, begin)
 
     @property
     def begin(self) -> Point | None:
@@ -109,7 +111,7 @@ class Plan:
                 "rungs": self.rungs,
                 "top": confirm.top,
                 "samples": confirm.samples,
-                **decisive(search, self.kg),
+                **decisive(search, self.kg, self.components),
             }
             | ({} if confirm.precision is None else {"precision": confirm.precision})
         )

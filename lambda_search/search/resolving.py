@@ -14,6 +14,7 @@ from lambda_search.models.base import Model
 from lambda_search.records import NoiseLevel
 from lambda_search.search.plan import Plan
 from lambda_search.search.proposals import check_candidates
+from lambda_search.search.ranking import components_of
 from lambda_search.search.space import Space
 from lambda_search.search.terms import check_budget
 from lambda_search.search.weights import model_of
@@ -138,6 +139,7 @@ def assemble(
     )
     search, space = spec.search, Space.of(spec, steps)
     check_candidates(space, search.proposals, search.trials, search.seed)
-    plan = Plan(spec, setting, recipe, space)
+    components = components_of(search, measures[0].width)
+    plan = Plan(spec, setting, recipe, space, components=components)
     check_budget(search, plan.kg)
     return plan

@@ -37,6 +37,7 @@ class Rounds:
 
     Arguments:
         knowledge: what the record tells.
+        components: of the projected distance by which they rank; None: by the FID.
         record: what is known of the study.
         scoring: names its evaluations.
         evaluator: scores schedules.
@@ -47,6 +48,7 @@ class Rounds:
     def __init__(
         self,
         knowledge: Knowledge,
+        components: int | None,
         record: Record,
         scoring: Scoring,
         evaluator: Evaluator,
@@ -54,6 +56,7 @@ class Rounds:
         events: Events,
     ) -> None:
         self._knowledge = knowledge
+        self._components = components
         self._record = record
         self._scoring = scoring
         self._evaluator = evaluator
@@ -86,7 +89,8 @@ class Rounds:
         known = {trial.number for trial in self._record.trials}
         new = [trial for trial in trials if trial.number not in known]
         numbers = tuple(trial.number for trial in trials)
-        self._record.begin(Round(number, block.first, block.n, numbers), new)
+        begun = Round(number, block.first, block.n, numbers, components=self._components)
+        self._record.begin(begun, new)
         self._record.commit()
         beyond = [str(one.schedule) for one in new if self._knowledge.is_beyond(one)]
         if beyond:
@@ -99,7 +103,9 @@ class Rounds:
         """Scores a round's trials, and records what is known of them now."""
         trials = [self._record.trials[number] for number in told.trials]
         schedules = [trial.schedule for trial in trials]
-        results = self._evaluator.results(schedules, told.first, told.n)
+        results = self._evaluator.results(
+            schedules, told.first, told.n, components=told.components
+        )
         scored: list[tuple[Evaluation, Result]] = []
         now: list[Trial] = []
         for trial, result in zip(trials, results, strict=True):
@@ -111,9 +117,11 @@ class Rounds:
             found = as_evaluation(trial, "search", told.first, result, name)
             scored.append((found, result))
             now.append(_with(trial, [*self._record.in_rounds(trial), found]))
-        influences = [result.score.influence.numpy().astype(np.float64) for _, result in scored]
-        matrix = covariances(influences).tolist()
-        closed = replace(told, covariance=tuple(tuple(row) for row in matrix))
+        ranking = [result.projected or result.score for _, result in scored]
+        matrix = covariances([one.influence.numpy().astype(np.float64) for one in ranking])
+        closed = replace(told, covariance=tuple(tuple(row) for row in matrix.tolist()))
+        if told.components is not None:
+            closed = replace(closed, scores=tuple(one.corrected for one in ranking))
         self._record.end(closed, [found for found, _ in scored], now)
         self._tracker.closed(now)
         for trial in now:
@@ -123,10 +131,11 @@ class Rounds:
         """Judges the last round, unless that is recorded, and says so."""
         told = self._knowledge.judgement()
         if told != last.judgement:
-            self._record.end(replace(last, judgement=told))
+            judged = replace(last, judgement=told)
+            self._record.end(judged)
             self._tracker.leads(told.best)
             leader = self._knowledge.leader(told)
-            self._events.say("note", f"round {last.number}: best λ about {leader}; {told.words}")
+            self._events.say("note", f"round {last.number}: best λ about {leader}; {judged.words}")
         return told.ending is not None
 
 

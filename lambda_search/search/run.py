@@ -28,6 +28,7 @@ from lambda_search.search.driver import Driver
 from lambda_search.search.kinds import Kinds
 from lambda_search.search.plan import Plan
 from lambda_search.search.progress import Tracker
+from lambda_search.search.ranking import as_begun
 from lambda_search.search.resolving import resolve
 from lambda_search.search.stored import as_wanted
 from lambda_search.search.stored import located_spec
@@ -207,6 +208,7 @@ class Run:
             _origins(plan),
             plan.former,
         )
+        plan = as_begun(plan, self._shared.store.rounds(study.id))
         rows = self._shared.store.rows(study.id)
         if rows and study.decisive == plan.digest() and study.proof_wanted is None:
             self._queue.end(self.lease, "done", "done", "nothing that decides numbers has changed")

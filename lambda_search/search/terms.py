@@ -28,7 +28,7 @@ def knowledge_gradient(
     Arguments:
         search: what its file says.
         space: its ranges.
-        width: d, 0 where it is not known.
+        width: d of the score that ranks, 0 where it is not known.
         batch: images in a shard.
         begin: what is best for a relative, if that is known.
     """
@@ -53,12 +53,15 @@ def tolerance_of(search: SearchSpec) -> float:
     return _TOLERANCE if search.tolerance is None else search.tolerance
 
 
-def decisive(search: SearchSpec, model: KnowledgeGradient | None) -> dict[str, Any]:
+def decisive(
+    search: SearchSpec, model: KnowledgeGradient | None, components: int | None
+) -> dict[str, Any]:
     """What decides numbers of some studies alone, beside what decides those of all."""
     some: dict[str, Any] = {"family": "both"} if search.family == "both" else {}
     some |= {"warm_start": True} if search.warm_start else {}
     if model is None:
         return some
+    some |= {} if components is None else {"components": components}
     return some | {"tolerance": tolerance_of(search), "budget": model.allowance.images}
 
 

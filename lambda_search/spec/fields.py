@@ -148,6 +148,14 @@ FIELDS: dict[str, Field] = {
     ),
     "search.budget": Field("Of kg alone: what its rounds may cost."),
     "search.budget.images": Field("Images of all rounds.", example="10000"),
+    "search.score": Field(
+        "Of kg alone: what ranks in its rounds; projected: what few images tell of the FID.",
+        "Or fid. Rows are of the FID in any case.",
+        "projected",
+    ),
+    "search.components": Field(
+        "Of kg alone: the reference's leading components whose covariances rank.", example="128"
+    ),
     "metric": Field("What is minimised: a distance between sampled and real images."),
     "metric.extractor": Field(
         "What turns images into features.",

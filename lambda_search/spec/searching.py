@@ -57,6 +57,11 @@ class SearchSpec(FrozenModel):
         seed: of the proposals and of all noise.
         tolerance: of `kg`: share of the FID that is not worth more images; 1 % unless given.
         budget: of `kg`: what its rounds may cost.
+        score: of `kg`: what ranks in its rounds: `fid`, or `projected`, the Fréchet distance
+            with covariances of the reference's leading principal components alone, which fewer
+            images tell; unless given, where features are twice as wide as these or more. Rows
+            and the confirmation are of the FID.
+        components: of `kg`: how many leading ones; 128 unless given.
         warm_start: whether it begins at what is best for a relative: the same model at other
             steps or with another sampler, else the nearest that was published.
     """
@@ -70,6 +75,8 @@ class SearchSpec(FrozenModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     tolerance: Share | None = None
     budget: BudgetSpec | None = None
+    score: Literal["fid", "projected"] | None = None
+    components: int | None = Field(default=None, ge=8, le=2048)
     warm_start: bool = False
 
     @model_validator(mode="before")
@@ -132,7 +139,9 @@ class SearchSpec(FrozenModel):
 
     @model_validator(mode="after")
     def _has_a_budget_where_it_counts(self) -> Self:
-        for name in ("tolerance", "budget"):
+        for name in ("tolerance", "budget", "score", "components"):
             if getattr(self, name) is not None and self.proposals != "kg":
                 raise ValueError(f"{name} is for proposals: kg; leave it out, or take these")
+        if self.score == "fid" and self.components is not None:
+            raise ValueError("the FID has all components; leave components out, or score: fid")
         return self

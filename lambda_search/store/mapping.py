@@ -185,6 +185,8 @@ def round_of(row: RoundRow) -> Round:
         trials=tuple(row.trials),
         covariance=None if known is None else tuple(tuple(one) for one in known),  # type: ignore[arg-type]
         judgement=None if told is None else Judgement(**told),
+        components=row.components,
+        scores=None if row.scores is None else tuple(row.scores),
     )
 
 
@@ -198,6 +200,8 @@ def round_values(found: Round) -> dict[str, Any]:
         "trials": list(found.trials),
         "covariance": None if known is None else [list(one) for one in known],
         "judgement": None if told is None else asdict(told),
+        "components": found.components,
+        "scores": None if found.scores is None else list(found.scores),
     }
 
 

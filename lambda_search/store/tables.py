@@ -151,6 +151,8 @@ class RoundRow(Base):
     trials: Mapped[list[int]]
     covariance: Mapped[list[list[float | None]] | None]
     judgement: Mapped[dict[str, Any] | None]
+    components: Mapped[int | None]
+    scores: Mapped[list[float] | None]
 
 
 class EvaluationRow(Base):

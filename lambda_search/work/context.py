@@ -19,6 +19,7 @@ from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.kid import KernelReference
+from lambda_search.metrics.projection import Projection
 from lambda_search.metrics.references.load import Reference
 from lambda_search.metrics.references.load import load_reference
 from lambda_search.models.base import Model
@@ -137,6 +138,10 @@ class WorkerContext:
         """The measure's reference on this worker's device, its factor computed once."""
         return self._target(measure).frechet
 
+    def projection(self, measure: Measure, components: int) -> Projection:
+        """The measure's reference in its principal components, found once."""
+        return self._target(measure).projection(components)
+
     def kernel(self, measure: Measure) -> KernelReference | None:
         """The reference's features, where it keeps some."""
         return self._target(measure).kernel
@@ -170,6 +175,16 @@ class _Target:
     @cached_property
     def kernel(self) -> KernelReference | None:
         return self.reference.kernel(self.device)
+
+    @cached_property
+    def _projections(self) -> dict[int, Projection]:
+        return {}
+
+    def projection(self, components: int) -> Projection:
+        known = self._projections
+        if components not in known:
+            known[components] = Projection(self.frechet, components)
+        return known[components]
 
 
 class LruCache:

@@ -48,16 +48,18 @@ class Result:
     """A schedule's score beside λ = 1 on the same indices and noise.
 
     Arguments:
-        score: of the distance that ranks.
+        score: of the distance that is minimised.
         against: the comparison with λ = 1.
         also: the same for the other distances, on the same images.
         picture: a PNG of its first images, if they were sampled for this.
+        projected: the score that ranks on few images, if it was asked for.
     """
 
     score: Score
     against: Comparison
     also: tuple[Result, ...] = ()
     picture: bytes | None = None
+    projected: Score | None = None
 
 
 class Evaluator:
@@ -86,7 +88,7 @@ class Evaluator:
         self.identity = _identity(recipe, device or shards.pool.device_kind)
         self._halt = halt or Halt()
         self._source = Source(recipe, self.identity, shards, self.meter, self._halt)
-        self._at_one: dict[tuple[int, int, bool], list[Scored]] = {}
+        self._at_one: dict[tuple[int, int, bool, int | None], list[Scored]] = {}
 
     def name(self, schedule: LambdaSchedule, first: int, n: int) -> str:
         """Names the features of n images from index `first` on, by the measure that ranks."""
@@ -112,13 +114,19 @@ class Evaluator:
         make_own(self._source, say or (lambda text: None))
 
     def results(
-        self, schedules: Sequence[LambdaSchedule], first: int, n: int, whole: bool = False
+        self,
+        schedules: Sequence[LambdaSchedule],
+        first: int,
+        n: int,
+        whole: bool = False,
+        components: int | None = None,
     ) -> list[Result | Diverged]:
         """Results of `schedules` on the n images from index `first` on, in order.
 
         All their shards are queued at once, those of λ = 1 before them; each schedule is scored as
         soon as its images are there. With `whole`, every measure is scored on them, with FID∞ and
-        KID beside. λ = 1 may be among the schedules.
+        KID beside; with `components`, the projected score of so many too. λ = 1 may be among the
+        schedules.
 
         Raises:
             Diverged: if λ = 1 diverges; any other schedule's divergence is its result.
@@ -130,8 +138,9 @@ class Evaluator:
         }
         unscaled = gathered.pop(_BASELINE)
         unscaled.wait()
-        at_one = self._at_one.get((first, n, whole))
-        scoring = [] if at_one else self._score(measures, unscaled, unscaled, whole)
+        told = whole, components
+        at_one = self._at_one.get((first, n, *told))
+        scoring = [] if at_one else self._score(measures, unscaled, unscaled, *told)
         pending: dict[LambdaSchedule, _Pending | Diverged] = {}
         for schedule, coming in gathered.items():
             try:
@@ -140,11 +149,11 @@ class Evaluator:
                 pending[schedule] = Diverged(error.cause, error.hint)  # one without its frames
             else:
                 pending[schedule] = _Pending(
-                    self._score(measures, coming, unscaled, whole), coming
+                    self._score(measures, coming, unscaled, *told), coming
                 )
         if at_one is None:
             at_one = [one.result() for one in scoring]
-            self._at_one[first, n, whole] = at_one
+            self._at_one[first, n, *told] = at_one
         found: dict[LambdaSchedule, Result | Diverged] = {
             schedule: one if isinstance(one, Diverged) else one.result(at_one)
             for schedule, one in pending.items()
@@ -162,16 +171,19 @@ class Evaluator:
         return [self._halt.result(future) for future in futures]
 
     def _score(
-        self, measures: Sequence[Measure], these: Gathering, baseline: Gathering, whole: bool
+        self,
+        measures: Sequence[Measure],
+        these: Gathering,
+        baseline: Gathering,
+        whole: bool,
+        components: int | None,
     ) -> list[_Scoring]:
-        return [
-            _Scoring(
-                self._source,
-                ScoreFeatures(measure, these.rows(measure), baseline.rows(measure), whole),
-                (these, baseline),
-            )
-            for measure in measures
-        ]
+        found = []
+        for measure in measures:
+            rows = these.rows(measure), baseline.rows(measure)
+            task = ScoreFeatures(measure, *rows, whole, components=components)
+            found.append(_Scoring(self._source, task, (these, baseline)))
+        return found
 
 
 class _Scoring:
@@ -212,7 +224,11 @@ class _Pending:
 def _result(scored: Sequence[Scored], at_one: Sequence[Scored], picture: bytes | None) -> Result:
     """One result of the scores by each measure."""
     ranking, *others = (
-        Result(one.score, paired(one.score, baseline.score, one.correlation))
+        Result(
+            one.score,
+            paired(one.score, baseline.score, one.correlation),
+            projected=one.projected,
+        )
         for one, baseline in zip(scored, at_one, strict=True)
     )
     return replace(ranking, also=tuple(others), picture=picture)

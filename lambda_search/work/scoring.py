@@ -25,10 +25,17 @@ __all__ = ["ScoreFeatures", "Scored", "Summarise"]
 
 @dataclass(frozen=True)
 class Scored:
-    """A schedule's score, and how its features correlate with those of λ = 1, image by image."""
+    """What is told of a schedule's features.
+
+    Arguments:
+        score: their distance to the reference.
+        correlation: with those of λ = 1, image by image.
+        projected: the score that ranks, where that is not `score` (`metrics.projection`).
+    """
 
     score: Score
     correlation: float
+    projected: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class ScoreFeatures:
         baseline: those of λ = 1 on the same indices.
         whole: whether FID∞ and KID are told too.
         sent: the reference, for a host that has not the model's own samples.
+        components: of the projected score, if they are to have one.
     """
 
     measure: Measure
@@ -48,6 +56,7 @@ class ScoreFeatures:
     baseline: Rows
     whole: bool = False
     sent: Statistics | None = None
+    components: int | None = None
 
     @property
     def sort(self) -> str:
@@ -76,7 +85,10 @@ class ScoreFeatures:
         if self.whole:
             told = extras(features, frechet, context.kernel(self.measure))
             found = replace(found, extras=told)
-        return Scored(found, correlated)
+        projected = None
+        if self.components is not None:
+            projected = context.projection(self.measure, self.components).score(features)
+        return Scored(found, correlated, projected)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def test_a_row_of_several_looks_tells_them_what_ended_them_and_the_luck(ended):
     assert any(words in one for one in evidence_of(replace(row, provenance=several)))
     study = SimpleNamespace(setting=None, state="done", message="", warm_start=None)
     told = {"study": study, "row": replace(row, provenance=several), "model": "m", "trials": []}
-    found = SimpleNamespace(sampler="", steps=0, ranges=None, is_abandoned=False, **told)
+    rest = {"sampler": "", "steps": 0, "ranges": None, "rounds": ()}
+    found = SimpleNamespace(is_abandoned=False, **rest, **told)
     summary = summary_of(found, Effort("all", 2, 10, None, None))
     assert words in [line.text for line in summary if line.name == "looks"]
 

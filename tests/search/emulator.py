@@ -33,10 +33,14 @@ class Emulator:
         landscape: the truth.
         seed: of all noise.
         own: the part that schedules do not share, in what was fitted.
+        shown: what scores are of, where that is not quite the truth.
     """
 
-    def __init__(self, landscape: Landscape, seed: int, own: float = 1.0) -> None:
+    def __init__(
+        self, landscape: Landscape, seed: int, own: float = 1.0, shown: Landscape | None = None
+    ) -> None:
         self.landscape = landscape
+        self._shown = shown or landscape
         self._seed = seed
         self._own = own * _OWN
         rng = np.random.default_rng([seed, 1])
@@ -47,7 +51,7 @@ class Emulator:
     def measure(self, mean: float, tilt: float, first: int, n: int) -> tuple[float, np.ndarray]:
         """The corrected score of a schedule on n images from `first` on, and influences [n]."""
         psi = self._noise(first, n) @ self._weights(mean, tilt)
-        score = float(self.landscape.fid(mean, tilt)) + self.bias(mean, tilt, n) + psi.mean()
+        score = float(self._shown.fid(mean, tilt)) + self.bias(mean, tilt, n) + psi.mean()
         return score, psi - psi.mean()
 
     def covariance(self, one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -56,7 +60,7 @@ class Emulator:
 
     def bias(self, mean: float, tilt: float, n: int) -> float:
         """Of the score, less that of λ = 1."""
-        truth = self.landscape
+        truth = self._shown
         at = np.array([mean - 1, tilt]) / _UNITS
         best = np.array([truth.mean - 1, truth.tilt]) / _UNITS
         along = float(at @ best) / max(float(best @ best), 1e-6)

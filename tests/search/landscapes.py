@@ -13,6 +13,7 @@ Its optimum is at (m*, t*), by definition of the form, except where there are tw
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -74,6 +75,16 @@ class Landscape:
         if self.gain < 0.02:
             return found <= self.one * (1 + 1e-9)
         return found <= 1.01 * self.best and found <= self.one * (1 - 0.75 * self.gain)
+
+    def beside(self, share: float, sign: int = 1) -> Landscape:
+        """One whose optimum lies on the floor, where this one's FID is `share` above its lowest.
+
+        That is what a score shows which is not the FID. `sign`: to which side.
+        """
+        away = sign * np.linspace(0, 0.2, 20_001)
+        floor = self.rise * (self._floor(self.tilt + away) - self._floor(self.tilt))
+        off = float(away[np.argmax(floor >= share)])
+        return replace(self, tilt=self.tilt + off, mean=self.mean + self.ridge * off)
 
     def _above(self, mean: np.ndarray | float, tilt: np.ndarray | float) -> np.ndarray:
         return 1 + self.rise * self._floor(tilt) + self._walls(mean, tilt)

@@ -87,3 +87,16 @@ def test_the_bias_shrinks_gains_as_a_change_of_contrast_does():
     ]
     assert lost == pytest.approx([0.36, 0.16, 0.03], abs=0.04)
     assert shown.bias(1.0, 0.0, 128) == 0
+
+
+@pytest.mark.parametrize("truth", SIMULATED, ids=lambda one: one.name)
+def test_what_a_score_shows_beside_the_truth_has_its_optimum_where_the_truth_is_higher(truth):
+    for sign in (1, -1):
+        shown = truth.beside(0.003, sign)
+        assert truth.fid(shown.mean, shown.tilt) == pytest.approx(1.003 * truth.best, rel=1e-4)
+        assert (shown.tilt > truth.tilt) == (sign > 0)
+        emulator = Emulator(truth, 0, shown=shown)
+        told = emulator.measure(1.0, 0.0, 0, 64)[0] - emulator.measure(1.02, 0.0, 0, 64)[0]
+        whole = Emulator(truth, 0)
+        direct = whole.measure(1.0, 0.0, 0, 64)[0] - whole.measure(1.02, 0.0, 0, 64)[0]
+        assert told != direct

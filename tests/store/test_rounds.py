@@ -32,6 +32,11 @@ def test_a_round_is_committed_once_and_closed_digit_by_digit(url, setting):
     for write in (store.begin_round, store.close_round):
         with pytest.raises(LeaseLost):
             write(lost, Round(1, 16, 16, (0,)))
+    ranked = Round(1, 16, 16, (0, 1), components=128)
+    store.begin_round(lease, ranked)
+    told = replace(ranked, covariance=covariance, scores=(0.1 + 0.2, 1e-17))
+    store.close_round(lease, told)
+    assert store.rounds(lease.study_id)[1] == told
     Queue(store).end(lease, "done", "done", "")
     remove(store, "s")
     assert store.rounds(lease.study_id) == []
