@@ -35,6 +35,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from lambda_search.metrics.evidence import enough_images
 from lambda_search.search.noise import noise_covariance
 from tests.search import players
 from tests.search.emulator import Emulator
@@ -89,16 +90,16 @@ def played(
 ) -> dict[str, Any]:
     """One player on one landscape, a projected score's optimum to one side or the other."""
     aim = 30_000 if truth.features == WIDE else 10_000
-    shown = (truth, truth)
+    shown, least = (truth, truth), None
     if components is not None and components < truth.features:
-        truth = replace(truth, features=components)
+        truth, least = replace(truth, features=components), enough_images(components)
         shown = truth.beside(off), truth.beside(off, -1)
     best: dict[str, Any] = {}
     for n in SIZES if name in ("tpe", "gp") else (None,):
         needed, endings = [], []
         for seed in seeds:
             emulator = Emulator(truth, seed, shown=shown[seed % 2])
-            marks = played_once(name, emulator, seed, n, aim)
+            marks = played_once(name, emulator, seed, n, aim, least)
             needed.append(players.images_to_goal(marks))
             ended = next((mark for mark in marks if mark.ending), marks[-1])
             endings.append([ended.ending, ended.images, ended.is_good])
@@ -123,7 +124,7 @@ def played(
 
 
 def played_once(
-    name: str, shown: Emulator, seed: int, n: int | None, aim: int
+    name: str, shown: Emulator, seed: int, n: int | None, aim: int, least: int | None = None
 ) -> list[players.Mark]:
     """One run."""
     if name == "grid":
@@ -134,7 +135,7 @@ def played_once(
     begin = begins(shown.landscape).get(name)
     told: Callable[..., Any] = independent if name == "independent" else noise_covariance
     with patch("lambda_search.search.surface.noise_covariance", told):
-        return players.fewest(shown, seed, aim, begin=begin)
+        return players.fewest(shown, seed, aim, begin=begin, least=least)
 
 
 def begins(truth: Landscape) -> dict[str, players.Point]:

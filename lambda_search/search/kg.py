@@ -102,6 +102,7 @@ class KnowledgeGradient:
         both: whether the best constant is looked for too; the ranges hold k = 0 then.
         begin: what is best for a relative: the middle of the first round, and where the surface
             may be flat (`surface.kernels_about`).
+        least: images of each schedule in the first round; as many as features unless given.
     """
 
     def __init__(
@@ -116,16 +117,18 @@ class KnowledgeGradient:
         trials: int = 10**6,
         both: bool = False,
         begin: Point | None = None,
+        least: int | None = None,
     ) -> None:
         self._both = both
         self._plane = Plane(space)
         self._begin = None if begin is None else self._plane.place(begin)
         self._features = features
+        self._least = least or features
         self._batch = batch
         self._seed = seed
         self._tolerance = tolerance
         self._trials = trials
-        self.allowance = Allowance.of(self.opening(), features, batch, count, budget, trials)
+        self.allowance = Allowance.of(self.opening(), self._least, batch, count, budget, trials)
 
     def opening(self, first: int = 0, tried: int = 1) -> Block:
         """The first round, on the images from index `first` on, after so many schedules."""
@@ -135,7 +138,7 @@ class KnowledgeGradient:
             points = points[:, ::-1]
         if self._begin is not None:
             points[np.abs(points).sum(1).argmin()] = self._begin
-        return self._block(points, first, whole(self._features, self._batch))
+        return self._block(points, first, whole(self._least, self._batch))
 
     def measurement(
         self, point: Point, first: int, score: float, influence: Array, n: int | None = None

@@ -75,8 +75,10 @@ class Plan:
     @property
     def kg(self) -> KnowledgeGradient | None:
         """Who decides on the search's rounds, where it has some."""
-        search, begin, width = self.spec.search, self.begin, self.components or self._width
-        return knowledge_gradient(search, self.space, width, self.batch, begin)
+        search, begin = self.spec.search, self.begin
+        return knowledge_gradient(
+            search, self.space, self._width, self.batch, begin, self.components
+        )
 
     @property
     def begin(self) -> Point | None:

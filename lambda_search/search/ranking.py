@@ -1,7 +1,7 @@
 """By which score the rounds of a search rank: the FID, or what few images tell of it.
 
 The corrected FID of n images is biased by d/n, the projected distance (`metrics.projection`) by
-k/n, and so the rounds have as many images as d or k asks for. What a study's first round ranked
+k/n, and so rounds have d images of each schedule or more, or 4k. What a study's first round ranked
 by, all others do: scores of two kinds cannot be compared, and a driver that starts again has to
 come to the same digits.
 """
@@ -18,11 +18,11 @@ from lambda_search.spec import SearchSpec
 
 __all__ = ["COMPONENTS", "as_begun", "components_of"]
 
-COMPONENTS = 128
-"""Leading ones with covariances, unless a study's file says how many.
+COMPONENTS = 32
+"""Leading ones with covariances, unless a study's file says how many."""
 
-Features of twice as many and more are ranked by the projected distance unless it says otherwise.
-"""
+_WIDE = 256
+"""Features from which on these rank, unless the file says what does."""
 
 
 def components_of(search: SearchSpec, width: int) -> int | None:
@@ -36,7 +36,7 @@ def components_of(search: SearchSpec, width: int) -> int | None:
         return None
     is_asked = search.score == "projected" or search.components is not None
     found = search.components or COMPONENTS
-    if width and width <= (found if is_asked else 2 * found - 1):
+    if width and (width <= found or (width < _WIDE and not is_asked)):
         return None
     return found
 

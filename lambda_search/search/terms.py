@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lambda_search.errors import UsageError
+from lambda_search.metrics.evidence import enough_images
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
@@ -21,22 +22,28 @@ _WIDTH = 2048
 
 
 def knowledge_gradient(
-    search: SearchSpec, space: Space, width: int, batch: int, begin: Point | None = None
+    search: SearchSpec,
+    space: Space,
+    width: int,
+    batch: int,
+    begin: Point | None = None,
+    components: int | None = None,
 ) -> KnowledgeGradient | None:
     """Whose rounds a study has; None where it has rungs.
 
     Arguments:
         search: what its file says.
         space: its ranges.
-        width: d of the score that ranks, 0 where it is not known.
+        width: d, 0 where it is not known.
         batch: images in a shard.
         begin: what is best for a relative, if that is known.
+        components: k of the projected distance, if that ranks; its bias is small from 4k images.
     """
     if search.proposals != "kg":
         return None
     return KnowledgeGradient(
         space,
-        width or _WIDTH,
+        components or width or _WIDTH,
         batch,
         search.seed,
         count=max(search.parallel - 1, 1),
@@ -45,6 +52,7 @@ def knowledge_gradient(
         trials=search.trials,
         both=search.family == "both",
         begin=begin,
+        least=None if components is None else enough_images(components),
     )
 
 

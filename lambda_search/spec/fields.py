@@ -154,7 +154,7 @@ FIELDS: dict[str, Field] = {
         "projected",
     ),
     "search.components": Field(
-        "Of kg alone: the reference's leading components whose covariances rank.", example="128"
+        "Of kg alone: the reference's leading components whose covariances rank.", example="32"
     ),
     "metric": Field("What is minimised: a distance between sampled and real images."),
     "metric.extractor": Field(

@@ -59,9 +59,10 @@ class SearchSpec(FrozenModel):
         budget: of `kg`: what its rounds may cost.
         score: of `kg`: what ranks in its rounds: `fid`, or `projected`, the Fréchet distance
             with covariances of the reference's leading principal components alone, which fewer
-            images tell; unless given, where features are twice as wide as these or more. Rows
-            and the confirmation are of the FID.
-        components: of `kg`: how many leading ones; 128 unless given.
+            images tell; unless given, where features are 256 wide or more. Rows and the
+            confirmation are of the FID.
+        components: of `kg`: how many leading ones; 32 unless given. Rounds have four times as
+            many images of each schedule, or more.
         warm_start: whether it begins at what is best for a relative: the same model at other
             steps or with another sampler, else the nearest that was published.
     """

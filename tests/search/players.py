@@ -67,10 +67,12 @@ def fewest(
     ends: bool = False,
     budget: int | None = None,
     begin: Point | None = None,
+    least: int | None = None,
 ) -> list[Mark]:
-    """Ours, up to `most` images; or up to its own end, with `ends`. `begin` as it has it."""
+    """Ours, up to `most` images; or up to its own end, with `ends`. The rest as it has it."""
+    d = emulator.landscape.features
     search = KnowledgeGradient(
-        SPACE, emulator.landscape.features, seed=seed, budget=budget or most, begin=begin
+        SPACE, d, seed=seed, budget=budget or most, begin=begin, least=least
     )
     scores, marks, round_ = [], [], search.opening()
     spent, tried = Spent(0, 0, 0), set()
