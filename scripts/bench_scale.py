@@ -59,7 +59,7 @@ STUDY = """
 name: default
 model: {framework: diffusers, checkpoint: "bundled:fashion-mnist"}
 sampler: {name: ancestral, steps: 10}
-search: {mean: [0.99, 1.05], slope: [-0.002, 0.004]}
+search: {mean: [0.99, 1.05], slope: [-0.002, 0.004], proposals: gp}
 metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
 """
 

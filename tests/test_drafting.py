@@ -72,10 +72,10 @@ def test_what_is_left_open_can_be_put_in_by_taking_its_mark_away():
         for line in text.splitlines()
     )
     document = yaml.safe_load(marked)
-    assert document["search"]["trials"] == 24 and document["confirm"]["top"] == 3
+    assert document["search"]["trials"] == 100 and document["confirm"]["top"] == 3
     assert document["model"]["source"]["url"].startswith("https://")
     document["sampler"]["steps"] = 10
-    del document["search"]["tolerance"], document["search"]["budget"]  # of kg alone
+    del document["metric"]["rungs"]  # of other proposals
     StudySpec.model_validate(document)
 
 

@@ -197,6 +197,22 @@ def test_a_given_model_name_stays():
 
 
 @pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"search__trials": None}, ("kg", 100)),
+        ({"search": None}, ("kg", 100)),
+        ({"metric__rungs": [500]}, ("gp", 40)),
+        ({"metric__rungs": [500], "search": None}, ("gp", 24)),
+        ({"search": {"proposals": "tpe"}}, ("tpe", 24)),
+        ({"metric__rungs": [500], "search__proposals": "qmc"}, ("qmc", 40)),
+    ],
+)
+def test_a_search_goes_in_rounds_unless_its_file_has_rungs(changes, expected):
+    [spec] = parse_specs(study(**changes))
+    assert (spec.search.proposals, spec.search.trials) == expected
+
+
+@pytest.mark.parametrize(
     ("changes", "cause"),
     [
         # unknown and misspelt
@@ -238,10 +254,22 @@ def test_a_given_model_name_stays():
             {"search__proposals": "kg", "metric__rungs": [500]},
             "has no rungs; leave metric.rungs out",
         ),
-        ({"search__tolerance": 0.01}, "search: tolerance is for proposals: kg"),
-        ({"search__budget": {"images": 5000}}, "search: budget is for proposals: kg"),
-        ({"search__score": "projected"}, "search: score is for proposals: kg"),
-        ({"search__components": 64}, "search: components is for proposals: kg"),
+        (
+            {"search__tolerance": 0.01, "search__proposals": "gp"},
+            "search: tolerance is for proposals: kg",
+        ),
+        (
+            {"search__budget": {"images": 5000}, "metric__rungs": [500]},
+            "search: budget is for proposals: kg",
+        ),
+        (
+            {"search__score": "projected", "search__proposals": "tpe"},
+            "search: score is for proposals: kg",
+        ),
+        (
+            {"search__components": 64, "metric__rungs": [500]},
+            "search: components is for proposals: kg",
+        ),
         (
             {"search__proposals": "kg", "search__score": "fid", "search__components": 64},
             "the FID has all components",

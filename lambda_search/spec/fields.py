@@ -125,16 +125,15 @@ FIELDS: dict[str, Field] = {
         "linear",
     ),
     "search.trials": Field(
-        "Schedules to try, λ = 1 among them.", "12 is quick, 40 is thorough.", "24"
+        "Schedules to try, λ = 1 among them.", "With rungs 12 is quick, 40 is thorough.", "100"
     ),
     "search.parallel": Field(
         "Schedules that are proposed together.", "More where there are many workers.", "4"
     ),
     "search.proposals": Field(
-        "Who proposes: gp, a Gaussian process.",
-        "Or tpe, cmaes, random, qmc (Sobol), grid (three slopes); or kg, rounds without rungs "
-        "that end when nothing better is left.",
-        "gp",
+        "Who proposes: kg, rounds that end when nothing better is left.",
+        "Or, with rungs, gp (a Gaussian process), tpe, cmaes, random, qmc (Sobol), grid.",
+        "kg",
     ),
     "search.seed": Field(
         "Of all noise and proposals: equal seeds, equal results.", "Or any other.", "0"

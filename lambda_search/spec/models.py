@@ -172,7 +172,7 @@ class MetricSpec(MeasureSpec):
         extractor, reference: as in `MeasureSpec`.
         also: further distances, told of the same images on confirmation; they rank nothing.
         rungs: numbers of images at which trials are compared, rising; each is a prefix of the
-            next. One, two and four times the features' width unless given. None with `kg`.
+            next. None with `kg`; else one, two and four times the features' width unless given.
     """
 
     name: Literal["fid"] = "fid"
@@ -215,6 +215,17 @@ class StudySpec(FrozenModel):
     metric: MetricSpec
     confirm: ConfirmSpec = Field(default_factory=ConfirmSpec)
     queue: QueueSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goes_up_rungs_where_there_are_some(cls, value: Any) -> Any:
+        """A file with rungs that names no proposals means those that have them."""
+        match value:
+            case {"metric": {"rungs": [*_]}, "search": {**search}}:
+                return value | {"search": {"proposals": "gp"} | search}
+            case {"metric": {"rungs": [*_]}} if "search" not in value:
+                return value | {"search": {"proposals": "gp"}}
+        return value
 
     @model_validator(mode="after")
     def _lambda_stays_positive(self) -> Self:

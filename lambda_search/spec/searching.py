@@ -23,7 +23,7 @@ DEFAULT_TILT: Range = (-0.08, 0.05)
 Published optima have 0 to 0.05; the bundled model's, with its fixed small variance, about −0.07.
 """
 
-_KG_TRIALS = 100
+_TRIALS, _KG_TRIALS = 24, 100
 _BOTH_TRIALS = 3
 
 
@@ -46,14 +46,15 @@ class SearchSpec(FrozenModel):
         slope: range of k; k(T′ − 1) from −0.08 to 0.05 unless given.
         family: `linear`, `constant` (k = 0, as with `slope: 0`), or `both`: the best constant is
             looked for and proven too, and what k is worth beside it.
-        trials: candidates in all, λ = 1 among them; 24 unless given, 100 with `kg`.
+        trials: candidates in all, λ = 1 among them; 100 with `kg`, else 24, unless given.
         parallel: candidates proposed together; a study keeps at most parallel × shards workers
             busy. With `kg` the schedules of a round, λ = 1 among them, 2 to 62; its first round
             has eight.
-        proposals: `gp` (Gaussian process), `tpe`, `cmaes`, `random`, `qmc` (Sobol), `grid` (three
-            slopes), or `kg`: rounds of the schedules that lower the expected regret most
-            (knowledge gradient), until none is left that is better. With `kg` the ranges are where
-            it begins: where the best lies at an edge, it goes on beyond.
+        proposals: `kg`: rounds of the schedules that lower the expected regret most (knowledge
+            gradient), until none is left that is better; the ranges are where it begins: where the
+            best lies at an edge, it goes on beyond. Or generations that go up rungs: `gp`
+            (Gaussian process), `tpe`, `cmaes`, `random`, `qmc` (Sobol), `grid` (three slopes).
+            `kg` unless given; `gp` where `metric.rungs` are.
         seed: of the proposals and of all noise.
         tolerance: of `kg`: share of the FID that is not worth more images; 1 % unless given.
         budget: of `kg`: what its rounds may cost.
@@ -70,9 +71,9 @@ class SearchSpec(FrozenModel):
     mean: Range = (0.99, 1.05)
     slope: Range | None = None
     family: Literal["linear", "constant", "both"] = "linear"
-    trials: int = Field(default=24, ge=2, le=100_000)
+    trials: int = Field(default=_KG_TRIALS, ge=2, le=100_000)
     parallel: int = Field(default=4, ge=1, le=1024)
-    proposals: Literal["gp", "tpe", "cmaes", "random", "qmc", "grid", "kg"] = "gp"
+    proposals: Literal["gp", "tpe", "cmaes", "random", "qmc", "grid", "kg"] = "kg"
     seed: int = Field(default=0, ge=0, lt=2**32)
     tolerance: Share | None = None
     budget: BudgetSpec | None = None
@@ -82,9 +83,9 @@ class SearchSpec(FrozenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _tries_more_where_images_are_the_limit(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("proposals") == "kg":
-            return {"trials": _KG_TRIALS} | value
+    def _tries_fewer_where_images_are_no_limit(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("proposals", "kg") != "kg":
+            return {"trials": _TRIALS} | value
         return value
 
     @field_validator("mean", "slope", mode="before")

@@ -93,7 +93,7 @@ def test_no_torchscript_is_run(cli, dry, study, program, tmp_path, name):
     if code == 0:
         assert shown["missing"] == []
         assert "3 images: 3 .png" in shown["reference"]
-        assert "a launch knows their width" in shown["rungs"]
+        assert "a launch knows their width" in shown["rounds"]
     else:
         assert "is of 3 images, fewer than the 2,048 features" in shown
     code, _, err = cli("launch", path)
@@ -121,7 +121,7 @@ def test_what_was_made_with_it_is_known_in_a_dry_run(dry, study, tmp_path):
     own, mine = str(tmp_path / "own.pt"), str(tmp_path / "mine.npz")
     path = study(extractor=own, reference=mine, rungs=None)
     code, shown = dry(path)
-    assert code == 0 and "a launch knows" not in shown["rungs"]
+    assert code == 0 and "a launch knows" not in shown["rounds"]
     assert extractor.fingerprint[:16] in shown["metric"]
     code, said = dry(study(reference=str(tmp_path / "theirs.npz")))
     assert code == 2 and "was made with another extractor" in said

@@ -91,7 +91,13 @@ def test_ranges_counts_and_words_follow_from_what_is_known(cli, here):
             mean = entry.schedule.mean(setting.steps)
             assert specs[0].search.mean[0] < mean < specs[0].search.mean[1]
     batch, width = specs[0].sampler.batch, 128
-    assert specs[0].metric.rungs == (width, 2 * width, 4 * width)
+    assert specs[0].search.proposals == "kg" and specs[0].metric.rungs is None
+    code, _, err = cli(
+        "init", folder_of(EDM), *METRIC, "--name", "up", "--set", "search.proposals=gp"
+    )
+    assert code == 0, err
+    [spec] = parse_specs((here / "up.yaml").read_text())
+    assert spec.metric.rungs == (width, 2 * width, 4 * width)
     assert specs[0].confirm.samples >= 4 * width and specs[0].confirm.samples % batch == 0
     assert "published optima: 0.9983 to 1.0070" in " ".join(text.replace("#", " ").split())
     assert "s_churn: 0.0" in text and "#classifier_scale" in text
