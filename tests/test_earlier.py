@@ -36,7 +36,7 @@ TEXT = """
 name: mine
 model: {framework: diffusers, checkpoint: ./tiny, dataset: digits}
 sampler: {name: ddim, steps: 10, clip: true}
-search: {mean: [0.97, 1.06], slope: [-0.01, 0.01], trials: 12, seed: 0}
+search: {proposals: gp, mean: [0.97, 1.06], slope: [-0.01, 0.01], trials: 12, seed: 0}
 metric: {extractor: bundled, reference: "bundled:fashion-mnist"}
 """
 SETTING = Setting(
@@ -106,7 +106,7 @@ def test_new_ranges_tell_which_trials_still_count(store):
 
 
 def kg(old="search: {", new="search: {"):
-    [found] = parse_specs(TEXT.replace("search: {", "search: {proposals: kg, ").replace(old, new))
+    [found] = parse_specs(TEXT.replace("proposals: gp", "proposals: kg").replace(old, new))
     return [Written(found, "/")]
 
 

@@ -211,7 +211,7 @@ def _slope(ranges: Ranges, found: Recognised, samplings: Sequence[Sampling]) -> 
 
 
 def _in_rounds(asked: Mapping[str, Any]) -> bool:
-    return asked.get("search.proposals", "gp" if "metric.rungs" in asked else "kg") == "kg"
+    return bool(asked.get("search.proposals", "" if "metric.rungs" in asked else "kg") == "kg")
 
 
 def _metric(measured: MetricChoice, batch: int, in_rounds: bool) -> dict[str, Choice]:

@@ -50,7 +50,7 @@ class Emulated:
     def preview(self, schedules, first, count):
         return [str(one).encode() for one in schedules]
 
-    def results(self, schedules, first, n, whole=False):
+    def results(self, schedules, first, n, whole=False, components=None):
         if not self._left:
             raise Interrupted("The workers were stopped.")
         self._left -= 1

@@ -136,7 +136,7 @@ def test_a_study_keeps_the_score_that_it_began_with(text, study_text):
 )
 def test_wide_features_are_projected_unless_the_file_says_otherwise(told, width, expected):
     assert components_of(SearchSpec(proposals="kg", **told), width) == expected
-    assert components_of(SearchSpec(), width) is None, "rungs rank by the FID"
+    assert components_of(SearchSpec(proposals="gp"), width) is None, "rungs rank by the FID"
 
 
 def test_its_cost_says_what_ranks(text):
