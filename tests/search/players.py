@@ -6,6 +6,7 @@ and all rounds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from optuna.distributions import FloatDistribution
 
 from lambda_search.search.allowance import Spent
 from lambda_search.search.kg import KnowledgeGradient
+from lambda_search.search.kg import Verdict
+from lambda_search.search.noise import Measurement
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from tests.search.emulator import Emulator
@@ -74,21 +77,30 @@ def fewest(
     search = KnowledgeGradient(
         SPACE, d, seed=seed, budget=budget or most, begin=begin, least=least
     )
-    scores, marks, round_ = [], [], search.opening()
-    spent, tried = Spent(0, 0, 0), set()
-    while True:
-        for point in round_.points:
-            score, psi = emulator.measure(point.mean, tilt(point), round_.first, round_.n)
-            scores.append(search.measurement(point, round_.first, score, psi))
-        tried |= set(round_.points)
-        spent = Spent(spent.rounds + 1, spent.images + round_.images, len(tried))
-        verdict = search.verdict(scores, spent)
+    marks: list[Mark] = []
+    for _, spent, verdict in rounds(emulator, search):
         leader = verdict.leader
         good = emulator.landscape.good(leader.mean, tilt(leader))
         marks.append(Mark(spent.images, leader, good, verdict.ending))
         if spent.images >= most or (ends and verdict.ending):
-            return marks
-        round_ = search.next(scores, spent)
+            break
+    return marks
+
+
+def rounds(
+    emulator: Emulator, search: KnowledgeGradient
+) -> Iterator[tuple[list[Measurement], Spent, Verdict]]:
+    """After each round of a search: all scores so far, what was spent, and what they say."""
+    scores: list[Measurement] = []
+    spent, tried, block = Spent(0, 0, 0), set[Point](), search.opening()
+    while True:
+        for point in block.points:
+            score, psi = emulator.measure(point.mean, tilt(point), block.first, block.n)
+            scores.append(search.measurement(point, block.first, score, psi))
+        tried |= set(block.points)
+        spent = Spent(spent.rounds + 1, spent.images + block.images, len(tried))
+        yield scores, spent, search.verdict(scores, spent)
+        block = search.next(scores, spent)
 
 
 def grid(emulator: Emulator, n: int = 10_000) -> list[Mark]:

@@ -16,19 +16,18 @@ from lambda_search.metrics.evidence import paired
 from lambda_search.records import RowStatus
 from lambda_search.records import Terms
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.search.allowance import Spent
 from lambda_search.search.confirm import Contender
 from lambda_search.search.confirm import Proof
 from lambda_search.search.confirm import settle
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.looks import LookPlan
 from lambda_search.search.looks import Seen
-from lambda_search.search.noise import Measurement
 from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Point
 from tests.search.emulator import Emulator
 from tests.search.players import SPACE
 from tests.search.players import STEPS
+from tests.search.players import rounds
 from tests.search.players import tilt
 
 __all__ = ["Study", "studied"]
@@ -71,7 +70,8 @@ def studied(
     """One study; arguments as a study's file has them."""
     truth = emulator.landscape
     search = KnowledgeGradient(SPACE, truth.features, seed=seed, budget=budget)
-    scores, spent, ending = _searched(emulator, search)
+    played = rounds(emulator, search)
+    scores, spent, verdict = next(one for one in played if one[2].ending is not None)
     candidates = search.candidates(scores, top) or [Point(SPACE.mean[1], 0.0)]
     plan = LookPlan(Terms(samples, precision, len(candidates)), enough_images(truth.features), 1)
     made: list[Seen] = []
@@ -92,7 +92,7 @@ def studied(
     recommended = best if found.status == "confirmed" else IDENTITY
     gain = truth.one - float(truth.fid(best.mean, tilt(best)))
     return Study(
-        ending,
+        str(verdict.ending),
         spent.images,
         spent.images + counts[-1] * (1 + len(candidates)),
         found.status,
@@ -101,24 +101,6 @@ def studied(
         bool(found.interval.low <= gain <= found.interval.high),
         float(found.interval.half_width / truth.one),
     )
-
-
-def _searched(
-    emulator: Emulator, search: KnowledgeGradient
-) -> tuple[list[Measurement], Spent, str]:
-    """All scores of a search, what it spent, and why it ended."""
-    scores: list[Measurement] = []
-    spent, tried, block = Spent(0, 0, 0), set[Point](), search.opening()
-    while True:
-        for point in block.points:
-            score, psi = emulator.measure(point.mean, tilt(point), block.first, block.n)
-            scores.append(search.measurement(point, block.first, score, psi))
-        tried |= set(block.points)
-        spent = Spent(spent.rounds + 1, spent.images + block.images, len(tried))
-        ending = search.verdict(scores, spent).ending
-        if ending is not None:
-            return scores, spent, ending
-        block = search.next(scores, spent)
 
 
 def _score(emulator: Emulator, at: Point, n: int) -> Score:
