@@ -19,6 +19,9 @@ def serial(monkeypatch):
         size = 1
         busy_seconds = 1.0
 
+        def notes(self):
+            return []
+
     @contextmanager
     def worker_pool(*options):
         yield One()
