@@ -51,6 +51,7 @@ __all__ = [
     "end",
     "is_abandoned",
     "is_driven",
+    "is_own",
     "renew",
     "stop_lost",
     "take",
@@ -230,6 +231,11 @@ def is_abandoned(study: Held, clock: float) -> bool:
 def is_driven(study: StudyRow, clock: float) -> bool:
     """Whether a living driver is at work on the study, at the database's time `clock`."""
     return study.state == "running" and not is_abandoned(study, clock)
+
+
+def is_own(owner: dict[str, Any]) -> bool:
+    """Whether it is this very process that has the lease."""
+    return owner.get("token") in _held
 
 
 def _close_lost(session: Session, study_id: int) -> None:

@@ -19,6 +19,7 @@ def elsewhere(monkeypatch, home):
     def go():
         for module in (leases, one_host):
             monkeypatch.setattr(module, "running_system", lambda: "another's boot")
+        monkeypatch.setattr(leases, "_held", {})
         monkeypatch.setenv("LAMBDA_SEARCH_HOME", str(home / "another"))
 
     return go
@@ -63,6 +64,13 @@ def test_one_that_died_elsewhere_is_waited_for_and_taken_over(driven, elsewhere,
 def test_a_container_of_this_host_is_no_other_host(driven, monkeypatch):
     store, _ = driven
     monkeypatch.setattr("socket.gethostname", lambda: "c0ffee")
+    assert Queue(store).claim().study.name == "b"
+
+
+def test_a_driver_goes_on_though_its_host_is_called_otherwise(driven, monkeypatch):
+    store, _ = driven
+    for module in (leases, one_host):
+        monkeypatch.setattr(module, "running_system", lambda: "a-laptop-elsewhere")
     assert Queue(store).claim().study.name == "b"
 
 
