@@ -17,6 +17,7 @@ from lambda_search.errors import UsageError
 
 __all__ = [
     "BUNDLED",
+    "LUGGAGE",
     "bundled_folder",
     "carry",
     "copy_of",
@@ -39,6 +40,9 @@ __all__ = [
 
 BUNDLED = "bundled:"
 """What the name of something that ships begins with."""
+
+LUGGAGE = "LAMBDA_SEARCH_LUGGAGE"
+"""Set in a job that its studies' files came along with: they lie in a folder that ends with it."""
 
 _NO_PATH = re.compile(
     r"(sqlite|postgres(ql)?|mysql|mariadb|https?)(\+\w+)?:|(?![/.~]).*:.*@|//.*@", re.I

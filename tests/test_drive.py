@@ -128,6 +128,19 @@ def test_relative_names_are_looked_up_where_it_is_driven(store, short, tiny_pipe
     shutil.copytree(tiny_pipeline, models / "pipelines" / "tiny")
     driven = drive(store, SerialPool(), folders=[models])
     assert driven.rows["tiny"].setting.model == "tiny" and driven.unable == {}
+    assert driven.rows["tiny"].provenance.checkpoint == str(models / "pipelines" / "tiny")
+
+
+def test_a_row_names_what_came_with_a_job_as_its_study_does(
+    store, short, tiny_pipeline, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LAMBDA_SEARCH_LUGGAGE", "1")
+    document = yaml.safe_load(short)
+    document["model"]["checkpoint"] = "weights/tiny"
+    shutil.copytree(tiny_pipeline, tmp_path / "weights" / "tiny")
+    studies.submit(queue_file(tmp_path, yaml.safe_dump(document)), store)
+    row = drive(store, SerialPool()).rows["tiny"]
+    assert row.provenance.checkpoint == "weights/tiny"
 
 
 def test_config_and_prompt_files_travel_with_the_study(store, tmp_path):

@@ -19,6 +19,7 @@ from lambda_search.search.terms import hurried
 from lambda_search.search.terms import knowledge_gradient
 from lambda_search.setting import Setting
 from lambda_search.setting import fingerprint
+from lambda_search.spec import ModelSpec
 from lambda_search.spec import StudySpec
 from lambda_search.work.own import unmade
 from lambda_search.work.recipe import Recipe
@@ -43,6 +44,7 @@ class Plan:
         doubts: what makes these weak, or of another kind than the model's images.
         warm_start: where its search begins, if it takes over what is best for a relative.
         components: of the projected distance by which its rounds rank; None: by the FID.
+        named: the model as rows name it, where its files do not last; as in `spec` unless given.
     """
 
     spec: StudySpec
@@ -56,6 +58,7 @@ class Plan:
     doubts: tuple[str, ...] = ()
     warm_start: WarmStart | None = None
     components: int | None = None
+    named: ModelSpec | None = None
 
     @property
     def batch(self) -> int:

@@ -88,7 +88,7 @@ def as_row(
         cautions: what makes the row weaker than its numbers look.
         worth: what k is worth, if that was asked.
     """
-    at_one = baseline.score
+    at_one, model = baseline.score, plan.named or plan.spec.model
     return Row(
         schedule=outcome.schedule,
         lambdas=tuple(outcome.schedule.values(plan.space.steps)),
@@ -105,8 +105,8 @@ def as_row(
         provenance=Provenance(
             study=plan.spec.name,
             framework=plan.recipe.framework,
-            checkpoint=plan.spec.model.checkpoint,
-            config=plan.spec.model.config,
+            checkpoint=model.checkpoint,
+            config=model.config,
             extractor=plan.setting.extractor,
             reference=plan.setting.reference,
             seed=plan.recipe.seed,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 from typing import TypeAlias
@@ -20,7 +21,9 @@ from lambda_search.errors import PoolLost
 from lambda_search.errors import without_secrets
 from lambda_search.events import Events
 from lambda_search.events import Listener
+from lambda_search.paths import LUGGAGE
 from lambda_search.paths import home
+from lambda_search.paths import is_set
 from lambda_search.paths import locate
 from lambda_search.records import Origins
 from lambda_search.records import Row
@@ -33,6 +36,7 @@ from lambda_search.search.resolving import resolve
 from lambda_search.search.stored import as_wanted
 from lambda_search.search.stored import located_spec
 from lambda_search.spec import Bounds
+from lambda_search.spec import stored_spec
 from lambda_search.store.engine import StoreAway
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.leases import this_driver
@@ -83,6 +87,9 @@ class Shared:
         if plan is None:
             with self._loading:
                 plan = resolve(located_spec(study, claim.files, self.folders, self.bounds))
+        written = stored_spec(study.spec) if is_set(LUGGAGE) else None
+        if written is not None:
+            plan = replace(plan, named=written.model)
         return as_wanted(plan, study.proof_wanted)
 
 
