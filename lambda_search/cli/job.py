@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,12 +21,15 @@ from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import without_secrets
+from lambda_search.paths import LUGGAGE
+from lambda_search.paths import is_address
 from lambda_search.paths import store_url
 from lambda_search.spec import packed
 from lambda_search.store.address import Address
 
 __all__ = ["options", "submit_job"]
 
+_PLACES = ("--features", "--models", "--roots")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NOT_FOUND = 127
 
@@ -49,26 +53,31 @@ def submit_job(
         studies: study files, or folders of them; they travel with what they name.
 
     Raises:
-        UsageError: if it cannot be submitted.
+        UsageError: if it cannot be submitted, or would not find what it names.
         Interrupted: on Ctrl-C, and if the job was stopped.
         LambdaSearchError: if it did not come to an exit code.
     """
     from lambda_search.cluster.jobs import Jobs
 
     named = _store_words(store, address)
+    _check_places(words)
     with tempfile.TemporaryDirectory(prefix="lambda-search-") as folder:
-        files = packed(studies, Path(folder)) if studies else []
+        archive = Path(folder) / "studies.zip"
+        files = packed(studies, archive) if studies else []
         with working("submitting"):
             jobs = Jobs(address)
             job = jobs.submit(
                 ["lambda-search", name, *files, *words, *named, "--ray-address", "auto"],
-                Path(folder) if studies else None,
-                {name: "1" for name, on in _switches() if on},
+                archive if studies else None,
+                {name: "1" for name, on in _switches(bool(studies)) if on},
             )
-    where = "" if named else "; its rows go to the head's own store"
-    err.print(f"submitted as {job} to {jobs.address}{where}; Ctrl-C leaves it running")
+    shown = without_secrets(jobs.address)
+    rows = f"{named[-1]}, as the head sees it" if named else "the head's own store"
     screen = err if as_json else out
     try:
+        err.print(
+            f"submitted as {job} to {shown}; its rows go to {rows}; Ctrl-C leaves it running"
+        )
         ended = jobs.follow(job, lambda text: screen.print(text, end=""))
     except KeyboardInterrupt:
         raise Interrupted(
@@ -76,7 +85,7 @@ def submit_job(
             f"Follow it with: {jobs.look(job)}\nEnd it with: {jobs.end(job)}",
         ) from None
     if as_json:
-        print_json({"job": job, "address": jobs.address, "status": ended.status})
+        print_json({"job": job, "address": shown, "status": ended.status})
     if ended.status == "STOPPED":
         raise Interrupted(
             f"The job {job} was stopped; nothing that was computed is lost.",
@@ -91,6 +100,11 @@ def submit_job(
         raise LambdaSearchError(
             f"The head at {jobs.address} does not find the command lambda-search.",
             "Install it there, and start Ray with its folder in PATH.",
+        )
+    if ended.code is not None and ended.code < 0:
+        raise LambdaSearchError(
+            f"The job {job} was killed by signal {-ended.code}, as for want of memory.",
+            f"Its log: {jobs.look(job)}\nGo on with the same command.",
         )
     if ended.code:
         raise typer.Exit(ended.code)
@@ -110,9 +124,13 @@ def options(**values: object) -> list[str]:
     return words
 
 
-def _switches() -> list[tuple[str, bool]]:
-    """The options that stand before a command, by their variables."""
-    return [("LAMBDA_SEARCH_OFFLINE", offline()), ("LAMBDA_SEARCH_DEBUG", debugging())]
+def _switches(luggage: bool) -> list[tuple[str, bool]]:
+    """The options that stand before a command, by their variables; and that files came along."""
+    return [
+        ("LAMBDA_SEARCH_OFFLINE", offline()),
+        ("LAMBDA_SEARCH_DEBUG", debugging()),
+        (LUGGAGE, luggage),
+    ]
 
 
 def _store_words(store: str | None, head: str) -> list[str]:
@@ -125,13 +143,12 @@ def _store_words(store: str | None, head: str) -> list[str]:
     if not named:
         return []
     url = store_url(named)
-    if without_secrets(url) != url:
-        raise UsageError(
-            "The store's address holds a password, and Ray shows a job's command to all who see "
-            "its dashboard.",
-            "Leave it out here: put it into ~/.pgpass on the head, or set LAMBDA_SEARCH_STORE "
-            "where the head is started, and name no store.",
-        )
+    _check_open(
+        "The store's address",
+        url,
+        "Leave it out here: put it into ~/.pgpass on the head, or set LAMBDA_SEARCH_STORE "
+        "where the head is started, and name no store.",
+    )
     if Address.of(url).file is not None and _host(head) not in _LOOPBACK:
         raise UsageError(
             f"The store {url} is a file of this machine, which {_host(head)} does not have.",
@@ -139,6 +156,30 @@ def _store_words(store: str | None, head: str) -> list[str]:
             "rows go to the head's own.",
         )
     return ["--store", url]
+
+
+def _check_places(words: Sequence[str]) -> None:
+    """Raises UsageError for places among a command's options that a job would not find."""
+    for option, place in pairwise(words):
+        if option not in _PLACES:
+            continue
+        _check_open(f"What {option} names", place, "Put its keys into the nodes' environment.")
+        if not is_address(place) and not Path(place).is_absolute():
+            raise UsageError(
+                f"{option} {place} is a path from this working folder on, which a job does not "
+                "have.",
+                "Write it from / on, as the nodes of the cluster see it.",
+            )
+
+
+def _check_open(what: str, address: str, hint: str) -> None:
+    """Raises UsageError if an address holds what nobody else should see."""
+    if without_secrets(address) != address:
+        raise UsageError(
+            f"{what} holds a password, and Ray shows a job's command to all who see its "
+            "dashboard.",
+            hint,
+        )
 
 
 def _host(head: str) -> str:

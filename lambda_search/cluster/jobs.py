@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lambda_search.cluster.connection import knock
+from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.errors import first_line
@@ -53,7 +54,8 @@ class Ended:
 
     Arguments:
         status: in Ray's word: SUCCEEDED, FAILED or STOPPED.
-        code: the command's exit code; None if there is none, as it never began, or was killed.
+        code: the command's exit code, below 0 if a signal of that number ended it; None if it
+            never began, or was lost.
         message: Ray's.
     """
 
@@ -90,13 +92,14 @@ class Jobs:
             self._client: Any = JobSubmissionClient(self.address)
 
     def submit(
-        self, words: Sequence[str], folder: Path | None, environment: Mapping[str, str]
+        self, words: Sequence[str], archive: Path | None, environment: Mapping[str, str]
     ) -> str:
         """Has the head run a command.
 
         Arguments:
             words: of the command.
-            folder: what travels with it: the folder that it and its workers start in.
+            archive: what travels with it (ZIP): unpacked, the folder that it and its workers
+                start in.
             environment: variables for both.
 
         Returns:
@@ -104,12 +107,13 @@ class Jobs:
 
         Raises:
             UsageError: if Ray does not take it.
+            Interrupted: on Ctrl-C; the head may have taken it by then.
         """
         name = f"lambda-search-{secrets.token_hex(4)}"
         variables = {**environment, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
         runtime: dict[str, Any] = {"env_vars": variables}
-        if folder is not None:
-            runtime["working_dir"] = str(folder)
+        if archive is not None:
+            runtime["working_dir"] = str(archive)
         until = time.monotonic() + _PATIENCE_SECONDS
         with self._told():
             while True:
@@ -121,6 +125,11 @@ class Jobs:
                 except RuntimeError as error:
                     if _YOUNG not in str(error) or time.monotonic() > until:
                         raise
+                except KeyboardInterrupt:
+                    raise Interrupted(
+                        f"The job {name} may have been submitted by now.",
+                        f"Look for it with: {self.look(name)}\nEnd it with: {self.end(name)}",
+                    ) from None
                 time.sleep(_LOOK_SECONDS)
 
     def follow(self, job: str, write: Callable[[str], None]) -> Ended:
@@ -192,7 +201,7 @@ class Jobs:
         """Errors of Ray and of the network in words."""
         try:
             yield
-        except UsageError:
+        except LambdaSearchError:
             raise
         except (ConnectionError, OSError) as error:
             raise UsageError(

@@ -1,20 +1,25 @@
 """What travels with study files to a machine that has no folder in common with this one.
 
-The files themselves, and every file or folder that they name by a relative path, as they lie to
-each other; so the same text finds the same files there. Other names are that machine's own:
-absolute ones, those from a home folder on, the hub's, what ships, and what is not here.
+The files themselves, and every file or folder that they or their configs name by a relative path,
+as they lie to each other; so the same text finds the same files there. Other names are that
+machine's own: absolute ones, those from a home folder on, the hub's, what ships, and what is not
+here. It is one archive, made here: Ray's own leaves out what a .gitignore names, which may be the
+very images that a study is about.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from lambda_search.errors import UsageError
-from lambda_search.spec.places import attachments
+from lambda_search.spec.configs import read_options
+from lambda_search.spec.configs import with_paths
 from lambda_search.spec.places import located
 from lambda_search.spec.reading import Written
 from lambda_search.spec.reading import read_specs
@@ -24,53 +29,105 @@ __all__ = ["LARGEST", "packed"]
 
 LARGEST = 500 * 2**20
 """Bytes in all: what Ray takes for a job."""
+_CONVERTED = ".safetensors"
+"""Of files whose config `models convert` writes beside them."""
+_HISTORY = ".git"
+"""Of a repository that was cloned: as large as its files, and no part of them."""
 
 
-def packed(paths: Sequence[Path], folder: Path) -> list[str]:
-    """Lays study files and what they name into an empty folder, as links.
+def packed(paths: Sequence[Path], archive: Path) -> list[str]:
+    """Writes study files and what they name into a ZIP archive.
 
     Arguments:
         paths: study files, or folders of them.
-        folder: where they are laid.
+        archive: is made.
 
     Returns:
-        The study files' paths there, relative to `folder`.
+        The study files' names in it.
 
     Raises:
         UsageError: if one cannot be read, or if all that they name is larger than 500 MiB.
     """
-    files = [Path(os.path.abspath(file)) for path in paths for file in study_files(path)]
+    files = [file.parent.resolve() / file.name for path in paths for file in study_files(path)]
     named = [path for file in files for one in read_specs(file) for path in _carried(one)]
-    several = list(dict.fromkeys([*files, *named]))
-    size = sum(map(_size, several))
-    if size > LARGEST:
-        largest = max(several, key=_size)
+    try:
+        several = _within_bounds(dict.fromkeys([*files, *named]))
+        root = Path(os.path.commonpath([path.parent for path in (*files, *named)]))
+        with ZipFile(archive, "w", strict_timestamps=False) as written:
+            for path in several:
+                written.write(path, path.relative_to(root))
+    except OSError as error:
         raise UsageError(
-            f"What the studies name has {size / 2**20:,.0f} MiB in all, {largest} the most; "
-            f"{LARGEST // 2**20} MiB can travel with a job.",
-            "Name it by a path from / on that all nodes of the cluster have, or by its address.",
-        )
-    root = Path(os.path.commonpath([path.parent for path in several]))
-    for path in several:
-        there = folder / path.relative_to(root)
-        if not any(parent in several for parent in path.parents):  # else it comes with its folder
-            there.parent.mkdir(parents=True, exist_ok=True)
-            there.symlink_to(path)
-    return [str(file.relative_to(root)) for file in files]
+            f"What the studies name cannot be packed: {error.strerror}: "
+            f"{error.filename or archive}.",
+            "Check its permissions, and that the temporary folder has room.",
+        ) from error
+    return [file.relative_to(root).as_posix() for file in files]
+
+
+def _within_bounds(named: Iterable[Path]) -> list[Path]:
+    """All files at `named` and below; raises UsageError if they are larger than 500 MiB."""
+    several: dict[Path, None] = {}
+    size = 0
+    for path in named:
+        for file in _files(path):
+            if file not in several:
+                several[file] = None
+                size += file.stat().st_size
+            if size > LARGEST:
+                raise UsageError(
+                    f"With {path} the studies name more than the {LARGEST // 2**20} MiB that can "
+                    "travel with a job.",
+                    "Name it by a path from / on that all nodes of the cluster have, or by its "
+                    "address.",
+                )
+    return list(several)
+
+
+def _files(path: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
+    """The files at `path` and below it, where links lead too."""
+    if path.is_file():
+        yield path
+    elif path.is_dir() and path.name != _HISTORY:
+        found = path.stat()
+        here = found.st_dev, found.st_ino
+        if here not in above:  # a link may lead back
+            for one in sorted(path.iterdir()):
+                yield from _files(one, (*above, here))
 
 
 def _carried(study: Written) -> Iterator[Path]:
     """The files and folders here that a study names by relative paths."""
-    config = study.spec.model.config
-    below = study.base / Path(config).parent if isinstance(config, str) else study.base
-    for name in attachments(study.spec, study.base):
-        if _is_relative(name):
-            yield _normal((study.base if name == config else below) / name)
-    found = located(study.spec, [study.base])
+    told, found = study.spec.model, located(study.spec, [study.base])
     for name, place in _pairs(study.spec.model_dump(), found.model_dump()):
-        path = place[place.find("/") :]
-        if _is_relative(name.rpartition(":")[2]) and name != place and os.path.exists(path):
-            yield _normal(Path(path))
+        scheme, colon, own = name.rpartition(":")
+        path = Path(place.removeprefix(scheme + colon))
+        if name != place and _is_relative(own) and path.exists():
+            yield _normal(path)
+            beside = path.with_suffix(".json")  # what a checkpoint or an extractor is fed
+            if path.is_file() and beside.is_file():
+                yield _normal(beside)
+    if isinstance(told.config, str) and _is_relative(told.config):
+        yield from _named_in(Path(str(found.model.config)))
+    converted = Path(found.model.checkpoint)
+    if told.config is None and converted.suffix == _CONVERTED and _is_relative(told.checkpoint):
+        yield from _named_in(converted.with_suffix(".json"))
+
+
+def _named_in(config: Path) -> Iterator[Path]:
+    """The files and folders that a config file, if it is here, names from its own folder on."""
+    if not config.is_file():
+        return
+    names: list[str] = []
+
+    def noted(name: str) -> str:
+        names.append(name)
+        return name
+
+    with_paths(read_options(config, config.name), noted)
+    for name in names:
+        if _is_relative(name) and (config.parent / name).exists():
+            yield _normal(config.parent / name)
 
 
 def _pairs(before: Any, after: Any) -> Iterator[tuple[str, str]]:
@@ -91,10 +148,3 @@ def _is_relative(name: str) -> bool:
 
 def _normal(path: Path) -> Path:
     return Path(os.path.normpath(path))
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from ray.job_submission import JobStatus
@@ -28,15 +28,16 @@ class Client:
         if type(self).young:
             type(self).young -= 1
             raise RuntimeError("Request failed with status code 500: No available agent to …")
-        folder = runtime_env.get("working_dir")
+        archive = runtime_env.get("working_dir")
         type(self).job = submission_id
         type(self).words = shlex.split(entrypoint)
         type(self).variables = runtime_env["env_vars"]
-        type(self).files = {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in (Path(folder).rglob("*") if folder else ())
-            if path.is_file()
-        }
+        type(self).files = {}
+        if archive:
+            with ZipFile(archive) as packed:
+                type(self).files = {name: packed.read(name) for name in packed.namelist()}
+        if self.interrupted == "while it is sent":
+            raise KeyboardInterrupt
         return submission_id
 
     async def tail_job_logs(self, job):
@@ -102,6 +103,7 @@ def test_a_study_travels_with_what_it_names_and_its_log_is_shown(cli, client, pr
     assert client.files == {name: (root / name).read_bytes() for name in names}
     assert client.job in err and "Ctrl-C leaves it running" in err and "head's own store" in err
     assert int(client.variables["RAY_JOB_STOP_WAIT_TIME_S"]) > 30, "studies are given back"
+    assert client.variables["LAMBDA_SEARCH_LUGGAGE"] == "1"
 
 
 def test_a_driver_needs_no_files(cli, client):
@@ -111,6 +113,7 @@ def test_a_driver_needs_no_files(cli, client):
     )
     assert code == 0, err
     assert (client.address, client.files) == ("http://head:8265", {})
+    assert "LAMBDA_SEARCH_LUGGAGE" not in client.variables
     assert client.words[:5] == ["lambda-search", "drive", "--models", "/shared", "--until-empty"]
     assert client.words[-4] == "--store" and "me@db/lambdas" in client.words[-3]
 
@@ -149,11 +152,25 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_follow_and_end_it(cli, cl
         assert f"ray job {verb} --address {HEAD} {client.job}" in err
 
 
+def test_ctrl_c_while_it_is_sent_names_what_the_head_may_have_taken(cli, client, project):
+    client.interrupted = "while it is sent"
+    code, _, err = cli("launch", project, "--submit", HEAD)
+    assert code == 130 and "may have been submitted" in err
+    assert f"ray job stop --address {HEAD} {client.job}" in err
+
+
+def test_no_password_of_the_heads_address_is_shown(cli, client, project):
+    code, out, err = cli("launch", project, "--submit", "http://me:word@head:8265", "--json")
+    assert code == 0 and client.address == "http://me:word@head:8265"
+    assert "word" not in out + err and json.loads(out)["address"] == "http://***@head:8265"
+
+
 @pytest.mark.parametrize(
     ("status", "number", "message", "code", "words"),
     [
         ("FAILED", 2, "Job entrypoint command failed", 2, ""),
         ("FAILED", 127, "Job entrypoint command failed", 1, "does not find the command"),
+        ("FAILED", -9, "Job entrypoint command failed", 1, "killed by signal 9"),
         ("FAILED", None, "The actor died: out of memory.\n", 1, "out of memory"),
         ("STOPPED", None, "Job was intentionally stopped.", 130, "was stopped"),
     ],
@@ -169,6 +186,8 @@ def test_its_end_is_this_commands(status, number, message, code, words, cli, cli
     [
         (HEAD, ("--store", "mine.db"), "a file of this machine, which head does not have"),
         (HEAD, ("--store", "postgresql://me:word@db/x"), "holds a password"),
+        (HEAD, ("--features", "s3://me:word@bucket/x"), "holds a password"),
+        (HEAD, ("--features", "here"), "a path from this working folder on"),
         (HEAD, ("--ray-address", "auto"), "--ray-address names one as well"),
         (HEAD, ("--dry-run",), "does not go with --dry-run"),
         (HEAD, ("--detach",), "does not go with --detach"),
@@ -205,4 +224,8 @@ def test_what_is_missing_here_is_named(cli, client, project, monkeypatch):
 def test_what_is_too_large_for_a_job_is_refused(cli, client, project, monkeypatch):
     monkeypatch.setattr("lambda_search.spec.luggage.LARGEST", 3)
     code, _, err = cli("launch", project, "--submit", HEAD)
-    assert code == 2 and "mine.yaml the most" in err and "all nodes of the cluster" in err
+    assert (
+        code == 2
+        and "mine.yaml the studies name more" in err
+        and "all nodes of the cluster" in err
+    )

@@ -98,3 +98,5 @@ def test_it_is_left_stopped_and_gone_on_with_to_the_same_rows(file, programs, tm
     whole = Store(f"{tmp_path}/whole.db")
     run_studies(plans_of(file), whole, OfKind("A100"))
     assert wherever(record(store)) == wherever(record(whole))
+    [row] = store.rows(store.study("tiny").id)
+    assert row.provenance.checkpoint == "../weights/tiny", "its place in the job does not last"

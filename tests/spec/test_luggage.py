@@ -1,6 +1,7 @@
 """What travels with study files: what they name relatively, as it lies; nothing else."""
 
-from pathlib import Path
+import json
+from zipfile import ZipFile
 
 import pytest
 
@@ -43,15 +44,9 @@ def write(path, **fields):
     return path
 
 
-def laid(folder):
-    return {str(path.relative_to(folder)) for path in walk(folder) if path.is_file()}
-
-
-def walk(folder):
-    for path in folder.iterdir():
-        yield path
-        if path.is_dir():
-            yield from walk(path)
+def laid(archive):
+    with ZipFile(archive) as written:
+        return set(written.namelist())
 
 
 def test_files_and_folders_lie_there_as_they_lie_here(root, tmp_path):
@@ -62,11 +57,9 @@ def test_files_and_folders_lie_there_as_they_lie_here(root, tmp_path):
         reference="images:../photos",
     )
     write(root / "studies/deep/two.yaml", checkpoint="../../weights/pipeline/unet")
-    folder = tmp_path / "packed"
-    folder.mkdir()
-    files = packed([root / "studies"], folder)
+    files = packed([root / "studies"], tmp_path / "packed.zip")
     assert sorted(files) == ["studies/deep/two.yaml", "studies/one.yaml"]
-    assert laid(folder) == {
+    assert laid(tmp_path / "packed.zip") == {
         "studies/one.yaml",
         "studies/deep/two.yaml",
         "weights/own.json",
@@ -75,6 +68,9 @@ def test_files_and_folders_lie_there_as_they_lie_here(root, tmp_path):
         "weights/pipeline/unet/weights.safetensors",
         "photos/one.png",
     }
+    folder = tmp_path / "unpacked"
+    with ZipFile(tmp_path / "packed.zip") as written:
+        written.extractall(folder)
     here = [one.spec for one in read_specs(root / "studies")]
     assert [one.spec for one in read_specs(folder / "studies")] == here
 
@@ -87,23 +83,72 @@ def test_what_is_the_clusters_own_stays(root, tmp_path, monkeypatch):
         extractor="torchscript:~/eyes/eyes.pt",
         reference="nowhere/reference.npz",
     )
-    folder = tmp_path / "packed"
-    folder.mkdir()
-    assert packed([file], folder) == ["one.yaml"]
-    assert laid(folder) == {"one.yaml"}
+    assert packed([file], tmp_path / "packed.zip") == ["one.yaml"]
+    assert laid(tmp_path / "packed.zip") == {"one.yaml"}
 
 
-def test_an_extractors_file_travels(root, tmp_path):
-    file = write(root / "studies/one.yaml", extractor="torchscript:../eyes/eyes.pt")
-    folder = tmp_path / "packed"
-    folder.mkdir()
-    packed([file], folder)
-    assert laid(folder) == {"studies/one.yaml", "eyes/eyes.pt"}
+def test_what_is_written_beside_a_file_travels_with_it(root, tmp_path):
+    (root / "eyes/eyes.json").write_text('{"size": 299}')
+    (root / "weights/own.safetensors").write_bytes(b"w")
+    file = write(
+        root / "studies/one.yaml",
+        checkpoint="../weights/own.safetensors",
+        extractor="torchscript:../eyes/eyes.pt",
+    )
+    packed([file], tmp_path / "packed.zip")
+    assert laid(tmp_path / "packed.zip") == {
+        "studies/one.yaml",
+        "eyes/eyes.pt",
+        "eyes/eyes.json",
+        "weights/own.safetensors",
+        "weights/own.json",
+        "weights/prompts.txt",
+    }
+
+
+def test_what_a_config_names_travels_from_the_configs_folder_on(root, tmp_path, monkeypatch):
+    told = {"image_size": 32, "classifier": {"checkpoint": "../eyes/eyes.pt"}}
+    (root / "weights/adm.json").write_text(json.dumps(told))
+    file = write(root / "studies/one.yaml", config="../weights/adm.json")
+    packed([file], tmp_path / "packed.zip")
+    assert "eyes/eyes.pt" in laid(tmp_path / "packed.zip")
+    monkeypatch.setenv("HOME", str(root))
+    file = write(root / "studies/one.yaml", config="~/weights/adm.json")
+    packed([file], tmp_path / "other.zip")
+    assert laid(tmp_path / "other.zip") == {"one.yaml"}, "the config is the cluster's own"
+
+
+def test_no_file_is_left_out_and_a_link_that_leads_back_is_followed_once(root, tmp_path):
+    (root / "photos/.gitignore").write_text("*.png")
+    (root / "photos/again").symlink_to(root / "photos")
+    (root / "photos/.git").mkdir()
+    (root / "photos/.git/history").write_bytes(b"all of it")
+    (root / "photos/eyes").symlink_to(root / "eyes")
+    file = write(root / "studies/one.yaml", reference="images:../photos")
+    packed([file], tmp_path / "packed.zip")
+    names = {"studies/one.yaml", "photos/.gitignore", "photos/one.png", "photos/eyes/eyes.pt"}
+    assert laid(tmp_path / "packed.zip") == names
+
+
+def test_a_study_in_a_linked_folder_finds_its_files_there(root, tmp_path):
+    (tmp_path / "home").symlink_to(root)
+    write(root / "studies/one.yaml", checkpoint="../weights/other.pt")
+    [file] = packed([tmp_path / "home/studies/one.yaml"], tmp_path / "packed.zip")
+    assert (file, laid(tmp_path / "packed.zip")) == (
+        "studies/one.yaml",
+        {"studies/one.yaml", "weights/other.pt"},
+    )
+
+
+def test_what_cannot_be_packed_is_one_error(root, tmp_path):
+    file = write(root / "studies/one.yaml")
+    with pytest.raises(UsageError, match="cannot be packed: No such file"):
+        packed([file], tmp_path / "nowhere" / "packed.zip")
 
 
 def test_more_than_a_job_takes_is_refused_by_its_largest(root, tmp_path, monkeypatch):
     monkeypatch.setattr("lambda_search.spec.luggage.LARGEST", 500)
     (root / "weights/other.pt").write_bytes(b"w" * 1000)
     file = write(root / "studies/one.yaml", checkpoint="../weights/other.pt")
-    with pytest.raises(UsageError, match=r"other\.pt the most"):
-        packed([file], Path(tmp_path))
+    with pytest.raises(UsageError, match=r"With .*other\.pt the studies"):
+        packed([file], tmp_path / "packed.zip")
