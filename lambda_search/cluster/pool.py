@@ -12,7 +12,6 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import InvalidStateError
 from concurrent.futures import ThreadPoolExecutor
@@ -22,21 +21,15 @@ from functools import partial
 from typing import Any
 from typing import TypeVar
 
-import ray
-from ray.exceptions import RayActorError
-from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+from lambda_search.cluster.actors import Actors
 from lambda_search.cluster.answers import Done
 from lambda_search.cluster.answers import Raised
 from lambda_search.cluster.answers import Reply
-from lambda_search.cluster.answers import reason
 from lambda_search.cluster.autoscaler import Autoscaler
 from lambda_search.cluster.connection import gpus_each
 from lambda_search.cluster.connection import head_address
 from lambda_search.cluster.connection import joined
 from lambda_search.cluster.connection import nodes
-from lambda_search.cluster.courier import start_courier
 from lambda_search.cluster.dispatch import Dispatcher
 from lambda_search.cluster.head import Head
 from lambda_search.cluster.messages import Ask
@@ -44,7 +37,6 @@ from lambda_search.cluster.messages import Event
 from lambda_search.cluster.messages import Fail
 from lambda_search.cluster.messages import GiveUp
 from lambda_search.cluster.messages import Instruction
-from lambda_search.cluster.messages import Lost
 from lambda_search.cluster.messages import Ready
 from lambda_search.cluster.messages import Resolve
 from lambda_search.cluster.messages import Revoke
@@ -57,8 +49,6 @@ from lambda_search.cluster.messages import Tick
 from lambda_search.cluster.messages import Unsendable
 from lambda_search.cluster.messages import Withdrawn
 from lambda_search.cluster.policy import Policy
-from lambda_search.cluster.worker import Worker
-from lambda_search.downloads import offline
 from lambda_search.errors import Interrupted
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import PoolLost
@@ -74,9 +64,6 @@ from lambda_search.work.tasks import Task
 __all__ = ["RayPool"]
 
 T = TypeVar("T")
-
-_OFFLINE = {"LAMBDA_SEARCH_OFFLINE": "1", "HF_HUB_OFFLINE": "1"}
-"""For workers on other hosts, which do not inherit this process's environment."""
 
 _TICK_SECONDS = 0.25
 _LOOK_FOR_NODES_SECONDS = 5.0
@@ -132,24 +119,13 @@ class RayPool:
         except UsageError:
             self._leave()
             raise
-        as_actor: Any = ray.remote(
-            num_cpus=1,
-            num_gpus=self._gpus,
-            max_restarts=0,
-            max_task_retries=0,
-            runtime_env={"env_vars": _OFFLINE} if offline() else {},
-        )
-        self._actor = as_actor(Worker)
-        self._first = first
-        self._actors: dict[int, Any] = {}
-        self._calls: dict[tuple[int, int], Any] = {}
-        self._courier: Any = None
         grows = self._autoscaler is not None
         self._dispatcher = Dispatcher(library_versions() | own_versions(), workers, policy, grows)
         self._count = itertools.count()
         self._jobs: dict[int, _Job] = {}
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[Event | Reply] = queue.SimpleQueue()
+        self._actors = Actors(self._gpus, first, self._inbox.put)
         self._settling = ThreadPoolExecutor(1, "pool-answers")
         self._closing = False
         self._lost: PoolLost | None = None
@@ -218,10 +194,7 @@ class RayPool:
         self._inbox.put(Tick())
         self._thread.join(timeout=1)
         if self._lost is None:  # without a head nobody could be told
-            while self._actors:
-                _kill(self._actors.popitem()[1])
-            if self._courier is not None:
-                _kill(self._courier)
+            self._actors.close()
             if self._autoscaler is not None:
                 self._autoscaler.ask({})
         self._leave()
@@ -275,8 +248,8 @@ class RayPool:
     def _look(self) -> None:
         """Tells what nodes there are; with a second one, files may have to be carried there."""
         found = nodes(self._gpus, self._dispatcher.up_by_node())
-        if len(found) > 1 and self._courier is None:
-            self._courier = start_courier()
+        if len(found) > 1:
+            self._actors.start_courier()
         self._handle(Room(found))
 
     def _receive(self) -> None:
@@ -292,7 +265,7 @@ class RayPool:
                 self._handle(news)
                 continue
             if news.task is not None:
-                self._calls.pop((news.worker, news.task), None)
+                self._actors.answered(news.worker, news.task)
             if (event := news.event()) is not None:
                 self._handle(event)
 
@@ -310,24 +283,16 @@ class RayPool:
             case Send(worker, task):
                 self._send(worker, task)
             case Revoke(worker, task):
-                call = self._calls.get((worker, task))
-                with suppress(RayError):
-                    if call is not None:
-                        ray.cancel(call)
+                self._actors.revoke(worker, task)
             case Resolve(task, answer):
                 self.busy_seconds += answer.seconds if isinstance(answer, Done) else 0.0
                 self._finish(task, answer)
             case Fail(task, error):
                 self._finish(task, Raised(error))
             case Start(worker, node):
-                place = NodeAffinitySchedulingStrategy(node, soft=False)
-                actor = self._actor.options(scheduling_strategy=place).remote()
-                self._actors[worker] = actor
-                self._listen(worker, None, actor.ready.remote())
-                if self._first is not None:
-                    actor.get_ready.remote(self._first)
+                self._actors.start(worker, node)
             case Stop(worker):
-                _kill(self._actors.pop(worker))
+                self._actors.stop(worker)
             case Ask(wanted) if self._autoscaler is not None:
                 self._autoscaler.ask(wanted)
             case GiveUp(error):
@@ -338,20 +303,8 @@ class RayPool:
         job = self._jobs.get(task)
         if job is None:  # withdrawn meanwhile: the worker is free again
             self._inbox.put(Unsendable(worker, task, "nobody waits for it"))
-            return
-        try:
-            answer = self._actors[worker].run.remote(job.task)
-            self._calls[worker, task] = answer
-        except RayActorError as error:
-            self._inbox.put(Lost(worker, reason(error)))
-        except Exception as error:  # it cannot travel; others may
-            self._inbox.put(Unsendable(worker, task, first_line(error)))
         else:
-            self._listen(worker, task, answer)
-
-    def _listen(self, worker: int, task: int | None, answer: Any) -> None:
-        inbox: Callable[[Event | Reply], None] = self._inbox.put
-        answer.future().add_done_callback(lambda done: inbox(Reply(worker, task, done)))
+            self._actors.send(worker, task, job.task)
 
     def _finish(self, task: int, answer: Done | Raised) -> None:
         with self._lock:
@@ -381,8 +334,3 @@ def _settle(future: Future[Any], answer: Done | Raised) -> None:
             future.set_exception(answer.error)
         else:
             future.set_result(answer.value)
-
-
-def _kill(actor: Any) -> None:
-    with suppress(RayError):
-        ray.kill(actor)

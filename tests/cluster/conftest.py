@@ -22,6 +22,6 @@ def cluster():
 @pytest.fixture
 def flags(cluster, tmp_path, monkeypatch):
     """Makes pools start light workers; they do as the files in this folder say."""
-    monkeypatch.setattr("lambda_search.cluster.pool.Worker", light_worker(tmp_path))
+    monkeypatch.setattr("lambda_search.cluster.actors.Worker", light_worker(tmp_path))
     monkeypatch.setattr("lambda_search.cluster.pool.library_versions", lambda: VERSIONS)
     return tmp_path

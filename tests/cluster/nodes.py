@@ -32,7 +32,7 @@ DRIVER = """
 import sys
 import time
 import ray
-from lambda_search.cluster import pool
+from lambda_search.cluster import actors
 from lambda_search.cluster.worker import Worker
 
 class OfKind(Worker):
@@ -46,7 +46,7 @@ class OfKind(Worker):
     def label(self, name):
         return ray.get_runtime_context().get_node_labels()[name]
 
-pool.Worker = OfKind
+actors.Worker = OfKind
 from lambda_search.cli import main
 sys.argv = ["lambda-search", *sys.argv[1:]]
 main()
