@@ -223,7 +223,7 @@ class RayPool:
             if self._courier is not None:
                 _kill(self._courier)
             if self._autoscaler is not None:
-                self._autoscaler.ask({})
+                self._autoscaler.let_go()
         self._leave()
 
     def _lose(self, error: PoolLost) -> None:
