@@ -76,8 +76,11 @@ def _fetch(url: str, path: Path) -> None:
     """Writes what lies at `url` to `path`, whole or not at all; the caller holds its lock."""
     sweep(path)
     if url.lower().startswith(("http://", "https://")):
-        with written_whole(path) as stream:
-            receive(Download(f"the weights {path.name}", url, most=_MOST), stream)
+        try:
+            with written_whole(path) as stream:
+                receive(Download(f"the weights {path.name}", url, most=_MOST), stream)
+        except ValueError as error:  # no address, though it begins like one
+            raise _away(url, error) from error
         return
     fs, place = _reached(url)
     try:

@@ -80,6 +80,8 @@ def test_what_is_not_there_is_told_and_leaves_nothing(memory):
     assert locate("memory://b/none") is None
     with pytest.raises(UsageError, match=r"cannot be fetched from nosuch://b/x"):
         obtained("nosuch://b/x")
+    with pytest.raises(MissingFile, match=r"Weights cannot be fetched from http://\[b/x"):
+        obtained("http://[b/x")
 
 
 def test_the_network_is_asked_neither_offline_nor_for_a_look(memory, monkeypatch):

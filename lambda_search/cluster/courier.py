@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
+from typing import NoReturn
 
 import ray
 from filelock import FileLock
@@ -193,10 +194,15 @@ def _files(place: Path) -> Iterator[tuple[str, Path]]:
         if place.suffix == ".safetensors" and beside.is_file():
             yield beside.name, beside
     elif place.is_dir():
-        for folder, _, names in os.walk(place, followlinks=True):
+        for folder, _, names in os.walk(place, onerror=_raise, followlinks=True):
             for path in (Path(folder, name) for name in names):
                 if path.is_file():
                     yield str(path.relative_to(place.parent)), path
+
+
+def _raise(error: OSError) -> NoReturn:
+    """A folder that cannot be looked into must not be missing from a copy without a word."""
+    raise error
 
 
 def _stamp(path: Path) -> tuple[int, int]:

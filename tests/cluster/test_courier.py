@@ -95,6 +95,19 @@ def test_folders_that_are_links_come_too(place, tmp_path):
     assert not (copy / "vae").is_symlink()
 
 
+def test_a_folder_that_cannot_be_read_is_not_left_out(place, monkeypatch):
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("unet"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError):
+        Files().contents(str(place))
+
+
 def test_of_a_folder_with_too_much_not_all_is_looked_at(place, monkeypatch):
     for number in range(50):
         (place / f"{number}.png").touch()
