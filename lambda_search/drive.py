@@ -76,7 +76,7 @@ def drive(
     plans: Mapping[str, Plan] | None = None,
     folders: Sequence[Path] = (),
     bounds: Bounds | None = None,
-    at_once: int = 16,
+    at_once: int | None = 16,
     until_empty: bool = True,
     leave: str = "queued",
     watch: Watcher | None = None,
@@ -92,7 +92,8 @@ def drive(
         plans: of studies that are resolved already, by their files' text.
         folders: where the other files that studies name are looked up.
         bounds: what those may name that were posted to a service; what ships alone unless given.
-        at_once: how many studies run side by side.
+        at_once: how many studies run side by side; None: as many as fill the workers that are up
+            now, since more may join, or come because the studies need them.
         until_empty: whether it ends when nothing waits that can be run here.
         leave: the state of the studies under way if it is interrupted, or the pool is lost.
         watch, listeners: are told what happens.
@@ -139,7 +140,7 @@ class _Drive:
     pool: Pool
     shared: Shared
     names: Collection[str] | None
-    at_once: int
+    at_once: int | None
     leave: str
     watch: Watcher | None
     listeners: Sequence[Listener]
@@ -189,7 +190,8 @@ class _Drive:
         """Takes studies while there is room; whether nothing runs and nothing waits."""
         if (self._active() or not eager) and not self._due("look", _LOOK_SECONDS):
             return False
-        while len(active := self._active()) < self.at_once:
+        most = self.at_once or side_by_side(sum(self.pool.kinds().values()))
+        while len(active := self._active()) < most:
             for run in self.runs:
                 if run.lacks:
                     self.unable.setdefault((run.study.id, run.queued), run)

@@ -27,6 +27,7 @@ _HIDDEN = (
     (r"(?i)\b(https?://)[^\s/?#]*@", r"\1***@"),  # a token may stand for the user
     (r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s/?#]*@", r"\1:***@"),
     (rf"(?i)([?&;\s]{_SECRET}=)('[^']*'|[^\s&;#]+)", r"\1***"),
+    (r"(?i)([?&]sig=)[^\s&#]+", r"\1***"),  # Azure's signatures
 )
 _LONGEST_LINE = 400
 

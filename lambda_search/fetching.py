@@ -61,7 +61,7 @@ def obtained(name: str) -> Path | None:
     path = copy_of(name)
     try:
         private_folder(path.parent)
-        with FileLock(path.parent / "lock"):
+        with FileLock(path.with_name(f"{path.name}.lock")):
             if not path.exists():  # another process may have been quicker
                 _fetch(name, path)
     except OSError as error:
@@ -76,8 +76,11 @@ def _fetch(url: str, path: Path) -> None:
     """Writes what lies at `url` to `path`, whole or not at all; the caller holds its lock."""
     sweep(path)
     if url.lower().startswith(("http://", "https://")):
-        with written_whole(path) as stream:
-            receive(Download(f"the weights {path.name}", url, most=_MOST), stream)
+        try:
+            with written_whole(path) as stream:
+                receive(Download(f"the weights {path.name}", url, most=_MOST), stream)
+        except ValueError as error:  # no address, though it begins like one
+            raise _away(url, error) from error
         return
     fs, place = _reached(url)
     try:
@@ -85,7 +88,9 @@ def _fetch(url: str, path: Path) -> None:
             with written_whole(path) as stream, fs.open(place, "rb") as source:
                 shutil.copyfileobj(source, stream, _BLOCK)
             return
-        with tempfile.TemporaryDirectory(dir=path.parent, suffix=".part") as folder:
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f"{path.name}.", suffix=".part"
+        ) as folder:
             for file in fs.find(place):
                 target = Path(folder, "whole", file.removeprefix(place).lstrip("/"))
                 if ".." not in target.parts:

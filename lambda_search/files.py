@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -87,7 +88,10 @@ def saving(path: Path, hint: str) -> Iterator[None]:
 def sweep(path: Path) -> None:
     """Removes what killed processes left of `path`; the caller holds its lock."""
     for stale in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
-        stale.unlink(missing_ok=True)
+        if stale.is_dir():
+            shutil.rmtree(stale, ignore_errors=True)
+        else:
+            stale.unlink(missing_ok=True)
 
 
 def check_regular(path: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
-from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 
@@ -50,6 +49,7 @@ _NO_PATH = re.compile(
 
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_NO_NAME = re.compile(r"[?#]")
 
 
 def home() -> Path:
@@ -123,7 +123,8 @@ def copy_of(address: str) -> Path:
     folder = folder_of(address)
     if folder is not None:
         return folder
-    name = Path(urlsplit(address).path).name or "file"
+    name = Path(_NO_NAME.split(address.partition("://")[2], maxsplit=1)[0]).name
+    name = "file" if name in ("", "..") else name
     return fetched_folder() / hashlib.sha256(address.encode()).hexdigest()[:32] / name
 
 

@@ -113,6 +113,35 @@ def test_several_studies_run_on_one_pool(store, short, tmp_path):
     assert all(study.state == "done" for study in store.studies())
 
 
+def test_more_studies_run_side_by_side_as_more_workers_come(store, short, tmp_path):
+    for number in range(4):
+        path = queue_file(tmp_path, short.replace("name: tiny", f"name: tiny-{number}"))
+        studies.submit(path, store)
+    seen, go = [], threading.Event()
+
+    class Growing(SerialPool):
+        workers = 1
+
+        def kinds(self):
+            return dict.fromkeys(super().kinds(), self.workers)
+
+        def submit(self, *given, **named):
+            go.wait(20)
+            return super().submit(*given, **named)
+
+    pool = Growing()
+
+    def watch(told):
+        seen.append((pool.workers, len(told)))
+        if seen.count((1, 2)) == 5:  # nobody takes a third one
+            pool.workers = 8
+        if len(told) == 4:
+            go.set()
+
+    assert len(drive(store, pool, at_once=None, watch=watch).rows) == 4
+    assert max(seen) == (8, 4) and max(told for workers, told in seen if workers == 1) == 2
+
+
 def test_relative_names_are_looked_up_where_it_is_driven(store, short, tiny_pipeline, tmp_path):
     document = yaml.safe_load(short)
     document["model"]["checkpoint"] = "pipelines/tiny"

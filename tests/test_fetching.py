@@ -15,6 +15,7 @@ from lambda_search.fetching import obtained
 from lambda_search.launching import plans_of
 from lambda_search.metrics.extractors.registry import load_extractor
 from lambda_search.models.registry import load_model
+from lambda_search.paths import copy_of
 from lambda_search.paths import fetched_folder
 from lambda_search.paths import locate
 from lambda_search.spec import parse_specs
@@ -79,6 +80,8 @@ def test_what_is_not_there_is_told_and_leaves_nothing(memory):
     assert locate("memory://b/none") is None
     with pytest.raises(UsageError, match=r"cannot be fetched from nosuch://b/x"):
         obtained("nosuch://b/x")
+    with pytest.raises(MissingFile, match=r"Weights cannot be fetched from http://\[b/x"):
+        obtained("http://[b/x")
 
 
 def test_the_network_is_asked_neither_offline_nor_for_a_look(memory, monkeypatch):
@@ -92,10 +95,35 @@ def test_the_network_is_asked_neither_offline_nor_for_a_look(memory, monkeypatch
 
 
 def test_an_address_with_a_key_is_refused_and_not_repeated():
-    for address in ("https://me:pass@host/x.pt", "s3://b/x.pt?X-Amz-Signature=abc"):
+    signed = (
+        "s3://b/x.pt?X-Amz-Signature=abc",
+        "https://x.blob.core.windows.net/x.pt?sv=1&sig=abc",
+    )
+    for address in ("https://me:pass@host/x.pt", *signed):
         with pytest.raises(UsageError, match="holds a password or a key") as caught:
             obtained(address)
         assert "pass@" not in str(caught.value) and "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("there", ["https://me:pass@host/x.pt", "s3://b/x.pt?token=pass@"])
+def test_a_study_with_a_key_is_refused_before_it_is_stored(there, tiny_pipeline, study_text):
+    with pytest.raises(UsageError, match="holds a password or a key") as caught:
+        parse_specs(study_text.replace(str(tiny_pipeline), there))
+    assert "pass@" not in str(caught.value)
+
+
+def test_no_name_leads_out_of_an_address_s_own_folder(memory):
+    for address in ("memory://b/..", "memory://b/a/../..", "s3://[b/.."):
+        assert copy_of(address).parent.parent == fetched_folder() and locate(address) is None
+    memory.pipe("/b/lock", b"0")
+    assert obtained("memory://b/lock").read_bytes() == b"0"
+
+
+def test_what_a_killed_process_left_of_a_folder_goes(hosted):
+    whole = copy_of(hosted)
+    left = whole.with_name(f"{whole.name}.abc.part")
+    (left / "whole").mkdir(parents=True)
+    assert obtained(hosted) == whole.resolve() and not left.exists()
 
 
 def test_it_is_fetched_by_http_too(tmp_path):

@@ -87,6 +87,7 @@ WorkersPerGpu: TypeAlias = Annotated[
     typer.Option(
         envvar="LAMBDA_SEARCH_WORKERS_PER_GPU",
         min=1,
+        max=100,
         help="Workers that share each GPU, in place of --gpus; its memory has to hold them all.",
     ),
 ]

@@ -55,7 +55,7 @@ def token_told() -> str:
         token, open_to = path.read_text().strip(), stat.S_IMODE(path.stat().st_mode) & 0o077
     except (OSError, UnicodeDecodeError) as error:
         raise LambdaSearchError(
-            f"RAY_AUTH_MODE is token, and {path} cannot be read: {first_line(error)}.", _GENERATE
+            f"Ray's token in {path} cannot be read: {first_line(error)}.", _GENERATE
         ) from error
     if not token:
         raise LambdaSearchError(f"{path} is empty.", _GENERATE)
@@ -94,7 +94,7 @@ def tls_told() -> str:
         raise LambdaSearchError(f"{key} can be read by others.", f"Close it: chmod 600 {key}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password="")  # else OpenSSL asks at the terminal for it
         context.load_verify_locations(authority)
     except (ssl.SSLError, ValueError) as error:
         raise LambdaSearchError(

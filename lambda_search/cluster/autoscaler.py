@@ -8,6 +8,7 @@ place. It counts what the cluster is to have in all, what is in use included.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -50,6 +51,8 @@ class Autoscaler:
     def __init__(self, gpus: float) -> None:
         self._gpus = gpus
         self._marks: set[str] = set()
+        self._lock = threading.Lock()
+        self._is_over = False
 
     @staticmethod
     def is_there(patience: float = 0.0) -> bool:
@@ -70,10 +73,18 @@ class Autoscaler:
 
         A call that fails changes nothing; what is still needed is asked for again.
         """
-        with suppress(Exception):  # ray raises many kinds
+        with self._lock, suppress(Exception):  # ray raises many kinds
+            if self._is_over:
+                return
             for node in _RAY.nodes():
                 self._marks |= {one for one in node["Resources"] if one.startswith(_MARK)}
             sdk.request_resources(bundles=bundles(wanted, self._gpus, self._marks))
+
+    def let_go(self) -> None:
+        """Asks for nothing, from now on: another thread's call that comes late is not heeded."""
+        with self._lock, suppress(Exception):
+            self._is_over = True
+            sdk.request_resources(bundles=[])
 
 
 def bundles(

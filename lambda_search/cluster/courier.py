@@ -8,22 +8,26 @@ not at all: one of its workers fetches it, under a lock, and checks each file's 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
+from typing import NoReturn
 
 import ray
 from filelock import FileLock
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.errors import last_line
 from lambda_search.files import private_folder
 from lambda_search.files import sha256_of
+from lambda_search.files import sweep
 from lambda_search.paths import fetched_folder
 
 __all__ = ["Courier", "Entry", "Files", "carried", "received", "start_courier"]
@@ -57,9 +61,10 @@ class Files:
 
         With a `.safetensors` comes the config that `models convert` wrote beside it.
         """
-        files = dict(_files(Path(place)))
+        files = dict(itertools.islice(_files(Path(place)), _MOST_FILES + 1))
         if len(files) > _MOST_FILES:
             return ()
+        files = dict(sorted(files.items()))
         stamp = [(name, _stamp(path)) for name, path in files.items()]
         known = self._known.get(place)
         if known is None or known[0] != stamp:
@@ -94,7 +99,7 @@ class Courier(Files):
 def start_courier() -> Any:
     """An actor beside the driver; it ends with the driver, or when it is killed."""
     here = NodeAffinitySchedulingStrategy(_RAY.get_runtime_context().get_node_id(), soft=False)
-    actor = _RAY.remote(num_cpus=0, max_restarts=3)(Courier)
+    actor = _RAY.remote(num_cpus=0, max_restarts=3, max_task_retries=3)(Courier)
     return actor.options(name=_NAME, get_if_exists=True, scheduling_strategy=here).remote()
 
 
@@ -102,19 +107,28 @@ def carried(place: Path) -> Path | None:
     """A copy on this host of what `place` names on the driver's; None if there is nothing there.
 
     Raises:
-        LambdaSearchError: as `received`.
+        LambdaSearchError: as `received`, and if it cannot be read there.
     """
     try:
         courier = _RAY.get_actor(_NAME)
     except ValueError:  # one host alone: nothing has to be carried
         return None
 
+    def answer(asked: Any) -> Any:
+        try:
+            return _RAY.get(asked)
+        except RayError as error:  # an OSError of that host too: it is not this one's
+            raise LambdaSearchError(
+                f"{place} cannot be brought from the driver's host: {last_line(error)}.",
+                "Check there that it can be read, and leave it alone meanwhile.",
+            ) from error
+
     def block(name: str, number: int) -> bytes:
-        (found,) = _RAY.get(courier.block.remote(str(place), name, number))
-        content: bytes = _RAY.get(found)
+        (found,) = answer(courier.block.remote(str(place), name, number))
+        content: bytes = answer(found)
         return content
 
-    return received(place, _RAY.get(courier.contents.remote(str(place))), block)
+    return received(place, answer(courier.contents.remote(str(place))), block)
 
 
 def received(
@@ -154,8 +168,7 @@ def received(
 def _write(
     folder: Path, place: Path, contents: tuple[Entry, ...], block: Callable[[str, int], bytes]
 ) -> None:
-    for stale in folder.parent.glob(f"{folder.name}.*.part"):
-        shutil.rmtree(stale, ignore_errors=True)
+    sweep(folder)
     with tempfile.TemporaryDirectory(
         dir=folder.parent, prefix=f"{folder.name}.", suffix=".part"
     ) as temporary:
@@ -174,16 +187,22 @@ def _write(
 
 
 def _files(place: Path) -> Iterator[tuple[str, Path]]:
-    """The files at `place` and below it, by their names from its folder on."""
+    """The files at `place` and below it, by their names from its folder on; links are followed."""
     if place.is_file():
         yield place.name, place
         beside = place.with_suffix(".json")
         if place.suffix == ".safetensors" and beside.is_file():
             yield beside.name, beside
     elif place.is_dir():
-        for path in sorted(place.rglob("*")):
-            if path.is_file():
-                yield str(path.relative_to(place.parent)), path
+        for folder, _, names in os.walk(place, onerror=_raise, followlinks=True):
+            for path in (Path(folder, name) for name in names):
+                if path.is_file():
+                    yield str(path.relative_to(place.parent)), path
+
+
+def _raise(error: OSError) -> NoReturn:
+    """A folder that cannot be looked into must not be missing from a copy without a word."""
+    raise error
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -23,7 +23,7 @@ class Worker:
     Arguments:
         number: of the worker.
         node: where it is.
-        since: when it was started; once it has tasks, when it began the first of them.
+        since: when it was started; then, when it came up; then, when it began its first task.
         kind: of its device; None as long as it is not up.
         jobs: what was sent to it, by number; it does the first.
         met: sorts of tasks that it has done.

@@ -79,15 +79,17 @@ class Demand:
             if crew.count(kind) < wanted:
                 yield kind
 
-    def surplus(self, crew: Crew) -> Worker | None:
+    def surplus(self, crew: Crew, now: float) -> Worker | None:
         """One that has nothing to do and will not be needed; it would keep its machine from going.
 
-        Those go first that have the fewest others beside them.
+        One that just came up may have been started for what is about to be asked, such as a pool's
+        first. Those go first that have the fewest others beside them.
         """
         whole, any_kind = sum(self.wanted.values()), self.wanted.get(None, 0)
         idle = []
         for worker in crew:
-            if worker.kind is not None and not worker.jobs:
+            is_new = not worker.met and now - worker.since < self._lull
+            if worker.kind is not None and not worker.jobs and not is_new:
                 there, wanted = crew.up[worker.kind], self.wanted.get(worker.kind, 0)
                 if there > wanted + any_kind or (len(crew) > whole and there > wanted):
                     idle.append(worker)

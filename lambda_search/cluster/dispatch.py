@@ -98,7 +98,7 @@ class Dispatcher:
         self._crew = Crew(self._policy.ahead)
         self._nodes = Nodes(self._policy)
         self._speeds = Speeds(self._policy)
-        self._failed_starts = 0
+        self._failed_starts, self._failed_at = 0, float("-inf")
         self._patience = self._policy.growing if grows else self._policy.patience
         self._absences = Absences(self._patience)
         self._demand = Demand(most, self._policy.lull, self._policy.again) if grows else None
@@ -288,6 +288,7 @@ class Dispatcher:
         if worker.node.unfit is None:  # else only a task can tell that it is well again
             worker.node.trouble, worker.node.refused = "", False
             self._failed_starts = 0
+        worker.since = now
         self._crew.welcome(worker, event.kind)
         self._choose_kind()
         self._serve(worker, now)
@@ -305,7 +306,9 @@ class Dispatcher:
         self._forget(worker)
         self._nodes.failed(worker.node, worker.since, now, reason)
         if worker.kind is None:
-            self._failed_starts += 1
+            # an autoscaler may take several hosts away at once: then they fail as one
+            if self._demand is None or worker.since > self._failed_at:
+                self._failed_starts, self._failed_at = self._failed_starts + 1, now
             self._despair(now)
             return
         self._choose_kind()
@@ -385,7 +388,7 @@ class Dispatcher:
         asked = demand.follow(self._tasks, not self.kind, now)
         if asked is not None:
             self._out.append(Ask(asked))
-        while (worker := demand.surplus(self._crew)) is not None:
+        while (worker := demand.surplus(self._crew, now)) is not None:
             self._forget(worker)
 
     def _limit(self, worker: Worker) -> float | None:
@@ -400,8 +403,8 @@ class Dispatcher:
     def _miss(self, now: float) -> None:
         """Fails tasks that wait for a kind which nobody has had for long."""
         up = self._crew.up
-        waited: set[str | None] = {kind for kind in self._backlog.kinds() if kind is not None}
-        missed = waited - up.keys() if up else waited | {None}
+        waited = set(self._backlog.kinds()) | ({None} if not self.kind else set())
+        missed = waited - up.keys() - ({None} if up else set())
         for kind in self._absences.expired(missed, self._crew.may_come, now):
             self._fail_waiting(kind, now)
 

@@ -65,7 +65,11 @@ class Node:
 
 
 class Nodes:
-    """All nodes that the cluster has now."""
+    """All nodes that the cluster has now.
+
+    `remarks` and `troubles` are asked from other threads too, while nodes come and go: they look
+    at a copy of the list.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -124,7 +128,7 @@ class Nodes:
     def remarks(self) -> Iterator[str]:
         """Kinds whose nodes differ in what decides no bits, but is worth knowing."""
         found: dict[tuple[str, str], set[str]] = {}
-        for node in self._nodes.values():
+        for node in list(self._nodes.values()):
             if node.kind is not None and node.gpu_driver:
                 found.setdefault((node.kind, node.gpu_driver), set()).add(node.host)
         for kind in sorted({kind for kind, _ in found}):
@@ -138,4 +142,4 @@ class Nodes:
 
     def troubles(self) -> Iterable[str]:
         """What is wrong with those that are left alone, each thing once."""
-        return dict.fromkeys(node.trouble for node in self._nodes.values() if node.trouble)
+        return dict.fromkeys(node.trouble for node in list(self._nodes.values()) if node.trouble)

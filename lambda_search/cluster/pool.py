@@ -196,7 +196,7 @@ class RayPool:
         if self._lost is None:  # without a head nobody could be told
             self._actors.close()
             if self._autoscaler is not None:
-                self._autoscaler.ask({})
+                self._autoscaler.let_go()
         self._leave()
 
     def _lose(self, error: PoolLost) -> None:

@@ -14,6 +14,7 @@ from pydantic import field_validator
 from pydantic import model_validator
 
 from lambda_search.errors import UsageError
+from lambda_search.errors import without_secrets
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.setting import OWN
 from lambda_search.setting import OWN_NETWORK
@@ -56,6 +57,16 @@ EXTRACTOR_FILES = (".pt", ".ts")
 _MOST_STEPS = 100_000
 
 
+def _without_secrets(name: str) -> str:
+    """`name`, unless it is an address with a password or a key: studies are stored and shown."""
+    if without_secrets(name) != name:
+        raise ValueError(
+            "the address holds a password or a key; leave it out: keys are read from the "
+            "environment"
+        )
+    return name
+
+
 class SourceSpec(FrozenModel):
     """Where a model's authors publish its weights.
 
@@ -89,6 +100,11 @@ class ModelSpec(FrozenModel):
     dataset: str | None = None
     name: str | None = None
     source: SourceSpec | None = None
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _has_no_secrets(cls, value: str) -> str:
+        return _without_secrets(value)
 
 
 class SamplerSpec(SamplerOptions):
@@ -146,6 +162,7 @@ class MeasureSpec(FrozenModel):
     @field_validator("extractor")
     @classmethod
     def _names_a_block(cls, value: str) -> str:
+        _without_secrets(value)
         if value.startswith((f"{OWN_NETWORK}:", f"{OWN_NETWORK}@")) and own_network(value) is None:
             raise ValueError(
                 f"the model's own network is {OWN_NETWORK}, {OWN_NETWORK}:BLOCK or "

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lambda_search import studies
+from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
 from lambda_search.launching import plans_of
 from lambda_search.launching import run_studies
@@ -234,6 +235,18 @@ def test_doctor_tells_what_is_there(cli):
     assert answers["Ray's TLS"]["answer"].startswith("off") and "Ray's token" in answers
     Store().close()
     assert "0 studies" in cli("doctor", "--quick")[1]
+
+
+def test_doctor_asks_a_cluster_that_grows_for_what_a_worker_takes(cli, monkeypatch):
+    asked = []
+
+    def worker_pool(*given):
+        asked.append(given)
+        raise LambdaSearchError("No worker.", "")
+
+    monkeypatch.setattr("lambda_search.cluster.opening.worker_pool", worker_pool)
+    cli("doctor", "--ray-address", "auto", "--gpus", "0.5")
+    assert asked == [(None, "auto", 0.5)]
 
 
 def test_looking_makes_no_store(cli, tmp_path):

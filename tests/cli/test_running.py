@@ -119,6 +119,11 @@ def test_the_share_of_a_gpu_is_said_once():
         gpus_of(0.5, 2)
 
 
+def test_more_workers_a_gpu_than_ray_can_count_are_no_workers_on_the_cpu(cli):
+    code, _, err = cli("drive", "--workers-per-gpu", "20000")
+    assert code == 2 and "--workers-per-gpu" in err
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_status_tells_of_a_confirmation_what_a_launch_tells(cli, width, monkeypatch):
     from lambda_search import studies

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -24,12 +25,16 @@ def keep(path, mode, content="a" * 64):
     return path
 
 
-def test_without_a_token_it_says_how_several_hosts_get_one(monkeypatch):
+def test_without_a_token_it_says_how_several_hosts_get_one(monkeypatch, tmp_path):
     assert "ray get-auth-token --generate" in token_told()
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     with pytest.raises(LambdaSearchError, match="cannot be read") as caught:
         token_told()
     assert "RAY_AUTH_MODE=token wherever" in caught.value.hint
+    keep(tmp_path / ".ray" / "auth_token", 0o600).write_bytes(b"\xff")
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    with pytest.raises(LambdaSearchError, match=r"^Ray's token in .*auth_token cannot be read"):
+        token_told()
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert "can run anything" in token_told()
     monkeypatch.setenv("RAY_AUTH_MODE", "tokens")
@@ -106,3 +111,17 @@ def test_tls_is_off_or_its_files_belong_together(files, monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_TLS_CA_CERT")
     with pytest.raises(LambdaSearchError, match="RAY_TLS_CA_CERT not set"):
         tls_told()
+
+
+def test_nobody_is_asked_for_the_password_of_a_key(files, monkeypatch):
+    """Ray cannot use such a key; without a terminal OpenSSL would read what stands on stdin."""
+    cert, key = files["own"]
+    told = ["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:known", "-out"]
+    subprocess.run([*told, closed := key.with_suffix(".closed")], check=True, capture_output=True)
+    closed.chmod(0o600)
+    use(monkeypatch, cert, closed, cert)
+    asks = "from lambda_search.cluster.access import tls_told; print(tls_told())"
+    found = subprocess.run(
+        [sys.executable, "-c", asks], input=b"known\n", capture_output=True, start_new_session=True
+    )
+    assert b"are no pair" in found.stderr and not found.stdout

@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from lambda_search.cluster import autoscaler
 from lambda_search.cluster.autoscaler import bundles
 
 A100 = "NVIDIA A100-SXM4-80GB"
@@ -28,6 +30,18 @@ def test_where_there_are_several_kinds_the_right_one_is_asked_for():
     marks = [{name for name in one if name.startswith("acc")} for one in found]
     assert marks == [{seen[0]}, {seen[1]}, {seen[1]}, set()]
     assert bundles({A100: 1}, 1.0, [seen[1]])[0][seen[0]] > 0, "the other kind alone was seen"
+
+
+def test_who_asks_late_does_not_undo_that_the_pool_let_go(monkeypatch):
+    asked = []
+    nodes = SimpleNamespace(nodes=lambda: [])
+    monkeypatch.setattr(autoscaler, "_RAY", nodes)
+    monkeypatch.setattr(autoscaler.sdk, "request_resources", lambda bundles: asked.append(bundles))
+    one = autoscaler.Autoscaler(0.0)
+    one.ask({None: 2})
+    one.let_go()
+    one.ask({None: 2})
+    assert asked == [[{"CPU": 1.0}] * 2, []]
 
 
 @pytest.mark.slow

@@ -3,8 +3,10 @@
 import hashlib
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayTaskError
 
 from lambda_search import paths
 from lambda_search.cluster import courier
@@ -82,6 +84,57 @@ def test_what_is_not_there_or_too_much_does_not_come(place, monkeypatch):
     assert brought(place / "none") is None
     monkeypatch.setattr(courier, "_MOST_FILES", 1)
     assert brought(place) is None, "a folder of images"
+
+
+def test_folders_that_are_links_come_too(place, tmp_path):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "weights.bin").write_bytes(b"vae")
+    (place / "vae").symlink_to(tmp_path / "vae")
+    copy = brought(place)
+    assert (copy / "vae" / "weights.bin").read_bytes() == b"vae"
+    assert not (copy / "vae").is_symlink()
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(place, monkeypatch):
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("unet"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError):
+        Files().contents(str(place))
+
+
+def test_of_a_folder_with_too_much_not_all_is_looked_at(place, monkeypatch):
+    for number in range(50):
+        (place / f"{number}.png").touch()
+    looked, is_file = [], Path.is_file
+    monkeypatch.setattr(courier, "_MOST_FILES", 10)
+    monkeypatch.setattr(Path, "is_file", lambda path: looked.append(path) or is_file(path))
+    assert Files().contents(str(place)) == () and len(looked) < 15
+
+
+def test_what_the_drivers_host_cannot_read_is_not_this_hosts_fault(place, monkeypatch):
+    there = RayTaskError("block", "Traceback …\nOSError: gone", OSError(5, "gone"))
+
+    def get(asked):
+        if asked == "contents":
+            return Files().contents(str(place))
+        raise there.as_instanceof_cause()
+
+    asks = {
+        name: SimpleNamespace(remote=lambda *_, name=name: name) for name in ("contents", "block")
+    }
+    ray = SimpleNamespace(get_actor=lambda name: SimpleNamespace(**asks), get=get)
+    monkeypatch.setattr(courier, "_RAY", ray)
+    with pytest.raises(
+        LambdaSearchError, match=r"brought from the driver's host: .*gone"
+    ) as caught:
+        courier.carried(place)
+    assert "space" not in str(caught.value)
 
 
 def test_a_full_disk_is_told(place, monkeypatch):

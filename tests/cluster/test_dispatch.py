@@ -32,6 +32,7 @@ from lambda_search.cluster.messages import Tick
 from lambda_search.cluster.messages import Unfit
 from lambda_search.cluster.messages import Unsendable
 from lambda_search.cluster.messages import Withdrawn
+from lambda_search.cluster.nodes import Nodes
 from lambda_search.cluster.policy import Policy
 from lambda_search.errors import LambdaSearchError
 
@@ -795,3 +796,56 @@ def test_it_knows_where_workers_are_and_which_gpu_drivers_differ():
     assert cluster.dispatcher.notes() == [
         "hosts with A100 have several GPU drivers: 550.54 on host-of-n2; 570.86 on host-of-n1"
     ]
+
+
+def test_hosts_that_an_autoscaler_takes_while_workers_start_are_no_reason_to_give_up():
+    cluster = Cluster(grows=True)
+    tasks = [cluster.submit() for _ in range(4)]
+    cluster.room(n1=1, n2=1, n3=1, n4=1)
+    cluster.pass_time(1.0)
+    for worker in list(cluster.starting):
+        cluster.tell(Lost(worker, "its node is gone"))
+    cluster.room()
+    assert not cluster.ended and not cluster.told
+    cluster.pass_time(30.0)
+    cluster.room(n5=4)
+    cluster.pass_time(1.0)
+    cluster.all_up()
+    while any(cluster.sent[worker] for worker in cluster.up):
+        cluster.answer(next(worker for worker in cluster.up if cluster.sent[worker]))
+    assert all(isinstance(cluster.ended[task], Resolve) for task in tasks)
+
+
+def test_the_first_worker_is_still_there_when_a_study_has_been_read():
+    cluster = growing()
+    cluster.pass_time(cluster.policy.lull - 2.0)
+    assert len(cluster.up) == 1 and cluster.asked[-1] == {}
+    cluster.pass_time(3.0)
+    assert not cluster.up, "nothing came"
+
+
+def test_the_time_in_which_nobody_waited_does_not_count():
+    cluster = growing()
+    cluster.pass_time(cluster.policy.growing - 60.0, step=10.0)
+    assert not cluster.up, "let go of"
+    cluster.room()
+    task = cluster.submit()
+    cluster.pass_time(120.0)
+    assert task not in cluster.ended, "it has waited for two minutes alone"
+
+
+def test_nodes_may_come_while_another_thread_asks_what_is_wrong_with_them():
+    nodes = Nodes(Policy())
+
+    class Telling:
+        def __init__(self, number):
+            self.number = number
+
+        @property
+        def trouble(self):
+            nodes._nodes.setdefault(f"later-{self.number}", Telling(self.number + 100))
+            return "t"
+
+    for number in range(3):
+        nodes._nodes[f"n{number}"] = Telling(number)
+    assert list(nodes.troubles()) == ["t"]

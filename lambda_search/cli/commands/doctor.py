@@ -17,6 +17,7 @@ from lambda_search.cli.console import out
 from lambda_search.cli.console import print_json
 from lambda_search.cli.console import working
 from lambda_search.cli.options import AsJson
+from lambda_search.cli.options import Gpus
 from lambda_search.cli.options import RayAddress
 from lambda_search.cli.options import StoreUrl
 from lambda_search.cluster.access import tls_told
@@ -41,6 +42,7 @@ _PACKAGES = ("torch", "diffusers", "optuna", "ray", "sqlalchemy", "plotly", "opt
 def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Do not start Ray.")] = False,
     ray_address: RayAddress = None,
+    gpus: Gpus = None,
     store: StoreUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +61,7 @@ def doctor(
         "Inception": _inception,
     }
     if not quick:
-        checks["workers"] = lambda: _workers(ray_address)
+        checks["workers"] = lambda: _workers(ray_address, gpus)
     width, found = max(map(len, checks)), []
     for name, check in checks.items():
         with working(f"checking {name}"):
@@ -139,14 +141,14 @@ def _inception() -> str:
     return f"{path}, checksum right"
 
 
-def _workers(address: str | None) -> str:
+def _workers(address: str | None, gpus: float | None) -> str:
     try:
         from lambda_search.cluster.opening import worker_pool
     except ImportError as error:
         raise LambdaSearchError(
             f"{error.name} is not installed", "pip install 'lambda-search[all]'"
         ) from error
-    with worker_pool(None, address, None) as pool:
+    with worker_pool(None, address, gpus) as pool:
         until = time.monotonic() + _STARTS_SECONDS
         while pool.coming() and time.monotonic() < until:
             time.sleep(0.2)

@@ -169,7 +169,6 @@ def drive(
             with working("starting workers"):
                 opening.begin()
                 from lambda_search.drive import drive as run_queue
-                from lambda_search.drive import side_by_side
 
                 pool = opening.pool()
             if beside is not None:
@@ -182,7 +181,7 @@ def drive(
                     pool,
                     folders=models or (),
                     bounds=bounds,
-                    at_once=at_once or side_by_side(pool.size),
+                    at_once=at_once,
                     until_empty=until_empty,
                     watch=display,
                     listeners=[display.hear],
