@@ -255,7 +255,7 @@ def test_a_study_is_posted_seen_stopped_and_queued_again(client, store, bearer):
     assert (answer.status_code, answer.headers["location"]) == (201, "/v1/studies/s")
     assert store.study("s").door == "service"
     told = client.get("/v1/studies/s").json()
-    assert (told["state"], told["door"], told["budget"]) == ("queued", "service", 24)
+    assert (told["state"], told["door"], told["budget"]) == ("queued", "service", 100)
     assert told["events"][0]["kind"] == "queued"
     listed = client.get("/v1/studies", params={"state": "queued"}).json()
     assert [one["study"] for one in listed["studies"]] == ["s"] and listed["nobody_drives"]
