@@ -20,7 +20,7 @@ __all__ = ["tls_told", "token_told"]
 
 _GENERATE = (
     "On one host: ray get-auth-token --generate; copy ~/.ray/auth_token to every other, with mode "
-    "600, and set RAY_AUTH_MODE=token wherever ray start and lambda-search run."
+    "600, and set RAY_AUTH_MODE=token wherever Ray or lambda_search runs."
 )
 _TLS_FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 _TLS_STEP = (
