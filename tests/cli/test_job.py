@@ -1,5 +1,6 @@
 """`--submit` before a stand-in for Ray's client: what travels, what is shown, how it ends."""
 
+import asyncio
 import json
 import os
 import shlex
@@ -65,12 +66,18 @@ class Client:
 
 @pytest.fixture
 def client(monkeypatch):
-    """A client of this test's own; the cluster's door is open."""
+    """A client of this test's own; the cluster's door is open.
+
+    A browser that pages are tested in keeps an event loop in this thread; a command has none.
+    """
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
     own = type("Own", (Client,), {})
     monkeypatch.setattr("ray.job_submission.JobSubmissionClient", own)
     monkeypatch.setattr("lambda_search.cluster.jobs.knock", lambda address: None)
     monkeypatch.setattr("lambda_search.cluster.jobs._LOOK_SECONDS", 0.0)
-    return own
+    yield own
+    asyncio._set_running_loop(loop)
 
 
 @pytest.fixture
