@@ -105,6 +105,7 @@ def tell(folder):
     import ray
     from ray.autoscaler.sdk import request_resources
 
+    from lambda_search.cluster import actors
     from lambda_search.cluster import pool as pools
     from lambda_search.cluster.autoscaler import Autoscaler
     from lambda_search.cluster.policy import Policy
@@ -112,7 +113,7 @@ def tell(folder):
     from tests.cluster.light import VERSIONS
     from tests.cluster.light import light_worker
 
-    pools.Worker, pools.library_versions = light_worker(folder), lambda: VERSIONS
+    actors.Worker, pools.library_versions = light_worker(folder), lambda: VERSIONS
     pools._LOOK_FOR_NODES_SECONDS = 1.0
     told = {"is there": Autoscaler.is_there(20.0)}
     request_resources(bundles=[WHOLE] * 9)
