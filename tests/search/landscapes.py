@@ -113,8 +113,9 @@ BUNDLED = (
     Landscape("ddim, 20 steps", 24.4, 0.180, 0.98, 0.05, **_DDIM),
 )
 """The bundled model's: the first fitted to truth.csv (rms 0.23), the fifth's valley to a grid of
-27 schedules × 1,000 images; of the others optimum and gain are those of effect.csv, and the
-valley's shape is that of the same sampler at 10 steps."""
+27 schedules × 1,000 images; of the others optimum and gain are those of searches in narrow ranges
+(ancestral gains more in wider ones: effect.csv), and the valley's shape is that of the same
+sampler at 10 steps."""
 
 SIMULATED = (
     Landscape("below one", 10.0, 0.3, 0.985, 0.03, **_WIDE),
