@@ -3,7 +3,7 @@
 
     python scripts/bench_scale.py [--workers 256] [--studies 64] [--speed 10] [--json FILE]
     python scripts/bench_scale.py --fill       # how many studies fill 256 and 1,000 workers
-    python scripts/bench_scale.py --rate       # shards/s where workers take no time
+    python scripts/bench_scale.py --rate       # shards/s where workers and proposals take no time
 
 Workers are simulated (`simulated_workers`), with images that nobody samples; studies are default
 ones (24 trials at 2,048 to 8,192 images, four schedules confirmed on 10,000) whose scoring takes
@@ -126,20 +126,27 @@ def main(
     found = []
     for several in workers or [256, 1000]:
         for active in counts:
-            found.append(measured(several, active, 60 * minutes, speed, habits, store))
+            study = STUDY.replace("proposals: gp", "proposals: qmc") if rate else STUDY
+            found.append(measured(several, active, 60 * minutes, speed, habits, store, study))
             Console(width=110).print(_table(found))
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(one) for one in found], indent=2))
 
 
 def measured(
-    workers: int, active: int, window: float, speed: float, habits: Habits, url: str | None
+    workers: int,
+    active: int,
+    window: float,
+    speed: float,
+    habits: Habits,
+    url: str | None,
+    study: str = STUDY,
 ) -> Figures:
-    """One run: so many default studies active at a time, more waiting."""
+    """One run: so many such studies active at a time, more waiting."""
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         os.environ["LAMBDA_SEARCH_HOME"] = folder
         store = Store(url or f"{folder}/store.db")
-        plans = _queued(store, 3 * active)
+        plans = _queued(store, 3 * active, study)
         commits = _Commits(store)
         pool = SimulatedPool(workers, habits, speed)
         run = _Run(pool, window, 4 * habits.shard, 11 * habits.shard, commits)
@@ -151,17 +158,17 @@ def measured(
     return figures
 
 
-def _queued(store: Store, count: int) -> dict[str, Plan]:
-    """Default studies that wait; their plans by the studies' files."""
-    queue, plans = Queue(store), default_plans(count)
+def _queued(store: Store, count: int, study: str) -> dict[str, Plan]:
+    """Studies that wait, each with a seed of its own; their plans by the studies' files."""
+    queue, plans = Queue(store), default_plans(count, study)
     for text, plan in plans.items():
         queue.submit(plan.spec.name, text)
     return plans
 
 
-def default_plans(count: int) -> dict[str, Plan]:
+def default_plans(count: int, study: str = STUDY) -> dict[str, Plan]:
     """Plans of default studies, by the studies' files."""
-    [plan] = plans_of(parse_specs(STUDY))
+    [plan] = plans_of(parse_specs(study))
     measures = tuple(replace(one, width=WIDTH) for one in plan.recipe.measures)
     plans = {}
     for seed in range(count):

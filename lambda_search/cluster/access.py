@@ -71,8 +71,8 @@ def tls_told() -> str:
     """Whether this host's Ray encrypts, with which files.
 
     Raises:
-        LambdaSearchError: if it shall, and a file is missing, unreadable, open to others, or does
-            not belong to the others.
+        LambdaSearchError: if it shall, and a file is missing, unreadable or open to others, or
+            certificate and key do not belong together. Who signed them is not looked at.
     """
     if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
         return (
