@@ -123,7 +123,7 @@ def played(truth: Landscape, seed: int, most: int) -> list[Mark]:
             ),
             run_config=tune.RunConfig(
                 storage_path=folder, verbose=0, callbacks=[_callback(telling)],
-                stop=telling.is_enough,
+                stop=_stopper(telling),
             ),
         )  # fmt: skip
         tuner.fit()
@@ -161,8 +161,8 @@ class _Telling:
         good = self.truth.good(leader.mean, tilt(leader))
         self.marks.append(Mark(images, leader, good))
 
-    def is_enough(self, name: str, result: Mapping[str, Any]) -> bool:
-        """Whether the run has had its images, as Ray Tune asks it."""
+    def is_enough(self) -> bool:
+        """Whether the run has had its images."""
         return bool(self.marks) and self.marks[-1].images >= self.most
 
 
@@ -174,6 +174,21 @@ def _callback(telling: _Telling) -> Any:
             telling.hear(trial.trial_id, result)
 
     return Reported()
+
+
+def _stopper(telling: _Telling) -> Any:
+    from ray import tune
+
+    class Enough(tune.Stopper):
+        """Ends the whole run; a function would end each trial, and more would follow."""
+
+        def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return telling.is_enough()
+
+    return Enough()
 
 
 if __name__ == "__main__":
