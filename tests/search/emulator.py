@@ -1,11 +1,11 @@
 """What a study would measure on a landscape: its truth, a bias at n, and a noise field.
 
-Image i moves the score of the schedule x by ψ(x, i) = F(1)·s·vᵢ·(c·z₀ + g(x)·z + own(x, i)): a
+Image i moves the score of the schedule x by ψ(x, i) = F(1)·vᵢ·(c·z₀ + g(x)·z + own(x, i)): a
 level that all schedules share, two slopes along the plane, and a part in which schedules differ
 the more the farther they lie apart (a process of exponential covariance, by random Fourier
-features); vᵢ spreads them as features do that are not normal. Fitted to the standard errors in
-truth.csv (rms 0.35 in their logs) and to the spread of FID(1) in repeats.csv. Everything is drawn
-from (seed, i), so schedules on the same indices share noise, blocks of indices apart share none.
+features), as `landscapes.Noise` has them; vᵢ spreads them as features do that are not normal.
+Everything is drawn from (seed, i), so schedules on the same indices share noise, blocks of indices
+apart share none.
 
 The half-split score's bias at n images shrinks gains by 0.36·(d/n)^1.5, as a change of contrast
 shows it at n/d = 1, 2 and 4 (d = 128), along the line from λ = 1 to the optimum.
@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.search.landscapes import UNITS
 from tests.search.landscapes import Landscape
 
-_LEVEL = 1.42
-_STEEP = np.array([0.749, 0.738]), np.array([0.0, 0.238])
-_OWN = 0.372
 _WAVES = 24
 _CHUNK = 1024
 _BIAS = 0.36
-_UNITS = np.array([0.03, 0.06])
 
 
 class Emulator:
@@ -32,7 +29,7 @@ class Emulator:
     Arguments:
         landscape: the truth.
         seed: of all noise.
-        own: the part that schedules do not share, in what was fitted.
+        own: times the part that schedules do not share.
         shown: what scores are of, where that is not quite the truth.
     """
 
@@ -42,7 +39,7 @@ class Emulator:
         self.landscape = landscape
         self._shown = shown or landscape
         self._seed = seed
-        self._own = own * _OWN
+        self._own = own * landscape.noise.own
         rng = np.random.default_rng([seed, 1])
         spread = np.sqrt(rng.gamma(0.5, 2.0, (_WAVES, 1)))
         self._waves = rng.standard_normal((_WAVES, 2)) / spread
@@ -61,18 +58,19 @@ class Emulator:
     def bias(self, mean: float, tilt: float, n: int) -> float:
         """Of the score, less that of λ = 1."""
         truth = self._shown
-        at = np.array([mean - 1, tilt]) / _UNITS
-        best = np.array([truth.mean - 1, truth.tilt]) / _UNITS
+        at = np.array([mean - 1, tilt]) / UNITS
+        best = np.array([truth.mean - 1, truth.tilt]) / UNITS
         along = float(at @ best) / max(float(best @ best), 1e-6)
         shrunk = _BIAS * min((truth.features / n) ** 1.5, 2.0)
         return shrunk * truth.gain * truth.one * along
 
     def _weights(self, mean: float, tilt: float) -> np.ndarray:
-        at = np.array([mean - 1, tilt]) / _UNITS
+        at = np.array([mean - 1, tilt]) / UNITS
         phase = self._waves @ at
         own = self._own / _WAVES**0.5 * np.concatenate([np.cos(phase), np.sin(phase)])
-        smooth = np.array([_LEVEL, *(steep @ at for steep in _STEEP)])
-        return self.landscape.one * self.landscape.noise * np.concatenate([smooth, own])
+        noise = self.landscape.noise
+        smooth = np.array([noise.level, np.array(noise.steep) @ at, noise.tilt * at[1]])
+        return self.landscape.one * np.concatenate([smooth, own])
 
     def _noise(self, first: int, n: int) -> np.ndarray:
         chunks = range(first // _CHUNK, -(-(first + n) // _CHUNK))

@@ -8,7 +8,7 @@ from tests.search.landscapes import BUNDLED
 from tests.search.landscapes import NO_GAIN
 from tests.search.landscapes import SIMULATED
 
-FINE = np.meshgrid(np.linspace(0.94, 1.1, 161), np.linspace(-0.2, 0.15, 176))
+FINE = np.meshgrid(np.linspace(0.88, 1.1, 441), np.linspace(-0.2, 0.25, 901))
 
 
 @pytest.mark.parametrize("truth", [*BUNDLED, *SIMULATED, NO_GAIN], ids=lambda one: one.name)
