@@ -16,7 +16,8 @@ most (`allocation`), and when to end:
 
 A round depends on the study's seed, its number and the scores of the rounds before it alone. No
 schedule is ever ruled out: all scores stay in the model, those of d images with their bias, and
-schedules that diverged as worse than all others. Of both families, the best constant (k = 0) is
+schedules that diverged as worse than all others. No search ends by itself before it has looked at
+the better end of the valley (`ends`). Of both families, the best constant (k = 0) is
 looked for too: the search is over when it is found as surely as the best of the plane, and a round
 goes to the one of the two that is less sure. The ranges bound the opening; where schedules
 near an edge are measured, the plane beyond it opens. (Knowledge gradient: Frazier, Powell &
@@ -33,24 +34,21 @@ import numpy as np
 
 from lambda_search.records import Ending
 from lambda_search.search.allocation import SAME
-from lambda_search.search.allocation import Outlook
 from lambda_search.search.allocation import opening
 from lambda_search.search.allowance import Allowance
 from lambda_search.search.allowance import Block
 from lambda_search.search.allowance import Spent
 from lambda_search.search.allowance import whole
+from lambda_search.search.known import Known
 from lambda_search.search.noise import Array
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
 from lambda_search.search.noise import noise_covariance
-from lambda_search.search.plane import FARTHEST
 from lambda_search.search.plane import Plane
 from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
-from lambda_search.search.surface import Surface
-from lambda_search.search.surface import kernels_about
 
 __all__ = ["OPENING", "KnowledgeGradient", "Verdict"]
 
@@ -58,9 +56,8 @@ OPENING = 7
 """Schedules beside λ = 1 in the first round."""
 
 _RISK = 0.05
-_APART = 0.1
-"""Candidates of a confirmation differ by more than this, in half-widths."""
-
+_SURE, _LATE = 0.3, 6
+"""With so little regret, or after so many rounds, the valley's unseen end is looked at."""
 _KNOWN = 3
 """Schedules in the ranges without which there is nothing to go by."""
 
@@ -161,7 +158,7 @@ class KnowledgeGradient:
             spent: what the rounds took that they are from.
             lost: schedules that diverged, there or before.
         """
-        outlook = self._outlook(measured, lost, 0)
+        outlook = self._known(measured, lost).outlook()
         regret = outlook.chance_of_better(self._tolerance)
         if self._both:
             line = self._plane.constants(outlook)
@@ -181,10 +178,16 @@ class KnowledgeGradient:
         lost: Sequence[Point] = (),
     ) -> Ending | None:
         """Why the search may end, if it may, given a verdict's probabilities."""
-        if gain <= _RISK:
-            return "no gain"
-        if regret <= _RISK:
-            return "found"
+        limit = self._limit(measured, spent, lost)
+        sure: Ending | None = "no gain" if gain <= _RISK else "found" if regret <= _RISK else None
+        if sure and (limit or self._known(measured, lost).unseen() is None):
+            return sure
+        return limit
+
+    def _limit(
+        self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point]
+    ) -> Ending | None:
+        """What leaves no further round, if something does."""
         count = self.allowance.left(spent)
         if count < 1:
             return "trials"
@@ -213,26 +216,34 @@ class KnowledgeGradient:
         again = self._reopening(measured, spent, lost)
         if again is not None:
             return again
-        near, n = self._near(measured), self.allowance.n
-        known = sorted({one.at for one in near} - {self._plane.at_one})
-        outlook = self._outlook(measured, lost, spent.rounds)
+        known, n = self._known(measured, lost), self.allowance.n
+        outlook = known.outlook(spent.rounds)
+        regret = outlook.chance_of_better(self._tolerance)
         if self._both:
             line = self._plane.constants(outlook)
-            outlook = max(outlook, line, key=lambda one: one.chance_of_better(self._tolerance))
+            if (of_line := line.chance_of_better(self._tolerance)) > regret:
+                outlook, regret = line, of_line
         found = outlook.batch(
-            Field.of(near), n, self.allowance.left(spent), np.array([self._plane.at_one]), known
+            Field.of(known.near),
+            n,
+            self.allowance.left(spent),
+            np.array([self._plane.at_one]),
+            known.tried,
         )
-        return self._block(found, _end(measured), n)
+        if regret <= _SURE or spent.rounds >= _LATE:
+            end = known.unseen()
+            found[-1] = found[-1] if end is None else end
+        return self._block(found, known.end, n)
 
     def _reopening(
         self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point]
     ) -> Block | None:
         """An opening, where few known schedules lie in the ranges and it has one that is not."""
-        known = [self._plane.place(one) for one in lost] + [one.at for one in measured]
-        inside = {at for at in known if max(map(abs, at)) <= 1} - {self._plane.at_one}
+        known = self._known(measured, lost)
+        inside = {at for at in known.places if max(map(abs, at)) <= 1} - {self._plane.at_one}
         if len(inside) >= min(_KNOWN, self._trials - 1):
             return None
-        block, seen = self.opening(_end(measured), spent.schedules), np.array(known)
+        block, seen = self.opening(known.end, spent.schedules), np.array(known.places)
         places = [np.array(self._plane.place(one)) for one in block.points]
         new = any(np.abs(seen - place).max(1).min() > SAME for place in places)
         return block if new else None
@@ -251,56 +262,16 @@ class KnowledgeGradient:
         by their posterior mean, each apart from those before. Of both families these have a slope,
         and the lowest constant follows them, unless it is λ = 1.
         """
-        outlook = self._outlook(measured, lost, 0)
-        old = np.array(sorted({one.at for one in self._near(measured)} - {self._plane.at_one}))
-        old = old.reshape(-1, 2)
-        old = old[np.argsort(outlook.surface.mean(old), kind="stable")]
-        same = old[np.abs(old - outlook.leader).max(1) <= SAME][:1]
-        found: list[Array] = []
-        for at in [*same, outlook.leader, *old]:
-            apart = all(np.abs(at - other).max() > _APART for other in found)
-            point = self._plane.point(at)
-            fits = point.slope != 0 if self._both else point != IDENTITY
-            if apart and len(found) < most and fits:
-                found.append(at)
-        points = [self._plane.point(at) for at in found]
-        if self._both and (best := self._plane.best_constant(outlook)) != IDENTITY:
-            points.append(best)
-        return points
+        return self._known(measured, lost).candidates(most, self._both)
 
     def reach(self, measured: Sequence[Measurement]) -> Space:
         """The ranges, as far as they have opened."""
-        tried = [one.at for one in self._near(measured) if one.at != self._plane.at_one]
-        return self._plane.space(self._plane.box(np.array(tried).reshape(-1, 2)))
+        return self._known(measured, ()).reach
 
-    def _near(self, measured: Sequence[Measurement]) -> list[Measurement]:
-        """Those at λ = 1, and in reach of the ranges."""
-        return [
-            one
-            for one in measured
-            if one.at == self._plane.at_one or max(map(abs, one.at)) <= FARTHEST
-        ]
-
-    def _outlook(
-        self, measured: Sequence[Measurement], lost: Sequence[Point], number: int
-    ) -> Outlook:
-        near = self._near(measured)
-        worst = max(near, key=lambda one: one.score)
-        bad = [
-            self.measurement(one, worst.first, 2 * worst.score, 0 * worst.influence, worst.n)
-            for one in lost
-        ]
-        tried = [one.at for one in near if one.at != self._plane.at_one]
-        generator = np.random.default_rng([self._seed, number])
-        surface = Surface([*near, *self._near(bad)], self._features, kernels_about(self._begin))
-        return Outlook(surface, self._plane.box(np.array(tried).reshape(-1, 2)), generator)
+    def _known(self, measured: Sequence[Measurement], lost: Sequence[Point]) -> Known:
+        return Known(self._plane, self._features, measured, lost, self._begin, self._seed)
 
     def _block(self, at: Array, first: int, n: int) -> Block:
         """λ = 1 and the schedules at `at`, each once."""
         points = dict.fromkeys([IDENTITY, *(self._plane.point(one) for one in at)])
         return Block(tuple(points), first, n)
-
-
-def _end(measured: Sequence[Measurement]) -> int:
-    """The first index that none of `measured` has."""
-    return max(one.first + one.n for one in measured)

@@ -19,11 +19,11 @@ from lambda_search.search.space import Space
 
 __all__ = ["FARTHEST", "Plane"]
 
-FARTHEST = 3.0
+FARTHEST = 6.0
 """How far out it is looked at, in half-widths of the ranges."""
 
 _FINE = 400
-_MARGIN = 0.3
+_MARGIN = 0.6
 """How far it opens beyond a schedule that was measured."""
 
 

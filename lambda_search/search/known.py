@@ -1,0 +1,117 @@
+"""What a search by the knowledge gradient knows of its plane: all scores, and what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from lambda_search.search.allocation import SAME
+from lambda_search.search.allocation import Outlook
+from lambda_search.search.ends import unseen_end
+from lambda_search.search.noise import Array
+from lambda_search.search.noise import Measurement
+from lambda_search.search.plane import FARTHEST
+from lambda_search.search.plane import Plane
+from lambda_search.search.space import IDENTITY
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
+from lambda_search.search.surface import Surface
+from lambda_search.search.surface import kernels_about
+
+__all__ = ["Known"]
+
+_APART = 0.1
+"""Candidates of a confirmation differ by more than this, in half-widths."""
+
+
+class Known:
+    """All of it. Schedules that diverged count as twice as bad as the worst.
+
+    Arguments:
+        plane: where schedules lie.
+        features: d of the score.
+        measured: all scores, in the order of asking.
+        lost: schedules that diverged.
+        begin: where the surface may be flat (`surface.kernels_about`).
+        seed: of the study.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        features: int,
+        measured: Sequence[Measurement],
+        lost: Sequence[Point] = (),
+        begin: tuple[float, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._plane = plane
+        self._features = features
+        self._measured = measured
+        self._lost = [plane.place(one) for one in lost]
+        self._begin = begin
+        self._seed = seed
+        self.near = [one for one in measured if one.at == plane.at_one or _is_near(one.at)]
+        self.tried = sorted({one.at for one in self.near} - {plane.at_one})
+
+    @property
+    def places(self) -> list[tuple[float, float]]:
+        """Where something is known, however far away, those that were lost first."""
+        return [*self._lost, *(one.at for one in self._measured)]
+
+    @property
+    def end(self) -> int:
+        """The first index that no image has."""
+        return max(one.first + one.n for one in self._measured)
+
+    @property
+    def reach(self) -> Space:
+        """The ranges, as far as they have opened."""
+        return self._plane.space(self._plane.box(self._tried))
+
+    def outlook(self, number: int = 0) -> Outlook:
+        """What the scores say, with the draws of the round `number`."""
+        generator = np.random.default_rng([self._seed, number])
+        return Outlook(self._surface, self._plane.box(self._tried), generator)
+
+    def unseen(self) -> Array | None:
+        """The end of the valley that nothing is known of, if there is one (`ends`)."""
+        return unseen_end(self.outlook(), np.array(self.places))
+
+    def candidates(self, most: int, both: bool) -> list[Point]:
+        """The schedules to confirm, as `KnowledgeGradient.candidates` has them."""
+        outlook = self.outlook()
+        old = self._tried[np.argsort(outlook.surface.mean(self._tried), kind="stable")]
+        same = old[np.abs(old - outlook.leader).max(1) <= SAME][:1]
+        found: list[Array] = []
+        for at in [*same, outlook.leader, *old]:
+            apart = all(np.abs(at - other).max() > _APART for other in found)
+            point = self._plane.point(at)
+            fits = point.slope != 0 if both else point != IDENTITY
+            if apart and len(found) < most and fits:
+                found.append(at)
+        points = [self._plane.point(at) for at in found]
+        if both and (best := self._plane.best_constant(outlook)) != IDENTITY:
+            points.append(best)
+        return points
+
+    @property
+    def _tried(self) -> Array:
+        found: Array = np.array(self.tried).reshape(-1, 2)
+        return found
+
+    @cached_property
+    def _surface(self) -> Surface:
+        worst = max(self.near, key=lambda one: one.score)
+        bad = [
+            Measurement(at, worst.first, 2 * worst.score, 0 * worst.influence, worst.n)
+            for at in self._lost
+            if at == self._plane.at_one or _is_near(at)
+        ]
+        return Surface([*self.near, *bad], self._features, kernels_about(self._begin))
+
+
+def _is_near(at: tuple[float, float]) -> bool:
+    return max(map(abs, at)) <= FARTHEST
