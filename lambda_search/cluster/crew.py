@@ -67,6 +67,15 @@ class Crew:
         """The worker of that number, if it is there."""
         return self._workers.get(number)
 
+    def up_by_node(self) -> dict[str, int]:
+        """How many workers are up on each node."""
+        return dict(Counter(worker.node.name for worker in self if worker.kind is not None))
+
+    def places(self) -> list[tuple[str, str, int]]:
+        """Host, kind and number of the workers that are up, hosts in order."""
+        up = Counter((one.node.host, one.kind) for one in self if one.kind is not None)
+        return [(host, kind, count) for (host, kind), count in sorted(up.items())]
+
     def begin(self, worker: Worker) -> None:
         """A worker is started."""
         self._workers[worker.number] = worker

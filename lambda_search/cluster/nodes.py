@@ -59,6 +59,12 @@ class Node:
         """Whether a worker here could be of `kind`, as far as is known."""
         return kind is None or self.kind in (None, kind)
 
+    def shows(self, kind: str, host: str, gpu_driver: str) -> None:
+        """A worker came up here and says what it found; only a task can tell who is unfit."""
+        self.kind, self.host, self.gpu_driver = kind, host, gpu_driver
+        if self.unfit is None:
+            self.trouble, self.refused = "", False
+
     def is_well(self) -> None:
         """Forgets failures: a worker here has proved itself."""
         self.failures, self.trouble, self.refused, self.unfit = 0, "", False, None
