@@ -107,6 +107,7 @@ def tell(folder):
 
     from lambda_search.cluster import actors
     from lambda_search.cluster import pool as pools
+    from lambda_search.cluster import turning
     from lambda_search.cluster.autoscaler import Autoscaler
     from lambda_search.cluster.policy import Policy
     from lambda_search.errors import UsageError
@@ -114,7 +115,7 @@ def tell(folder):
     from tests.cluster.light import light_worker
 
     actors.Worker, pools.library_versions = light_worker(folder), lambda: VERSIONS
-    pools._LOOK_FOR_NODES_SECONDS = 1.0
+    turning._LOOK_FOR_NODES_SECONDS = 1.0
     told = {"is there": Autoscaler.is_there(20.0)}
     request_resources(bundles=[WHOLE] * 9)
     told["before"] = asked()
