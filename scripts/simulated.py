@@ -13,7 +13,7 @@ from lambda_search.records import Event
 from lambda_search.records import Identity
 from lambda_search.records import Trial
 from lambda_search.schedule import LambdaSchedule
-from lambda_search.store.queue import Claim
+from lambda_search.store.claiming import Claim
 from lambda_search.store.queue import Queue
 from lambda_search.store.store import Store
 

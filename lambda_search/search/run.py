@@ -37,10 +37,10 @@ from lambda_search.search.stored import as_wanted
 from lambda_search.search.stored import located_spec
 from lambda_search.spec import Bounds
 from lambda_search.spec import stored_spec
+from lambda_search.store.claiming import Claim
 from lambda_search.store.engine import StoreAway
 from lambda_search.store.leases import LeaseLost
 from lambda_search.store.leases import this_driver
-from lambda_search.store.queue import Claim
 from lambda_search.store.queue import Queue
 from lambda_search.store.settings import Elsewhere
 from lambda_search.store.store import Store

@@ -18,6 +18,7 @@ from lambda_search.store.clock import database_seconds
 from lambda_search.store.leases import is_driven
 from lambda_search.store.leases import is_own
 from lambda_search.store.mapping import driver_of
+from lambda_search.store.store import Store
 from lambda_search.store.tables import StudyRow
 
 __all__ = ["check_one_host"]
@@ -25,14 +26,16 @@ __all__ = ["check_one_host"]
 _SERVER = "postgresql://USER@HOST/NAME"
 
 
-def check_one_host(session: Session, address: str) -> None:
-    """Fails where a living driver on another host has a study of the file at `address`.
+def check_one_host(session: Session, store: Store) -> None:
+    """Fails where `store` is a file, and a living driver on another host has a study of it.
 
     One that an older release started does not say what it runs on, and is let be.
 
     Raises:
         UsageError: with the way to a server.
     """
+    if not store.is_file:
+        return
     clock, here = database_seconds(session.connection()), running_system()
     running = select(StudyRow).where(StudyRow.state == "running", StudyRow.lease_until > clock)
     for study in session.scalars(running):
@@ -41,8 +44,8 @@ def check_one_host(session: Session, address: str) -> None:
             continue
         if is_driven(study, clock):
             raise UsageError(
-                f"The store {address} is a file of SQLite, which serves the drivers of one host; "
-                f"{driver_of(owner)} is at work on its studies.",
+                f"The store {store.address} is a file of SQLite, which serves the drivers of one "
+                f"host; {driver_of(owner)} is at work on its studies.",
                 f"Stop that one, or copy the store to a server that both reach, with: "
-                f"{command('db', 'copy', address, _SERVER)}",
+                f"{command('db', 'copy', store.address, _SERVER)}",
             )

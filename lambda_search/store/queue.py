@@ -1,7 +1,7 @@
 """The queue: studies wait in the store with their files, and drivers take them one by one.
 
-A study waits without its weights, and without a setting; the driver that takes it reads the
-weights and fills the setting in. Taking one is a transaction, so two drivers never take the same.
+A study waits without its weights, and without a setting; the driver that takes it (`claiming`)
+reads the weights and fills the setting in.
 """
 
 from __future__ import annotations
@@ -10,18 +10,10 @@ import itertools
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from typing import TypeAlias
-from typing import cast
 
-from sqlalchemy import Select
-from sqlalchemy import and_
 from sqlalchemy import bindparam
 from sqlalchemy import delete
-from sqlalchemy import func
-from sqlalchemy import not_
 from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -34,11 +26,12 @@ from lambda_search.records import Study
 from lambda_search.setting import Setting
 from lambda_search.shell import command
 from lambda_search.store import leases
+from lambda_search.store.claiming import Claim
+from lambda_search.store.claiming import claimed
 from lambda_search.store.clock import database_seconds
 from lambda_search.store.clock import now
 from lambda_search.store.leases import Lease
 from lambda_search.store.leases import LeaseLost
-from lambda_search.store.mapping import BY_ANY
 from lambda_search.store.mapping import study_of
 from lambda_search.store.one_host import check_one_host
 from lambda_search.store.settings import check_identity
@@ -53,44 +46,7 @@ from lambda_search.store.waiting import keeps_its_place
 from lambda_search.store.waiting import let_wait
 from lambda_search.store.waiting import locked
 
-__all__ = ["Claim", "Queue"]
-
-
-_Waiting: TypeAlias = Select[int, dict[str, Any] | None, float]
-"""Of studies: id, owner and lease's end."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A study that a driver has taken.
-
-    Arguments:
-        study: as it was before.
-        queued: when it was last submitted.
-        lease: the right to write to it.
-        files: the config and prompt files that came with it, by name.
-    """
-
-    study: Study
-    queued: datetime
-    lease: Lease
-    files: Mapping[str, bytes]
-
-
-def _in_turn(waiting: _Waiting) -> _Waiting:
-    """Studies in the order in which they are taken."""
-    driven = (
-        select(StudyRow.asker, func.count().label("studies"))
-        .where(StudyRow.state == "running")
-        .group_by(StudyRow.asker)
-        .subquery()
-    )
-    return waiting.outerjoin(driven, driven.c.asker == StudyRow.asker).order_by(
-        StudyRow.priority.desc(),
-        func.coalesce(driven.c.studies, 0),
-        StudyRow.queued,
-        StudyRow.id,
-    )
+__all__ = ["Queue"]
 
 
 class Queue:
@@ -185,67 +141,11 @@ class Queue:
         Raises:
             UsageError: as `check_one_host`.
         """
-        taken: list[Claim] = []
-        gone: list[dict[str, Any] | None] = []
-
-        def change(session: Session) -> Claim | None:
-            for claim in taken:  # of a try that may have been committed without our hearing of it
-                if claim.lease.is_valid(session):
-                    return claim
-                claim.lease.forget()
-            self._check_one_host(session)
-            waiting = select(StudyRow.id, StudyRow.owner, StudyRow.lease_until).where(
-                StudyRow.state.in_(("queued", "running"))
-            )
-            if names is not None:
-                waiting = waiting.where(StudyRow.name.in_(names))
-            else:
-                by_name = StudyRow.proof_wanted[BY_ANY].as_boolean().is_not(True)
-                proof = and_(StudyRow.proof_wanted.is_not(None), by_name)
-                waiting = waiting.where(not_(and_(StudyRow.state == "queued", proof)))
-            clock = database_seconds(session.connection())
-            for seen in session.execute(_in_turn(waiting)).all():
-                if not leases.is_abandoned(
-                    cast(leases.Held, seen), clock
-                ):  # most, where many drive
-                    continue
-                study = session.execute(
-                    select(StudyRow)
-                    .where(StudyRow.id == seen.id, StudyRow.state.in_(("queued", "running")))
-                    .with_for_update(of=StudyRow, skip_locked=True)
-                ).scalar_one_or_none()
-                if study is None or not leases.is_abandoned(study, clock):
-                    continue
-                if (study.id, study.queued) in unable:
-                    continue
-                if study.stop_wanted:  # its driver died before it heeded that
-                    leases.stop_lost(session, study, "It was stopped as asked.")
-                    continue
-                before, owner, queued = study_of(study), study.owner, study.queued
-                files = {one.name: one.content for one in study.files}
-                taken.append(Claim(before, queued, leases.take(session, study), files))
-                gone.append(owner)
-                return taken[-1]
-            return None
-
-        try:
-            claim = self._store.write(change)
-        except BaseException:
-            for one in taken:  # not forgotten: if it was committed, it is taken over at once
-                one.lease.drop()
-            raise
-        if claim is not None:
-            for owner in gone:
-                leases.clear_away(owner)
-        return claim
+        return claimed(self._store, names, unable)
 
     def check_one_host(self) -> None:
         """Raises UsageError where the store is a file that a driver on another host has now."""
-        self._store.read(self._check_one_host)
-
-    def _check_one_host(self, session: Session) -> None:
-        if self._store.is_file:
-            check_one_host(session, self._store.address)
+        self._store.read(lambda session: check_one_host(session, self._store))
 
     def bind(
         self,

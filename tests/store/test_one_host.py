@@ -52,7 +52,7 @@ def test_one_that_died_elsewhere_is_waited_for_and_taken_over(driven, elsewhere,
     store, claim = driven
     elsewhere()
     clock = leases.database_seconds
-    for module in (leases, one_host, "lambda_search.store.queue"):
+    for module in (leases, one_host, "lambda_search.store.claiming"):
         name = module if isinstance(module, str) else module.__name__
         monkeypatch.setattr(
             f"{name}.database_seconds", lambda one: clock(one) + leases.LEASE_SECONDS
