@@ -15,6 +15,7 @@ from lambda_search.cli.commands import db
 from lambda_search.cli.commands import demo
 from lambda_search.cli.commands import diagnose
 from lambda_search.cli.commands import doctor
+from lambda_search.cli.commands import drive
 from lambda_search.cli.commands import evaluate
 from lambda_search.cli.commands import export
 from lambda_search.cli.commands import init
@@ -49,7 +50,7 @@ for command in (
     init.init,
     launch.launch,
     queue.submit,
-    launch.drive,
+    drive.drive,
     status.status,
     queue.wait,
     queue.stop,

@@ -27,7 +27,7 @@ from lambda_search.paths import store_url
 from lambda_search.spec import packed
 from lambda_search.store.address import Address
 
-__all__ = ["options", "submit_job"]
+__all__ = ["check_alone", "options", "submit_job"]
 
 _PLACES = ("--features", "--models", "--roots")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -108,6 +108,22 @@ def submit_job(
         )
     if ended.code:
         raise typer.Exit(ended.code)
+
+
+def check_alone(
+    submit: str, ray_address: str | None, dry_run: bool = False, detach: bool = False
+) -> None:
+    """Raises UsageError where --submit stands beside what says otherwise."""
+    if ray_address is not None:
+        raise UsageError(
+            f"A job runs on the cluster of {submit}; --ray-address names one as well.",
+            "Leave one of them out (LAMBDA_SEARCH_RAY_ADDRESS, LAMBDA_SEARCH_SUBMIT).",
+        )
+    if dry_run or detach:
+        raise UsageError(
+            f"--submit does not go with --{'dry-run' if dry_run else 'detach'}.",
+            "Leave one of them out; Ctrl-C leaves a job that was submitted running.",
+        )
 
 
 def options(**values: object) -> list[str]:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lambda_search.records import Progress
 
-__all__ = ["RunningStudies", "elided", "whereabouts"]
+__all__ = ["RunningStudies", "counted", "elided", "whereabouts"]
 
 _HEADINGS = ("phase", "trials", "images", "images/s", "workers", "time left")
 _STYLES = {"done": "green", "failed": "red", "stopped": "yellow"}
@@ -58,6 +58,11 @@ class RunningStudies:
             for below in (_best(one), self.notes.get(one.study, "")):
                 if below:
                     yield Text(f"  {elided(below, options.max_width - 2)}", "dim")
+
+
+def counted(workers: int) -> str:
+    """How many workers, in words."""
+    return "1 worker" if workers == 1 else f"{workers} workers"
 
 
 def whereabouts(studies: Iterable[tuple[str, Progress]]) -> Iterator[str]:

@@ -105,7 +105,7 @@ def test_a_command_is_refused_before_anything_starts(
     Queue(store).submit("a", "name: a")
     Queue(store).claim()
     elsewhere()
-    monkeypatch.setattr("lambda_search.cli.commands.launch.Opening", None)  # cannot be called
+    monkeypatch.setattr(f"lambda_search.cli.commands.{command}.Opening", None)  # cannot be called
     studies = [study_file] if command == "launch" else []
     code, _, err = cli(command, *studies, "--store", store.url)
     words = " ".join(err.split())

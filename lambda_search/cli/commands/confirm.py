@@ -10,8 +10,6 @@ import typer
 from rich.text import Text
 
 from lambda_search import studies as door
-from lambda_search.cli.commands.launch import show_rows
-from lambda_search.cli.commands.launch import terminable
 from lambda_search.cli.commands.queue import show_state
 from lambda_search.cli.console import err
 from lambda_search.cli.console import working
@@ -26,9 +24,11 @@ from lambda_search.cli.options import StoreUrl
 from lambda_search.cli.options import Workers
 from lambda_search.cli.options import WorkersPerGpu
 from lambda_search.cli.options import gpus_of
+from lambda_search.cli.outcomes import show_rows
 from lambda_search.cli.progress import Display
 from lambda_search.cli.progress import show_cost
 from lambda_search.cli.reading import look
+from lambda_search.cli.signals import terminable
 from lambda_search.cluster.opening import Opening
 from lambda_search.errors import Interrupted
 from lambda_search.remote import service_at
