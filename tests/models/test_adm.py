@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from lambda_search.errors import UsageError
-from lambda_search.models.adm.config import classifier_arguments
+from lambda_search.models.adm.classifier import classifier_arguments
 from lambda_search.models.adm.config import read_flags
 from lambda_search.models.adm.encoder import Encoder
 from lambda_search.models.adm.model import load
@@ -86,7 +86,7 @@ def small(tmp_path):
         save_file(ruled(UNet(**told.network())), tmp_path / "model.safetensors")
         config = {**SMALL, **flags}
         if guided:
-            network = Encoder(**classifier_arguments(CLASSIFIER, told))
+            network = Encoder(**classifier_arguments(CLASSIFIER, told.image_size, told.classes))
             save_file(ruled(network), tmp_path / "classifier.safetensors")
             config["classifier"] = {**CLASSIFIER, "checkpoint": "classifier.safetensors"}
         return load(str(tmp_path / "model.safetensors"), config, torch.device("cpu"))
@@ -195,7 +195,7 @@ def test_other_kinds_of_models_and_guidance(run, small):
 def test_the_score_is_the_gradient_of_the_log_likelihood():
     """Against central differences in double precision, along random directions."""
     flags, _ = read_flags(SMALL)
-    classifier = Encoder(**classifier_arguments(CLASSIFIER, flags))
+    classifier = Encoder(**classifier_arguments(CLASSIFIER, flags.image_size, flags.classes))
     classifier.load_state_dict(ruled(classifier))
     x, times, labels = normal("x", 2, 3, 16, 16), torch.tensor([3.0, 500.0]), torch.tensor([0, 3])
     with torch.inference_mode():
@@ -268,7 +268,7 @@ def test_both_spellings_of_a_classifier_are_one():
     built = []
     for given in (beside, spelled):
         with torch.device("meta"):
-            network = Encoder(**classifier_arguments(given, flags))
+            network = Encoder(**classifier_arguments(given, flags.image_size, flags.classes))
         built.append({name: t.shape for name, t in network.state_dict().items()})
     assert built[0] == built[1]
 

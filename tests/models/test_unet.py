@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lambda_search.errors import UsageError
-from lambda_search.models.adm.config import classifier_arguments
+from lambda_search.models.adm.classifier import classifier_arguments
 from lambda_search.models.adm.config import read_flags
 from lambda_search.models.adm.encoder import Encoder
 from lambda_search.models.adm.presets import PRESETS
@@ -112,7 +112,7 @@ def test_the_published_classifiers_too(size, given, parameters):
     """Counted by running the authors' `create_classifier`; they say 65 and 43 million."""
     flags, _ = read_flags({"image_size": size, "class_cond": True})
     with torch.device("meta"):
-        network = Encoder(**classifier_arguments(given, flags))
+        network = Encoder(**classifier_arguments(given, flags.image_size, flags.classes))
     assert sum(tensor.numel() for tensor in network.state_dict().values()) == parameters
 
 

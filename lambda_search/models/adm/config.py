@@ -6,7 +6,6 @@ Names and defaults are those of openai/guided-diffusion and forever208/ADM-ES (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Annotated
 from typing import Any
@@ -19,7 +18,13 @@ from pydantic import model_validator
 
 from lambda_search.diffusion.samplers import Variance
 from lambda_search.errors import UsageError
+from lambda_search.models.adm.classifier import CLASSIFIER_FLAGS
 from lambda_search.models.adm.presets import PRESETS
+from lambda_search.models.adm.scripts import TRAINING
+from lambda_search.models.adm.scripts import Factors
+from lambda_search.models.adm.scripts import Sizes
+from lambda_search.models.adm.scripts import downsampling
+from lambda_search.models.adm.scripts import multipliers
 from lambda_search.models.inputs import refuse_misspelt
 from lambda_search.models.inputs import validated
 from lambda_search.models.sizes import Channels
@@ -29,45 +34,13 @@ from lambda_search.models.sizes import Timesteps
 from lambda_search.models.sizes import check_parts
 from lambda_search.setting import FrozenModel
 
-__all__ = ["ADMFlags", "classifier_arguments", "read_flags"]
-
-_MULTIPLIERS = {
-    512: (0.5, 1, 1, 2, 2, 4, 4),
-    256: (1, 1, 2, 2, 4, 4),
-    128: (1, 1, 2, 3, 4),
-    64: (1, 2, 3, 4),
-    32: (1, 2, 2, 2),
-}
-"""channel_mult by image_size, where the flag is empty."""
-
-_TRAINING = frozenset(
-    "dropout use_fp16 use_kl use_checkpoint rescale_learned_sigmas data_dir schedule_sampler lr "
-    "weight_decay lr_anneal_steps microbatch ema_rate log_interval save_interval "
-    "resume_checkpoint fp16_scale_growth input_pertub".split()
-)
-"""Flags of the training; those that the checkpoint's arithmetic knows too act in training only."""
+__all__ = ["ADMFlags", "read_flags"]
 
 _ASKED_ELSEWHERE = frozenset(
     "batch_size num_samples use_ddim model_path classifier_path eps_scaler".split()
 )
 """Flags of the sampling scripts that are a study's business, not the model's."""
 
-
-def _listed(value: Any) -> Any:
-    """The scripts' "32,16,8", or a number, as a list."""
-    if isinstance(value, str):
-        return [part for part in value.split(",") if part.strip()]
-    return [value] if isinstance(value, int | float) else value
-
-
-_Sizes = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=64), BeforeValidator(_listed)
-]
-_Factors = Annotated[
-    tuple[Annotated[float, Field(gt=0, le=1024)], ...],
-    Field(max_length=12),
-    BeforeValidator(_listed),
-]
 _GUIDED = frozenset(
     "channel_mult num_head_channels resblock_updown use_fp16 use_new_attention_order "
     "classifier input_pertub eps_scaler preset".split()
@@ -99,8 +72,8 @@ class ADMFlags(FrozenModel):
     num_heads: int = 4
     num_heads_upsample: int = -1
     num_head_channels: int = -1
-    attention_resolutions: _Sizes = (16, 8)
-    channel_mult: _Factors = ()
+    attention_resolutions: Sizes = (16, 8)
+    channel_mult: Factors = ()
     class_cond: bool = False
     num_classes: Classes | None = None
     use_scale_shift_norm: bool = True
@@ -118,7 +91,7 @@ class ADMFlags(FrozenModel):
 
     @model_validator(mode="after")
     def _halves_evenly(self) -> Self:
-        levels = _multipliers(self.image_size, self.channel_mult)
+        levels = multipliers(self.image_size, self.channel_mult)
         check_parts(len(levels), self.num_res_blocks)
         return self
 
@@ -127,6 +100,11 @@ class ADMFlags(FrozenModel):
         """The default of the option variance."""
         fixed: Variance = "small" if self.sigma_small else "large"
         return "learned" if self.learn_sigma else fixed
+
+    @property
+    def classes(self) -> int:
+        """How many there are, if images have classes."""
+        return self.num_classes or 1000
 
     def grid(self, steps: int) -> str | None:
         """timestep_respacing, unless it names another number of steps than are asked for."""
@@ -152,9 +130,9 @@ class ADMFlags(FrozenModel):
             "out_channels": outputs,
             "model_channels": self.num_channels,
             "num_res_blocks": self.num_res_blocks,
-            "attention_resolutions": _downsampling(self.image_size, self.attention_resolutions),
-            "channel_mult": _multipliers(self.image_size, self.channel_mult),
-            "num_classes": (self.num_classes or 1000) if self.class_cond else None,
+            "attention_resolutions": downsampling(self.image_size, self.attention_resolutions),
+            "channel_mult": multipliers(self.image_size, self.channel_mult),
+            "num_classes": self.classes if self.class_cond else None,
             "num_heads": self.num_heads,
             "num_heads_upsample": self.num_heads_upsample,
             "num_head_channels": self.num_head_channels,
@@ -162,69 +140,6 @@ class ADMFlags(FrozenModel):
             "resblock_updown": self.resblock_updown,
             "use_new_attention_order": self.use_new_attention_order,
         }
-
-
-class _ClassifierFlags(FrozenModel):
-    """The scripts' flags of the noisy classifier."""
-
-    image_size: Pixels
-    classifier_width: Channels = 128
-    classifier_depth: int = Field(default=2, ge=1)
-    classifier_attention_resolutions: _Sizes = (32, 16, 8)
-    classifier_use_scale_shift_norm: bool = True
-    classifier_resblock_updown: bool = True
-    classifier_pool: str = "attention"
-
-    @model_validator(mode="after")
-    def _halves_evenly(self) -> Self:
-        check_parts(len(_multipliers(self.image_size, ())), self.classifier_depth)
-        return self
-
-    def network(self, classes: int) -> dict[str, Any]:
-        return {
-            "image_size": self.image_size,
-            "out_channels": classes,
-            "model_channels": self.classifier_width,
-            "num_res_blocks": self.classifier_depth,
-            "attention_resolutions": _downsampling(
-                self.image_size, self.classifier_attention_resolutions
-            ),
-            "channel_mult": _multipliers(self.image_size, ()),
-            "num_head_channels": 64,
-            "use_scale_shift_norm": self.classifier_use_scale_shift_norm,
-            "resblock_updown": self.classifier_resblock_updown,
-            "pool": self.classifier_pool,
-        }
-
-
-class _ClassifierArguments(FrozenModel):
-    """The constructor's arguments of the noisy classifier, with its defaults.
-
-    The constructor has none for the first five; they are the scripts'.
-    """
-
-    image_size: Pixels
-    out_channels: Classes
-    model_channels: Channels = 128
-    num_res_blocks: int = Field(default=2, ge=1)
-    attention_resolutions: _Sizes
-    in_channels: Channels = 3
-    channel_mult: _Factors = (1, 2, 4, 8)
-    conv_resample: bool = True
-    num_heads: int = 1
-    num_head_channels: int = -1
-    use_scale_shift_norm: bool = False
-    resblock_updown: bool = False
-    use_new_attention_order: bool = False
-    pool: str = "adaptive"
-
-    @model_validator(mode="after")
-    def _halves_evenly(self) -> Self:
-        check_parts(len(_multipliers(self.image_size, self.channel_mult)), self.num_res_blocks)
-        return self
-
-
-_CLASSIFIER_FLAGS = {"classifier_use_fp16", *_ClassifierFlags.model_fields} - {"image_size"}
 
 
 def read_flags(given: Mapping[str, Any]) -> tuple[ADMFlags, Mapping[str, Any] | None]:
@@ -249,71 +164,13 @@ def read_flags(given: Mapping[str, Any]) -> tuple[ADMFlags, Mapping[str, Any] | 
             "The ADM config: classifier must be a mapping.",
             "Write classifier: {checkpoint: PATH} and its flags.",
         )
-    beside = {name: named.pop(name) for name in _CLASSIFIER_FLAGS & named.keys()}
-    ignored = _TRAINING | _ASKED_ELSEWHERE
-    known = {*ADMFlags.model_fields, *_CLASSIFIER_FLAGS, *ignored, "preset", "classifier"}
+    beside = {name: named.pop(name) for name in CLASSIFIER_FLAGS & named.keys()}
+    ignored = TRAINING | _ASKED_ELSEWHERE
+    known = {*ADMFlags.model_fields, *CLASSIFIER_FLAGS, *ignored, "preset", "classifier"}
     refuse_misspelt(named, known, "ADM has no flag")
     asked = {name: named[name] for name in ADMFlags.model_fields if name in named}
     flags = validated(ADMFlags, {**PRESETS.get(preset or "", {}), **asked}, "ADM")
-    told = given.keys() & (_GUIDED | _CLASSIFIER_FLAGS | {"rescale_timesteps"})
+    told = given.keys() & (_GUIDED | CLASSIFIER_FLAGS | {"rescale_timesteps"})
     if not told and flags.diffusion_steps != 1000:
         flags = flags.model_copy(update={"rescale_timesteps": True})
     return flags, None if classifier is None else {**beside, **classifier}
-
-
-def classifier_arguments(given: Mapping[str, Any], flags: ADMFlags) -> dict[str, Any]:
-    """The arguments of `Encoder` for a config's `classifier`, its checkpoint left out.
-
-    Arguments:
-        given: the scripts' `classifier_*` flags, or the constructor's arguments.
-        flags: of the model that is guided; gives image_size and the number of classes.
-
-    Raises:
-        UsageError: for both at once, misspelt names, or impossible values.
-    """
-    names = given.keys() - {"checkpoint"}
-    fields = _ClassifierArguments.model_fields
-    ignored = _TRAINING | {"num_heads_upsample", "classifier_use_fp16"}
-    refuse_misspelt(names, {*fields, *ignored, *_CLASSIFIER_FLAGS}, "A classifier has no flag")
-    kept = {name: given[name] for name in sorted(names & (fields.keys() | _CLASSIFIER_FLAGS))}
-    classes = flags.num_classes or 1000
-    if kept.get("image_size", flags.image_size) != flags.image_size:
-        raise UsageError(
-            f"The classifier is for images of {kept['image_size']} pixels, the model for "
-            f"{flags.image_size}.",
-            "Take the classifier of the same resolution.",
-        )
-    kept["image_size"] = flags.image_size
-    by_flags = kept.keys() & _CLASSIFIER_FLAGS
-    by_arguments = kept.keys() & fields.keys() - {"image_size"}
-    if by_flags and by_arguments:
-        raise UsageError(
-            "The classifier is described twice.",
-            "Give either classifier_* flags or the constructor's arguments.",
-        )
-    if not by_arguments:
-        return validated(_ClassifierFlags, kept, "ADM classifier").network(classes)
-    own = {
-        "out_channels": classes,
-        "attention_resolutions": _downsampling(flags.image_size, (32, 16, 8)),
-    }
-    return validated(_ClassifierArguments, {**own, **kept}, "ADM classifier").model_dump()
-
-
-def _downsampling(image_size: int, resolutions: Iterable[int]) -> list[int]:
-    """Factors at which maps have the given heights."""
-    return sorted({image_size // resolution for resolution in resolutions})
-
-
-def _multipliers(image_size: int, given: tuple[float, ...]) -> list[float]:
-    """channel_mult, by image_size if `given` is empty; ValueError if the image does not halve."""
-    multipliers = given or _MULTIPLIERS.get(image_size, ())
-    if not multipliers:
-        sizes = ", ".join(str(size) for size in sorted(_MULTIPLIERS))
-        raise ValueError(f"channel_mult must be given, its defaults are for image_size {sizes}")
-    if image_size % 2 ** (len(multipliers) - 1):
-        raise ValueError(
-            f"image_size {image_size} cannot be halved {len(multipliers) - 1} times, "
-            "as channel_mult asks"
-        )
-    return [float(multiplier) for multiplier in multipliers]

@@ -17,8 +17,8 @@ from lambda_search.diffusion.grid import Level
 from lambda_search.diffusion.samplers import Prediction
 from lambda_search.errors import UsageError
 from lambda_search.files import sha256_of
+from lambda_search.models.adm.classifier import classifier_arguments
 from lambda_search.models.adm.config import ADMFlags
-from lambda_search.models.adm.config import classifier_arguments
 from lambda_search.models.adm.config import read_flags
 from lambda_search.models.adm.encoder import Encoder
 from lambda_search.models.adm.presets import PRESETS
@@ -147,7 +147,7 @@ def load(checkpoint: str, config: Config, device: torch.device) -> ADMModel:
     guide_told = None
     if guide is not None:
         files.append(_classifier_file(guide, path))
-        guide_told = classifier_arguments(guide, flags)
+        guide_told = classifier_arguments(guide, flags.image_size, flags.classes)
         known: int = guide_told["out_channels"]
         if classes not in (None, known):
             raise UsageError(
