@@ -27,9 +27,9 @@ from lambda_search.setting import OWN_NETWORK
 from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
 from lambda_search.spec.configs import read_options
-from lambda_search.spec.models import CONFIG_PATHS
-from lambda_search.spec.models import MeasureSpec
+from lambda_search.spec.measuring import MeasureSpec
 from lambda_search.spec.models import StudySpec
+from lambda_search.spec.pretrained import CONFIG_PATHS
 
 __all__ = ["SERVICE", "USUAL_PIPELINES", "Bounds", "registered"]
 

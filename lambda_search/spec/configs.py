@@ -24,7 +24,7 @@ from lambda_search.spec.documents import LARGEST
 from lambda_search.spec.documents import YAML
 from lambda_search.spec.documents import Loader
 from lambda_search.spec.documents import loaded
-from lambda_search.spec.models import CONFIG_PATHS
+from lambda_search.spec.pretrained import CONFIG_PATHS
 
 __all__ = ["plain", "read_config_file", "read_config_text", "read_options", "with_paths"]
 

@@ -23,8 +23,8 @@ from lambda_search.setting import own_network
 from lambda_search.setting import own_steps
 from lambda_search.spec.configs import read_options
 from lambda_search.spec.configs import with_paths
-from lambda_search.spec.models import EXTRACTOR_FILES
-from lambda_search.spec.models import MeasureSpec
+from lambda_search.spec.measuring import EXTRACTOR_FILES
+from lambda_search.spec.measuring import MeasureSpec
 from lambda_search.spec.models import StudySpec
 
 __all__ = ["attachments", "located", "named_files", "unpacked"]

@@ -5,7 +5,7 @@ import pytest
 from lambda_search.models.registry import framework_of
 from lambda_search.models.registry import frameworks
 from lambda_search.search.ranges import ranges_for
-from lambda_search.spec.models import DEFAULT_TILT
+from lambda_search.spec.searching import DEFAULT_TILT
 from lambda_search.store.catalogue import entries
 
 
