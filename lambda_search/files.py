@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Collection
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
@@ -21,6 +22,7 @@ __all__ = [
     "check_regular",
     "open_regular",
     "close_to_others",
+    "files_below",
     "private_folder",
     "saving",
     "sha256_of",
@@ -110,6 +112,34 @@ def open_regular(path: Path) -> IO[bytes]:
     """
     check_regular(path)
     return path.open("rb")
+
+
+def files_below(path: Path, without: Collection[str] = ()) -> Iterator[Path]:
+    """The files at `path` and below it, where links lead too; none if there is nothing.
+
+    They come one by one, so that whoever has enough can stop.
+
+    Arguments:
+        path: a file, or a folder.
+        without: names of folders that are left out.
+
+    Raises:
+        OSError: for a folder that cannot be looked into: it must not be missing without a word.
+    """
+    return _below(path, without, ())
+
+
+def _below(
+    path: Path, without: Collection[str], above: tuple[tuple[int, int], ...]
+) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    elif path.is_dir() and path.name not in without:
+        found = path.stat()
+        here = found.st_dev, found.st_ino
+        if here not in above:  # a link may lead back
+            for one in sorted(path.iterdir()):
+                yield from _below(one, without, (*above, here))
 
 
 def sha256_of(*files: Path) -> str:

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
-from typing import NoReturn
 
 import ray
 from filelock import FileLock
@@ -25,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import last_line
+from lambda_search.files import files_below
 from lambda_search.files import private_folder
 from lambda_search.files import sha256_of
 from lambda_search.files import sweep
@@ -187,22 +187,12 @@ def _write(
 
 
 def _files(place: Path) -> Iterator[tuple[str, Path]]:
-    """The files at `place` and below it, by their names from its folder on; links are followed."""
-    if place.is_file():
-        yield place.name, place
-        beside = place.with_suffix(".json")
-        if place.suffix == ".safetensors" and beside.is_file():
-            yield beside.name, beside
-    elif place.is_dir():
-        for folder, _, names in os.walk(place, onerror=_raise, followlinks=True):
-            for path in (Path(folder, name) for name in names):
-                if path.is_file():
-                    yield str(path.relative_to(place.parent)), path
-
-
-def _raise(error: OSError) -> NoReturn:
-    """A folder that cannot be looked into must not be missing from a copy without a word."""
-    raise error
+    """The files at `place` and below it, by their names from its folder on."""
+    for path in files_below(place):
+        yield str(path.relative_to(place.parent)), path
+    beside = place.with_suffix(".json")
+    if place.suffix == ".safetensors" and place.is_file() and beside.is_file():
+        yield beside.name, beside
 
 
 def _stamp(path: Path) -> tuple[int, int]:

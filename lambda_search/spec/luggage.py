@@ -18,6 +18,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from lambda_search.errors import UsageError
+from lambda_search.files import files_below
 from lambda_search.spec.configs import read_options
 from lambda_search.spec.configs import with_paths
 from lambda_search.spec.places import located
@@ -70,7 +71,7 @@ def _within_bounds(named: Iterable[Path]) -> list[Path]:
     several: dict[Path, None] = {}
     size = 0
     for path in named:
-        for file in _files(path):
+        for file in files_below(path, without=(_HISTORY,)):
             if file not in several:
                 several[file] = None
                 size += file.stat().st_size
@@ -82,18 +83,6 @@ def _within_bounds(named: Iterable[Path]) -> list[Path]:
                     "address.",
                 )
     return list(several)
-
-
-def _files(path: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
-    """The files at `path` and below it, where links lead too."""
-    if path.is_file():
-        yield path
-    elif path.is_dir() and path.name != _HISTORY:
-        found = path.stat()
-        here = found.st_dev, found.st_ino
-        if here not in above:  # a link may lead back
-            for one in sorted(path.iterdir()):
-                yield from _files(one, (*above, here))
 
 
 def _carried(study: Written) -> Iterator[Path]:

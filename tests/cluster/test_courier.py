@@ -90,20 +90,22 @@ def test_folders_that_are_links_come_too(place, tmp_path):
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae" / "weights.bin").write_bytes(b"vae")
     (place / "vae").symlink_to(tmp_path / "vae")
+    (place / "again").symlink_to(place)
     copy = brought(place)
+    assert not (copy / "again").exists(), "it leads back"
     assert (copy / "vae" / "weights.bin").read_bytes() == b"vae"
     assert not (copy / "vae").is_symlink()
 
 
 def test_a_folder_that_cannot_be_read_is_not_left_out(place, monkeypatch):
-    scan = os.scandir
+    look = Path.iterdir
 
-    def scandir(path):
-        if str(path).endswith("unet"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
+    def iterdir(folder):
+        if folder.name == "unet":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return look(folder)
 
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Path, "iterdir", iterdir)
     with pytest.raises(PermissionError):
         Files().contents(str(place))
 
