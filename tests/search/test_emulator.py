@@ -1,8 +1,12 @@
 """The emulator draws what it says: truth, noise that indices share, bias; and is repeatable."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lambda_search.paths import bundled_folder
 from tests.search.emulator import Emulator
 from tests.search.landscapes import BUNDLED
 from tests.search.landscapes import NO_GAIN
@@ -24,10 +28,6 @@ def test_the_optimum_is_where_it_is_said_to_be(truth):
 
 def test_the_first_is_the_bundled_models_grid():
     """truth.csv, of which it was fitted: within 3 % where FID is within a fifth of the lowest."""
-    import csv
-
-    from lambda_search.paths import bundled_folder
-
     with (bundled_folder("fashion-mnist") / "truth.csv").open() as stream:
         rows = [
             {name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)
@@ -41,6 +41,28 @@ def test_the_first_is_the_bundled_models_grid():
         a, b = (row["mean"], 9 * row["slope"]), (1.0, 0.0)
         variance = shown.covariance(a, a) + shown.covariance(b, b) - 2 * shown.covariance(a, b)
         assert (variance / 5000) ** 0.5 == pytest.approx(row["gain_standard_error"], rel=0.75)
+
+
+VALLEYS = Path(__file__).parent.parent / "data" / "valleys.csv"
+
+
+@pytest.mark.parametrize("truth", [BUNDLED[place] for place in (1, 3, 4, 5)], ids=lambda o: o.name)
+def test_others_are_the_bundled_models_valleys(truth):
+    """As measured by `scripts/fit_landscape.py`: the floor within 1.2 %, the walls within 3 %."""
+    with VALLEYS.open() as stream:
+        rows = [
+            [float(one[name]) for name in ("mean", "tilt", "fid")]
+            for one in csv.DictReader(stream)
+            if f"{one['sampler']}, {one['steps']} steps" == truth.name
+        ]
+    assert len(rows) >= 16 and rows[0][:2] == [1, 0]
+    assert truth.one == pytest.approx(rows[0][2], rel=0.01)
+    mean, tilt, fid = np.array(rows).T
+    off = np.log(truth.fid(mean, tilt) / fid)
+    assert np.sqrt(np.mean(off**2)) < 0.03
+    for at in sorted({*tilt[1:]} - {0.3}):
+        lowest = np.where(tilt == at, fid, np.inf).argmin()
+        assert abs(off[lowest]) < 0.012
 
 
 def test_two_basins_are_two():
