@@ -38,7 +38,7 @@ from tests.search.landscapes import Landscape
 from tests.search.players import tilt
 from tests.search.whole import studied
 
-_WIDE_NONE = replace(NO_GAIN, name="λ = 1 is best, d = 2048", features=2048, noise=2.2)
+_WIDE_NONE = replace(NO_GAIN, name="λ = 1 is best, d = 2048", features=2048)
 LANDSCAPES = {
     "bundled": BUNDLED,
     "small": SMALL_GAINS,
@@ -58,25 +58,47 @@ def main(
         50_000
     ),
     budget: Annotated[int | None, typer.Option(help="Images of the search, at most.")] = None,
+    components: Annotated[
+        int | None, typer.Option(help="Of the projected distance, by which rounds rank.")
+    ] = None,
+    off: Annotated[
+        float, typer.Option(help="How far its optimum's FID lies above the lowest, a share.")
+    ] = 0.0005,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
 ) -> None:
     """Plays and prints."""
     figures: list[dict[str, Any]] = []
     for kind in landscapes.split(","):
         for truth in LANDSCAPES[kind]:
-            figures.append(played(truth, range(first, first + seeds), precision, samples, budget))
+            shown = None if components is None else projected(truth, components, off)
+            figures.append(
+                played(truth, range(first, first + seeds), precision, samples, budget, shown)
+            )
             if json_file is not None:
                 json_file.write_text(json.dumps(figures, indent=2))
     show(figures)
 
 
+def projected(truth: Landscape, components: int, off: float) -> tuple[Landscape, Landscape]:
+    """What the projected distance shows of it, its optimum to either side."""
+    of_few = replace(truth, features=components)
+    return of_few.beside(off), of_few.beside(off, -1)
+
+
 def played(
-    truth: Landscape, seeds: range, precision: float, samples: int, budget: int | None
+    truth: Landscape,
+    seeds: range,
+    precision: float,
+    samples: int,
+    budget: int | None,
+    shown: tuple[Landscape, Landscape] | None,
 ) -> dict[str, Any]:
     """Studies of one landscape."""
-    found = [
-        studied(Emulator(truth, seed), seed, precision, samples, budget=budget) for seed in seeds
-    ]
+    found = []
+    for seed in seeds:
+        ranked = None if shown is None else Emulator(shown[seed % 2], seed)
+        proof = Emulator(truth, seed)
+        found.append(studied(proof, seed, precision, samples, budget=budget, ranked=ranked))
     images = np.array([one.images for one in found])
     good = [truth.good(one.recommended.mean, tilt(one.recommended)) for one in found]
     return {

@@ -52,8 +52,8 @@ class Noise:
 
 ANCESTRAL = Noise(1.34, (0.798, 0.733), 0.259, 0.203)
 """Of the bundled model's ancestral sampler at 10 steps, as those of the others below: fitted by
-`scripts/fit_landscape.py` to the influences that its studies' rounds left (pairs of schedules whose
-FID is within a quarter of that of λ = 1; scatter 0.14 to 0.21 in the logs of deviations)."""
+`scripts/fit_landscape.py` to the influences that its studies' rounds left (pairs of schedules
+whose FID is within a quarter of that of λ = 1; scatter 0.14 to 0.21 in the logs of deviations)."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ _DDIM = {"ridge": -0.417, "wall": 0.65}
 _WIDE = {"features": 2048, "noise": ANCESTRAL}
 """d = 2,048, with the noise of d = 128. Of 2,048 true features (`results/wide.md`) the difference
 to λ = 1 has 0.5 to 0.75 of that which the same images have of 128, and clean-fid's tables of
-CIFAR-10 have a level of 0.9 to 1.2 (% at 10,000 images; here 1.3). "Noisy" is what ±1 % for 115,000
-images asks for, the most that was ever told of d = 2,048."""
+CIFAR-10 have a level of 0.9 to 1.2 (% at 10,000 images; here 1.3). "Noisy" is what ±1 % for
+115,000 images asks for, the most that was ever told of d = 2,048."""
 
 BUNDLED = (
     Landscape("ancestral, 10 steps", 22.554, 0.147, 1.035, -0.084),
@@ -172,11 +172,11 @@ BUNDLED = (
         noise=_DDIM_20,
     ),
 )  # fmt: skip
-"""The bundled model's, fitted by `scripts/fit_landscape.py`: the first to truth.csv, ancestral with
-5 steps and DDIM's to tests/data/valleys.csv (16 to 19 schedules × 1,024 images about the valley)
-and to what the trials of their studies gained farther away. Optima of other fits, and of either
-half of the images, lie 0.0 to 0.6 % above theirs. Of ancestral with 20 steps the optimum is that
-of a search in narrow ranges, and the valley is that of 10 steps: effect.csv gains more."""
+"""The bundled model's, fitted by `scripts/fit_landscape.py`: the first to truth.csv, ancestral
+with 5 steps and DDIM's to tests/data/valleys.csv (16 to 19 schedules × 1,024 images each) and to
+what the trials of their studies gained farther away. Optima of other fits, and of either half of
+the images, lie 0.0 to 0.6 % above theirs. Of ancestral with 20 steps the optimum is that of a
+search in narrow ranges, and the valley is that of 10 steps: effect.csv gains more."""
 
 SIMULATED = (
     Landscape("below one", 10.0, 0.3, 0.985, 0.03, **_WIDE),

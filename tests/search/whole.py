@@ -66,11 +66,17 @@ def studied(
     samples: int = 50_000,
     top: int = 1,
     budget: int | None = None,
+    ranked: Emulator | None = None,
 ) -> Study:
-    """One study; arguments as a study's file has them."""
-    truth = emulator.landscape
-    search = KnowledgeGradient(SPACE, truth.features, seed=seed, budget=budget)
-    played = rounds(emulator, search)
+    """One study; arguments as a study's file has them.
+
+    `ranked`: what its rounds are told by, where that is not the FID but a projected distance.
+    """
+    truth, shown = emulator.landscape, ranked or emulator
+    width = shown.landscape.features
+    least = None if ranked is None else enough_images(width)
+    search = KnowledgeGradient(SPACE, width, seed=seed, budget=budget, least=least)
+    played = rounds(shown, search)
     scores, spent, verdict = next(one for one in played if one[2].ending is not None)
     candidates = search.candidates(scores, top) or [Point(SPACE.mean[1], 0.0)]
     plan = LookPlan(Terms(samples, precision, len(candidates)), enough_images(truth.features), 1)
