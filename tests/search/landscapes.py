@@ -145,7 +145,7 @@ _DDIM_20 = Noise(1.16, (1.758, 1.521), 0.086, 0.198)
 _DDIM = {"ridge": -0.417, "wall": 0.65}
 _WIDE = {"features": 2048, "noise": ANCESTRAL}
 """d = 2,048, with the noise of d = 128. Of 2,048 true features (`results/wide.md`) the difference
-to λ = 1 has 0.5 to 0.75 of that which the same images have of 128, and clean-fid's tables of
+to λ = 1 has 0.4 to 0.75 of that which the same images have of 128, and clean-fid's tables of
 CIFAR-10 have a level of 0.9 to 1.2 (% at 10,000 images; here 1.3). "Noisy" is what ±1 % for
 115,000 images asks for, the most that was ever told of d = 2,048."""
 
