@@ -75,9 +75,13 @@ def main(
         marks = [played(truth, seed, most) for seed in range(runs)]
         needed = [images_to_goal(one) for one in marks]
         figures.append(
-            {"landscape": truth.name, "images": needed, "made": [one[-1].images for one in marks]}
+            {
+                "landscape": truth.name,
+                "images": needed,  # infinite where it never came
+                "made": [one[-1].images for one in marks],
+            }
         )
-        console.print(f"{truth.name}: {needed}", style="dim")
+        console.print(f"{truth.name}: {needed}", style="dim", markup=False)
         if json_file is not None:
             json_file.write_text(json.dumps(figures, indent=2))
     table = Table("landscape", "runs", "median images", "by 10,000")

@@ -91,6 +91,8 @@ def form(sampler: str, steps: int, study: str) -> None:
             for one in csv.DictReader(stream)
             if (one["sampler"], one["steps"]) == (sampler, str(steps))
         ]
+    if not rows:
+        raise SystemExit(f"valleys.csv has no {sampler} with {steps} steps: measure it first.")
     fid = [float(one["fid"]) for one in rows]
     at = [(float(one["mean"]), float(one["tilt"])) for one in rows]
     images = [int(one["n"]) for one in rows]
@@ -110,7 +112,7 @@ def form(sampler: str, steps: int, study: str) -> None:
         found: Array = np.log(landscape(p).fid(mean, tilt)) - y
         return found
 
-    best = mean[y.argmin()], tilt[y.argmin()]
+    best = np.clip([mean[y.argmin()], tilt[y.argmin()]], [0.81, -0.29], [1.19, 0.49])
     fits = [
         least_squares(
             lambda p: off(p) * weight,

@@ -16,12 +16,12 @@ most (`allocation`), and when to end:
 
 A round depends on the study's seed, its number and the scores of the rounds before it alone. No
 schedule is ever ruled out: all scores stay in the model, those of d images with their bias, and
-schedules that diverged as worse than all others. No search ends by itself before it has looked at
-the better end of the valley (`ends`). Of both families, the best constant (k = 0) is
-looked for too: the search is over when it is found as surely as the best of the plane, and a round
-goes to the one of the two that is less sure. The ranges bound the opening; where schedules
-near an edge are measured, the plane beyond it opens. (Knowledge gradient: Frazier, Powell &
-Dayanik 2009; see `allocation`.)
+schedules that diverged as worse than all others. While a round is left, no search of a plane ends
+before something is known of the better end of its valley (`ends`). Of both families, the best
+constant (k = 0) is looked for too: the search is over when it is found as surely as the best of
+the plane, and a round goes to the one of the two that is less sure. The ranges bound the opening;
+where schedules near an edge are measured, the plane beyond it opens. (Knowledge gradient: Frazier,
+Powell & Dayanik 2009; see `allocation`.)
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ OPENING = 7
 
 _RISK = 0.05
 _SURE, _LATE = 0.3, 6
-"""With so little regret, or after so many rounds, the valley's unseen end is looked at."""
+"""With so little regret or gain, or after so many rounds, an unseen end is looked at."""
 _KNOWN = 3
 """Schedules in the ranges without which there is nothing to go by."""
 
@@ -230,8 +230,9 @@ class KnowledgeGradient:
             np.array([self._plane.at_one]),
             known.tried,
         )
-        if regret <= _SURE or spent.rounds >= _LATE:
-            end = known.unseen()
+        gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
+        if min(regret, gain) <= _SURE or spent.rounds >= _LATE:
+            end = known.unseen(found[:-1])
             found[-1] = found[-1] if end is None else end
         return self._block(found, known.end, n)
 

@@ -30,6 +30,9 @@ from lambda_search.setting import fingerprint
 
 __all__ = ["Knowledge"]
 
+_SURE = ("found", "no gain")
+"""Endings that stand once they are recorded."""
+
 
 class Knowledge:
     """What is known of a study that goes in rounds.
@@ -62,12 +65,16 @@ class Knowledge:
         both = {"family": "both"} if self._plan.spec.search.family == "both" else {}
         terms = fingerprint({"ranges": [space.mean, space.slope], "tolerance": tolerance} | both)
         known = self._measured(), self._spent(), self._lost()
-        if told is None or told.terms != terms:
-            found = self._model.verdict(*known)
-            at = found.leader.mean, found.leader.slope
-            best = self._standing_for(found.leader)
-            told = Judgement(*at, found.regret, found.gain, tolerance, terms, best)
-        return replace(told, ending=self._model.ending(told.regret, told.gain, *known))
+        if told is not None and told.terms == terms:
+            if told.ending in _SURE:
+                return told
+            ending = self._model.ending(told.regret, told.gain, *known)
+            if ending != "no gain":  # whose leader is λ = 1
+                return replace(told, ending=ending)
+        found = self._model.verdict(*known)
+        at = found.leader.mean, found.leader.slope
+        best = self._standing_for(found.leader)
+        return Judgement(*at, found.regret, found.gain, tolerance, terms, best, found.ending)
 
     def candidates(self) -> list[Trial]:
         """Whom to confirm, the best first; one that was never sampled becomes a trial."""

@@ -76,9 +76,14 @@ class Known:
         generator = np.random.default_rng([self._seed, number])
         return Outlook(self._surface, self._plane.box(self._tried), generator)
 
-    def unseen(self) -> Array | None:
-        """The end of the valley that nothing is known of, if there is one (`ends`)."""
-        return unseen_end(self.outlook(), np.array(self.places))
+    def unseen(self, coming: Array | None = None) -> Array | None:
+        """The end of the valley that nothing is known of, if there is one (`ends`).
+
+        Arguments:
+            coming: schedules [q, 2] of which something will be.
+        """
+        places = [*self.places, *(() if coming is None else coming)]
+        return unseen_end(self.outlook(), np.array(places))
 
     def candidates(self, most: int, both: bool) -> list[Point]:
         """The schedules to confirm, as `KnowledgeGradient.candidates` has them."""

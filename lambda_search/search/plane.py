@@ -58,17 +58,24 @@ class Plane:
         )
 
     def box(self, tried: Array) -> Box:
-        """The ranges, and the plane around those of `tried` [m, 2] that lie near their edges."""
+        """The ranges, and the plane around those of `tried` [m, 2] that lie near their edges.
+
+        Half of that, or less, where λ would reach zero at a corner.
+        """
         moves = np.array(self.has_width, dtype=float)
         low = np.clip((tried - _MARGIN).min(0, initial=-1.0), -FARTHEST, None) * moves
         high = np.clip((tried + _MARGIN).max(0, initial=1.0), None, FARTHEST) * moves
-        found = Box((float(low[0]), float(low[1])), (float(high[0]), float(high[1])))
-        try:
-            self.space(found).check()
-        except LambdaSearchError:  # λ would reach zero
-            u, v = moves.tolist()
-            return Box((-u, -v), (u, v))
-        return found
+        for share in (1.0, 0.5, 0.25, 0.125):
+            left, bottom = (share * low - (1 - share) * moves).tolist()
+            right, top = (share * high + (1 - share) * moves).tolist()
+            found = Box((left, bottom), (right, top))
+            try:
+                self.space(found).check()
+            except LambdaSearchError:  # λ would reach zero
+                continue
+            return found
+        u, v = moves.tolist()
+        return Box((-u, -v), (u, v))
 
     def constants(self, outlook: Outlook) -> Outlook:
         """`outlook` along the line k = 0."""

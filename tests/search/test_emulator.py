@@ -48,7 +48,7 @@ VALLEYS = Path(__file__).parent.parent / "data" / "valleys.csv"
 
 @pytest.mark.parametrize("truth", BUNDLED[1:], ids=lambda one: one.name)
 def test_others_are_the_bundled_models_valleys(truth):
-    """As measured by `scripts/fit_landscape.py`: the floor within 2 %, all of it within 3 % rms."""
+    """As measured (`scripts/fit_landscape.py`): the floor within 2 %, all within 3 % rms."""
     with VALLEYS.open() as stream:
         rows = [
             [float(one[name]) for name in ("mean", "tilt", "fid")]

@@ -16,6 +16,7 @@ from lambda_search.search.ends import unseen_end
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
+from lambda_search.search.plane import Plane
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.surface import Surface
@@ -276,6 +277,16 @@ def test_the_end_to_look_at_is_the_lower_one_unless_something_near_it_is_known()
     assert unseen_end(known, np.array([[1.0, -1.0]])) is None
     assert unseen_end(known, np.array([[1.0, 0.0]])) is not None
     assert unseen_end(outlook(measured, box=Box((-1.0, 0.0), (1.0, 0.0))), wide) is None
+
+
+def test_the_plane_opens_as_far_as_lambda_stays_positive():
+    """Around (−1.9, 1.9) half-widths it would open to a corner where λ(0) is below zero."""
+    space = Space((0.8, 1.2), (-0.02, 0.02), 11)
+    plane = Plane(space)
+    box = plane.box(np.array([[-1.9, 1.9]]))
+    plane.space(box).check()
+    assert box.low[0] < -1 and box.high[1] > 1
+    assert plane.box(np.array([[-0.1, 0.2]])) == Box((-1.0, -1.0), (1.0, 1.0))
 
 
 def test_it_finds_the_valley_and_says_so():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from sqlalchemy import event
@@ -244,6 +245,18 @@ def test_the_tolerance_decides_again_what_was_recorded(text):
     assert "ended as λ = 1 is about the best" in told and "50 %" in told
     assert f"probability of {after.judgement.gain:.1%}" in told
     assert all(start >= 1_000_000 for _, start in pool.done)
+
+
+def test_a_search_that_has_ended_by_itself_stays_ended(text, monkeypatch):
+    """Even where today's search would look at an end of the valley first."""
+    store = Store()
+    easy = changed(text, {"trials: 12": "trials: 8", "seed: 3": "seed: 3, tolerance: 50%"})
+    ended = launch(easy, Halting(), store)[3]
+    assert ended[-1].judgement.ending == "no gain"
+    seen = "lambda_search.search.known.unseen_end"
+    monkeypatch.setattr(seen, lambda outlook, tried: np.array([0.3, 1.3]))
+    wider = changed(easy, {"trials: 8": "trials: 12", "samples: 80": "samples: 96"})
+    assert launch(wider, Halting(), store)[3] == ended
 
 
 def test_a_budget_ends_the_search_below_itself_and_one_too_small_is_refused(text):

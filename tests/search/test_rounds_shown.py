@@ -38,7 +38,8 @@ def shown(tiny_pipeline, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAMBDA_SEARCH_HOME", str(home))
         url = f"sqlite:///{home}/store.db"
-        text = changed(changed(STUDY.format(folder=tiny_pipeline), KG), {"seed: 3": "seed: 2"})
+        text = changed(STUDY.format(folder=tiny_pipeline), KG)
+        text = changed(text, {"seed: 3": "seed: 5", "trials: 12": "trials: 18"})
         run(text, Halting(), Store(url))
     return url
 

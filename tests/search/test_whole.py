@@ -10,7 +10,10 @@ from tests.search.landscapes import NO_GAIN
 from tests.search.landscapes import SMALL_GAINS
 from tests.search.whole import studied
 
-QUIET = 0.3
+
+def quiet(truth):
+    """With a third of the noise."""
+    return replace(truth, noise=truth.noise.times(0.3))
 
 
 @pytest.mark.parametrize("truth", SMALL_GAINS, ids=lambda one: one.name)
@@ -19,13 +22,13 @@ def test_a_small_gain_is_one(truth):
 
 
 def test_a_gain_is_found_and_proven():
-    found = studied(Emulator(replace(BUNDLED[2], noise=QUIET), 0), 0)
+    found = studied(Emulator(quiet(BUNDLED[2]), 0), 0)
     assert (found.ending, found.status) == ("found", "confirmed")
     assert found.worth > 0.08 and found.held and found.half_width <= 0.0151
     assert found.images >= found.searched + 2 * 4 * 128
 
 
 def test_where_there_is_no_gain_the_row_recommends_one():
-    found = studied(Emulator(replace(NO_GAIN, noise=QUIET), 0), 0)
+    found = studied(Emulator(quiet(NO_GAIN), 0), 0)
     assert (found.ending, found.status) == ("no gain", "measured")
     assert found.recommended.mean == 1 and found.worth == 0
