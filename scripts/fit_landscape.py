@@ -85,6 +85,8 @@ def measure(
 @app.command()
 def form(sampler: str, steps: int, study: str) -> None:
     """Prints the landscape that lies nearest, in logs, high walls counting less."""
+    if not VALLEYS.exists():
+        raise SystemExit("There is no valleys.csv: measure it first.")
     with VALLEYS.open() as stream:
         rows = [
             one
@@ -141,7 +143,10 @@ def noise(study: str) -> None:
     store = Store()
     found = store.study(study)
     trials = {one.number: one for one in store.trials(found.id)}
-    steps = store.rows(found.id)[-1].setting.steps
+    rows = store.rows(found.id)
+    if not rows:
+        raise SystemExit(f"{study} has no row yet: run it to its end.")
+    steps = rows[-1].setting.steps
     apart, variance, levels = [], [], []
     for one in store.rounds(found.id):
         if one.covariance is None or len(one.covariance) != len(one.trials):

@@ -58,7 +58,8 @@ class Knowledge:
     def judgement(self) -> Judgement:
         """What is known after the last round: as it was recorded, where it holds for the file.
 
-        Whether that ends the search depends on the budget and the trials that the file has now.
+        What ended by itself stays ended; whether else it ends depends on the budget and the trials
+        that the file has now.
         """
         last, tolerance = self._record.rounds[-1], tolerance_of(self._plan.spec.search)
         told, space = last.judgement, self._plan.space
