@@ -23,8 +23,9 @@ FARTHEST = 6.0
 """How far out it is looked at, in half-widths of the ranges."""
 
 _FINE = 400
-_MARGIN = 0.6
-"""How far it opens beyond a schedule that was measured."""
+_FARTHER = 2.0
+"""It opens so many times as far out as schedules were measured: an optimum that lies far outside
+of the ranges is reached in a few rounds."""
 
 
 class Plane:
@@ -58,13 +59,13 @@ class Plane:
         )
 
     def box(self, tried: Array) -> Box:
-        """The ranges, and the plane around those of `tried` [m, 2] that lie near their edges.
+        """The ranges, and the plane beyond as far out again as those of `tried` [m, 2] lie.
 
         Half of that, or less, where λ would reach zero at a corner.
         """
         moves = np.array(self.has_width, dtype=float)
-        low = np.clip((tried - _MARGIN).min(0, initial=-1.0), -FARTHEST, None) * moves
-        high = np.clip((tried + _MARGIN).max(0, initial=1.0), None, FARTHEST) * moves
+        low = np.clip((_FARTHER * tried).min(0, initial=-1.0), -FARTHEST, None) * moves
+        high = np.clip((_FARTHER * tried).max(0, initial=1.0), None, FARTHEST) * moves
         for share in (1.0, 0.5, 0.25, 0.125):
             left, bottom = (share * low - (1 - share) * moves).tolist()
             right, top = (share * high + (1 - share) * moves).tolist()
