@@ -44,6 +44,8 @@ class Evaluation:
         standard_error: of `fid`.
         gain, raw_gain: FID(1) − FID(λ), corrected and plain.
         gain_standard_error: of `gain`, paired.
+        through: the trial that was on these images too. The gain is that one's, as it was known
+            then, and the paired difference to it; 0 where λ = 1 was on them.
         correlation: of the paired features.
         fingerprint: names the features behind it.
         picture: a PNG of its first images, if they were sampled for it. The store keeps it among
@@ -65,6 +67,17 @@ class Evaluation:
     fingerprint: str
     picture: bytes | None = field(default=None, repr=False, compare=False)
     terms: Terms | None = None
+    through: int = 0
+
+    def beside(self, other: Evaluation) -> Evaluation:
+        """The same, where its gain is one over a trial that `other` tells of."""
+        return replace(
+            self,
+            gain=other.gain + self.gain,
+            raw_gain=other.raw_gain + self.raw_gain,
+            gain_standard_error=math.hypot(other.gain_standard_error, self.gain_standard_error),
+            through=other.trial,
+        )
 
 
 def steps_of(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
@@ -83,7 +96,11 @@ def steps_of(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
 
 
 def _together(blocks: Sequence[Evaluation]) -> Evaluation:
-    """Evaluations on indices apart as one; the errors are independent."""
+    """Evaluations on indices apart as one.
+
+    Errors beside λ = 1 are independent; those of gains through other trials have these trials'
+    own errors in them, maybe one and the same, and are taken to add up.
+    """
     last, n = blocks[-1], sum(one.n for one in blocks)
     if len(blocks) == 1:
         return last
@@ -91,18 +108,17 @@ def _together(blocks: Sequence[Evaluation]) -> Evaluation:
     def mean(name: str) -> float:
         return sum(float(getattr(one, name)) * one.n for one in blocks) / n
 
-    def error(name: str) -> float:
-        return math.hypot(*(float(getattr(one, name)) * one.n for one in blocks)) / n
-
+    direct = [one.gain_standard_error * one.n for one in blocks if not one.through]
+    others = [one.gain_standard_error * one.n for one in blocks if one.through]
     return replace(
         last,
         first=blocks[0].first,
         n=n,
         fid=mean("fid"),
         corrected=mean("corrected"),
-        standard_error=error("standard_error"),
+        standard_error=math.hypot(*(one.standard_error * one.n for one in blocks)) / n,
         gain=mean("gain"),
         raw_gain=mean("raw_gain"),
-        gain_standard_error=error("gain_standard_error"),
+        gain_standard_error=(math.hypot(*direct) + sum(others)) / n,
         correlation=mean("correlation"),
     )

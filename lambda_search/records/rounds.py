@@ -69,7 +69,8 @@ class Round:
     Arguments:
         number: from 0 on.
         first, n: which sample indices; no other round has one of them.
-        trials: their numbers, λ = 1 first; some may have been measured before.
+        trials: their numbers; beside the first, λ = 1 or the best so far, the others are compared.
+            Some may have been measured before.
         covariance: of the influences (`metrics.evidence`) of the trials that made finite images,
             in order, [m][m]; None while it is open.
         judgement: what was known after it; None until it was judged.

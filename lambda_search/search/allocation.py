@@ -115,6 +115,17 @@ class Outlook:
         found = self._draws(np.concatenate([at_one[None], those]), draws)
         return float((found[:, 1:].min(1) < found[:, 0] + np.log1p(-gain)).mean())
 
+    def rival(self, tolerance: float, draws: int = 512) -> Array:
+        """Where the best of the plane [2] lies most often, if not at the leader.
+
+        Of the draws in which it beats the leader by more than `tolerance`, or else of all.
+        """
+        found = self._draws(self.plausible, draws)
+        beaten = found[found.min(1) < found[:, 0] + np.log1p(-tolerance)]
+        lowest = (beaten if len(beaten) else found)[:, 1:].argmin(1)
+        place: Array = self.plausible[1 + np.bincount(lowest).argmax()]
+        return place
+
     def batch(
         self, field: Field, n: int, count: int, given: Array, tried: Sequence[tuple[float, float]]
     ) -> Array:

@@ -31,7 +31,7 @@ class Block:
     """What to measure next.
 
     Arguments:
-        points: the schedules, λ = 1 first.
+        points: the schedules; beside the first the others are compared, λ = 1 in the first round.
         first, n: the images of each.
     """
 
@@ -66,7 +66,7 @@ class Allowance:
 
     Arguments:
         images, schedules: of all rounds, λ = 1 among the schedules.
-        count: schedules in a later round beside λ = 1, at most.
+        count: schedules in a later round beside the best so far, at most.
         n: images of each there.
     """
 
@@ -100,7 +100,7 @@ class Allowance:
         return self.n * (self.count + 1)
 
     def left(self, spent: Spent) -> int:
-        """How many schedules beside λ = 1 the next round may have; none after all of them."""
+        """How many schedules beside the best the next round may have; none after all of them."""
         return max(min(self.count, self.schedules - spent.schedules), 0)
 
 

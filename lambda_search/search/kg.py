@@ -1,9 +1,11 @@
 """The search that needs the fewest images: which schedules to measure next, on which images.
 
 A study goes in rounds. The first measures λ = 1 and an opening design on d images each, every
-later one λ = 1 and a few schedules on half as many again (more where the budget would make too
-many rounds), from a block of indices of its own: what schedules share of their noise is shared
-inside a block only, and averages out over blocks.
+later one the best schedule so far and a few others on half as many again (more where the budget
+would make too many rounds), from a block of indices of its own: what schedules share of their
+noise is shared inside a block only, and averages out over blocks. They share the more of it the
+nearer they lie, so that a far optimum is told from its neighbours better beside one of them than
+beside λ = 1, which later rounds measure where it is the best or where that tells most.
 The model of all scores (`surface`) says who leads, where the next images lower the expected regret
 most (`allocation`), and when to end:
 
@@ -92,7 +94,7 @@ class KnowledgeGradient:
         features: d of the score.
         batch: images in a shard; rounds are whole ones.
         seed: of the study.
-        count: schedules in a round beside λ = 1; the first has `OPENING`.
+        count: schedules in a round beside the best one; the first has `OPENING`.
         tolerance: share of the FID that is not worth more images.
         budget: images in all; enough for some rounds unless given (`allowance`).
         trials: schedules in all, λ = 1 among them.
@@ -108,7 +110,7 @@ class KnowledgeGradient:
         features: int,
         batch: int = 1,
         seed: int = 0,
-        count: int = 3,
+        count: int = 2,
         tolerance: float = 0.01,
         budget: int | None = None,
         trials: int = 10**6,
@@ -135,6 +137,7 @@ class KnowledgeGradient:
             points = points[:, ::-1]
         if self._begin is not None:
             points[np.abs(points).sum(1).argmin()] = self._begin
+        points = np.array([self._plane.at_one, *points])
         return self._block(points, first, whole(self._least, self._batch))
 
     def measurement(
@@ -223,18 +226,18 @@ class KnowledgeGradient:
             line = self._plane.constants(outlook)
             if (of_line := line.chance_of_better(self._tolerance)) > regret:
                 outlook, regret = line, of_line
+        beside = known.best
+        others = [one for one in (self._plane.at_one, *known.tried) if one != beside]
         found = outlook.batch(
-            Field.of(known.near),
-            n,
-            self.allowance.left(spent),
-            np.array([self._plane.at_one]),
-            known.tried,
+            Field.of(known.near), n, self.allowance.left(spent), np.array([beside]), others
         )
+        if {*map(tuple, found.tolist())} <= known.last:  # it would go on so for ever
+            found[-1] = outlook.rival(self._tolerance)
         gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
         if min(regret, gain) <= _SURE or spent.rounds >= _LATE:
             end = known.unseen(found[:-1])
             found[-1] = found[-1] if end is None else end
-        return self._block(found, known.end, n)
+        return self._block(np.array([beside, *found]), known.end, n)
 
     def _reopening(
         self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point]
@@ -273,6 +276,10 @@ class KnowledgeGradient:
         return Known(self._plane, self._features, measured, lost, self._begin, self._seed)
 
     def _block(self, at: Array, first: int, n: int) -> Block:
-        """λ = 1 and the schedules at `at`, each once."""
-        points = dict.fromkeys([IDENTITY, *(self._plane.point(one) for one in at)])
+        """The schedules at `at`, each once."""
+        points = dict.fromkeys(self._point(one) for one in at)
         return Block(tuple(points), first, n)
+
+    def _point(self, at: Array) -> Point:
+        is_one = tuple(at.tolist()) == self._plane.at_one
+        return IDENTITY if is_one else self._plane.point(at)

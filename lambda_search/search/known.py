@@ -67,6 +67,18 @@ class Known:
         return max(one.first + one.n for one in self._measured)
 
     @property
+    def best(self) -> tuple[float, float]:
+        """Where the lowest by the posterior mean lies, of λ = 1 and what was measured."""
+        places = [self._plane.at_one, *self.tried]
+        return places[int(self._surface.mean(np.array(places)).argmin())]
+
+    @property
+    def last(self) -> set[tuple[float, float]]:
+        """What the last round measured."""
+        first = max(one.first for one in self._measured)
+        return {one.at for one in self._measured if one.first == first}
+
+    @property
     def reach(self) -> Space:
         """The ranges, as far as they have opened."""
         return self._plane.space(self._plane.box(self._tried))

@@ -1,4 +1,4 @@
-"""A search by rounds: λ = 1 and a few schedules on a block of images, until it may end.
+"""A search by rounds: the best schedule so far and a few others on a block of images each.
 
 A round's scores, its judgement and the round that follows are one transaction, committed before
 that one's first shard runs. A driver that starts again finds all of it in the record, and what it
@@ -102,10 +102,8 @@ class Rounds:
     def _measure(self, told: Round) -> None:
         """Scores a round's trials, and records what is known of them now."""
         trials = [self._record.trials[number] for number in told.trials]
-        schedules = [trial.schedule for trial in trials]
-        results = self._evaluator.results(
-            schedules, told.first, told.n, components=told.components
-        )
+        beside, results = self._compared(told, trials)
+        known = self._record.in_rounds(beside) if beside.number else []
         scored: list[tuple[Evaluation, Result]] = []
         now: list[Trial] = []
         for trial, result in zip(trials, results, strict=True):
@@ -115,6 +113,8 @@ class Rounds:
                 continue
             name = self._scoring.name(trial, told.first, told.n)
             found = as_evaluation(trial, "search", told.first, result, name)
+            if known:
+                found = found.beside(steps_of(known)[-1])
             scored.append((found, result))
             now.append(_with(trial, [*self._record.in_rounds(trial), found]))
         ranking = [result.projected or result.score for _, result in scored]
@@ -126,6 +126,37 @@ class Rounds:
         self._tracker.closed(now)
         for trial in now:
             self._events.say("trial", describe(trial))
+
+    def _compared(
+        self, told: Round, trials: Sequence[Trial]
+    ) -> tuple[Trial, list[Result | Diverged]]:
+        """Results of a round's trials, and the first one, that they are compared with.
+
+        Where that diverges on these images, λ = 1 takes its place, on the same ones.
+
+        Raises:
+            Diverged: if λ = 1 does.
+        """
+        first, *others = trials
+
+        def results(those: Sequence[Trial], beside: Trial) -> list[Result | Diverged]:
+            schedules = [trial.schedule for trial in those]
+            return self._evaluator.results(
+                schedules,
+                told.first,
+                told.n,
+                components=told.components,
+                beside=beside.schedule,
+            )
+
+        try:
+            return first, results(trials, first)
+        except Diverged as error:
+            if first.number == 0:
+                raise
+            lost = Diverged(error.cause, error.hint)
+            at_one = self._record.trials[0]
+            return at_one, [lost, *results(others, at_one)]
 
     def _has_ended(self, last: Round) -> bool:
         """Judges the last round, unless that is recorded, and says so."""

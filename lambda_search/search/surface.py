@@ -8,8 +8,9 @@ coefficients have a normal prior, and a squared-exponential residual,
 φ about another place too where the lowest is likely to lie there, with noise of a full covariance
 N, that of the logs. To N are added a bias that is linear in x and falls with n, as the half-split
 score's does, and, for scores that lie high on a wall, a part of their height, since the form holds
-near the lowest. Heights are compared beside the first schedule of each block (λ = 1 in a search):
-the level that a block's images share is no height. Conditioned on the scores it is
+near the lowest. Heights are told beside the first schedule of each block that was measured before
+(the best so far in a search): the level that a block's images share is no height. Conditioned on
+the scores it is
 
     μ(x) = k(x, X)(K + N)⁻¹ y,   C(x, x') = k(x, x') − k(x, X)(K + N)⁻¹ k(X, x')
 
@@ -189,10 +190,16 @@ def _bias(measured: Sequence[Measurement], features: int) -> Array:
 
 
 def _heights(measured: Sequence[Measurement], y: Array) -> Array:
-    """How far above the lowest log scores `y` [m] lie, beside the first of their block each."""
-    found = np.empty_like(y)
+    """How far above the lowest the log scores `y` [m] lie, each block's beside one of its own.
+
+    That is the first which an earlier block has too, with the height that it had there.
+    """
+    found, seen = np.empty_like(y), dict[tuple[float, float], float]()
     for places in blocks(measured):
-        found[places] = y[places] - y[places[0]]
+        beside = next((place for place in places if measured[place].at in seen), places[0])
+        found[places] = y[places] - y[beside] + seen.get(measured[beside].at, 0.0)
+        for place in places:
+            seen.setdefault(measured[place].at, float(found[place]))
     found -= found.min()
     return found
 

@@ -24,6 +24,7 @@ Published optima have 0 to 0.05; the bundled model's, with its fixed small varia
 """
 
 _TRIALS, _KG_TRIALS = 24, 100
+_PARALLEL, _KG_PARALLEL = 4, 3
 _BOTH_TRIALS = 3
 
 
@@ -48,8 +49,8 @@ class SearchSpec(FrozenModel):
             looked for and proven too, and what k is worth beside it.
         trials: candidates in all, λ = 1 among them; 100 with `kg`, else 24, unless given.
         parallel: candidates proposed together; a study keeps at most parallel × shards workers
-            busy. With `kg` the schedules of a round, λ = 1 among them, 2 to 62; its first round
-            has eight.
+            busy; 4 unless given. With `kg` the schedules of a round, the best so far among them,
+            2 to 62; 3 unless given; its first round has eight.
         proposals: `kg`: rounds of the schedules that lower the expected regret most (knowledge
             gradient), until none is left that is better; the ranges are where it begins: where the
             best lies at an edge, it goes on beyond. Or generations that go up rungs: `gp`
@@ -72,7 +73,7 @@ class SearchSpec(FrozenModel):
     slope: Range | None = None
     family: Literal["linear", "constant", "both"] = "linear"
     trials: int = Field(default=_KG_TRIALS, ge=2, le=100_000)
-    parallel: int = Field(default=4, ge=1, le=1024)
+    parallel: int = Field(default=_KG_PARALLEL, ge=1, le=1024)
     proposals: Literal["gp", "tpe", "cmaes", "random", "qmc", "grid", "kg"] = "kg"
     seed: int = Field(default=0, ge=0, lt=2**32)
     tolerance: Share | None = None
@@ -85,7 +86,7 @@ class SearchSpec(FrozenModel):
     @classmethod
     def _tries_fewer_where_images_are_no_limit(cls, value: Any) -> Any:
         if isinstance(value, dict) and value.get("proposals", "kg") != "kg":
-            return {"trials": _TRIALS} | value
+            return {"trials": _TRIALS, "parallel": _PARALLEL} | value
         return value
 
     @field_validator("mean", "slope", mode="before")

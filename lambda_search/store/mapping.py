@@ -152,6 +152,7 @@ def evaluation_of(row: EvaluationRow) -> Evaluation:
         correlation=row.correlation,
         fingerprint=row.fingerprint,
         terms=None if row.terms is None else Terms(**row.terms),
+        through=row.through,
     )
 
 
@@ -172,6 +173,7 @@ def evaluation_row(study_id: int, found: Evaluation) -> EvaluationRow:
         gain_standard_error=found.gain_standard_error,
         correlation=found.correlation,
         terms=None if found.terms is None else asdict(found.terms),
+        through=found.through,
     )
 
 

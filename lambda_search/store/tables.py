@@ -179,6 +179,7 @@ class EvaluationRow(Base):
     gain_standard_error: Mapped[float]
     correlation: Mapped[float]
     terms: Mapped[dict[str, Any] | None]
+    through: Mapped[int] = mapped_column(server_default="0")
     created: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -1,4 +1,4 @@
-"""Scores of schedules beside λ = 1: shards that are known are read, the others are computed.
+"""Scores of schedules beside λ = 1, or another one: what is known is read, the rest computed.
 
 A shard is named by all that its features depend on, so a restarted launch, a higher rung or a
 second study computes only what is missing. Features stay where they are kept, and the pool scores
@@ -45,11 +45,11 @@ _BASELINE = LambdaSchedule()
 
 @dataclass(frozen=True)
 class Result:
-    """A schedule's score beside λ = 1 on the same indices and noise.
+    """A schedule's score beside λ = 1, or another schedule, on the same indices and noise.
 
     Arguments:
         score: of the distance that is minimised.
-        against: the comparison with λ = 1.
+        against: the comparison with that one.
         also: the same for the other distances, on the same images.
         picture: a PNG of its first images, if they were sampled for this.
         projected: the score that ranks on few images, if it was asked for.
@@ -88,7 +88,7 @@ class Evaluator:
         self.identity = _identity(recipe, device or shards.pool.device_kind)
         self._halt = halt or Halt()
         self._source = Source(recipe, self.identity, shards, self.meter, self._halt)
-        self._at_one: dict[tuple[int, int, bool, int | None], list[Scored]] = {}
+        self._beside: dict[tuple[LambdaSchedule, int, int, bool, int | None], list[Scored]] = {}
 
     def name(self, schedule: LambdaSchedule, first: int, n: int) -> str:
         """Names the features of n images from index `first` on, by the measure that ranks."""
@@ -120,27 +120,28 @@ class Evaluator:
         n: int,
         whole: bool = False,
         components: int | None = None,
+        beside: LambdaSchedule = _BASELINE,
     ) -> list[Result | Diverged]:
         """Results of `schedules` on the n images from index `first` on, in order.
 
-        All their shards are queued at once, those of λ = 1 before them; each schedule is scored as
-        soon as its images are there. With `whole`, every measure is scored on them, with FID∞ and
-        KID beside; with `components`, the projected score of so many too. λ = 1 may be among the
-        schedules.
+        All their shards are queued at once, those of the one that they are compared with before
+        them; each schedule is scored as soon as its images are there. With `whole`, every measure
+        is scored on them, with FID∞ and KID beside; with `components`, the projected score of so
+        many too. `beside` may be among the schedules.
 
         Raises:
-            Diverged: if λ = 1 diverges; any other schedule's divergence is its result.
+            Diverged: if `beside` diverges; any other schedule's divergence is its result.
         """
         measures = self.recipe.measures if whole else self.recipe.measures[:1]
         gathered = {
             schedule: self._source.gather(schedule, first, n, measures)
-            for schedule in dict.fromkeys([_BASELINE, *schedules])
+            for schedule in dict.fromkeys([beside, *schedules])
         }
-        unscaled = gathered.pop(_BASELINE)
-        unscaled.wait()
+        theirs = gathered.pop(beside)
+        theirs.wait()
         told = whole, components
-        at_one = self._at_one.get((first, n, *told))
-        scoring = [] if at_one else self._score(measures, unscaled, unscaled, *told)
+        compared = self._beside.get((beside, first, n, *told))
+        scoring = [] if compared else self._score(measures, theirs, theirs, *told)
         pending: dict[LambdaSchedule, _Pending | Diverged] = {}
         for schedule, coming in gathered.items():
             try:
@@ -148,18 +149,16 @@ class Evaluator:
             except Diverged as error:
                 pending[schedule] = Diverged(error.cause, error.hint)  # one without its frames
             else:
-                pending[schedule] = _Pending(
-                    self._score(measures, coming, unscaled, *told), coming
-                )
-        if at_one is None:
-            at_one = [one.result() for one in scoring]
-            self._at_one[first, n, *told] = at_one
+                pending[schedule] = _Pending(self._score(measures, coming, theirs, *told), coming)
+        if compared is None:
+            compared = [one.result() for one in scoring]
+            self._beside[beside, first, n, *told] = compared
         found: dict[LambdaSchedule, Result | Diverged] = {
-            schedule: one if isinstance(one, Diverged) else one.result(at_one)
+            schedule: one if isinstance(one, Diverged) else one.result(compared)
             for schedule, one in pending.items()
         }
-        if _BASELINE in schedules:
-            found[_BASELINE] = _result(at_one, at_one, unscaled.picture)
+        if beside in schedules:
+            found[beside] = _result(compared, compared, theirs.picture)
         return [found[schedule] for schedule in schedules]
 
     def preview(self, schedules: Sequence[LambdaSchedule], first: int, count: int) -> list[bytes]:
@@ -217,19 +216,19 @@ class _Pending:
     scores: list[_Scoring]
     gathered: Gathering
 
-    def result(self, at_one: Sequence[Scored]) -> Result:
-        return _result([one.result() for one in self.scores], at_one, self.gathered.picture)
+    def result(self, compared: Sequence[Scored]) -> Result:
+        return _result([one.result() for one in self.scores], compared, self.gathered.picture)
 
 
-def _result(scored: Sequence[Scored], at_one: Sequence[Scored], picture: bytes | None) -> Result:
-    """One result of the scores by each measure."""
+def _result(scored: Sequence[Scored], compared: Sequence[Scored], picture: bytes | None) -> Result:
+    """One result of the scores by each measure, beside those that they are compared with."""
     ranking, *others = (
         Result(
             one.score,
             paired(one.score, baseline.score, one.correlation),
             projected=one.projected,
         )
-        for one, baseline in zip(scored, at_one, strict=True)
+        for one, baseline in zip(scored, compared, strict=True)
     )
     return replace(ranking, also=tuple(others), picture=picture)
 

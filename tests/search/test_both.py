@@ -10,6 +10,7 @@ from lambda_search.events import Events
 from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.evidence import paired
 from lambda_search.records import Identity
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.driver import Driver
 from lambda_search.search.progress import Tracker
 from lambda_search.search.resolving import assemble
@@ -32,6 +33,9 @@ QMC = {"proposals": "qmc", "trials": 24, "slope": [-0.01, 0.005]}
 KG = {"proposals": "kg", "budget": {"images": 4600}}
 
 
+ONE = LambdaSchedule()
+
+
 class Emulated:
     """An evaluator of a landscape, which stops for good after a number of calls."""
 
@@ -50,15 +54,15 @@ class Emulated:
     def preview(self, schedules, first, count):
         return [str(one).encode() for one in schedules]
 
-    def results(self, schedules, first, n, whole=False, components=None):
+    def results(self, schedules, first, n, whole=False, components=None, beside=ONE):
         if not self._left:
             raise Interrupted("The workers were stopped.")
         self._left -= 1
-        at_one = self._score(1.0, 0.0, first, n)
-        scores = [self._score(s.mean(STEPS), s.k * (STEPS - 1), first, n) for s in schedules]
-        return [Result(one, paired(one, at_one, 0.9)) for one in scores]
+        theirs, *scores = (self._score(one, first, n) for one in (beside, *schedules))
+        return [Result(one, paired(one, theirs, 0.9)) for one in scores]
 
-    def _score(self, mean, tilt, first, n):
+    def _score(self, schedule, first, n):
+        mean, tilt = schedule.mean(STEPS), schedule.k * (STEPS - 1)
         found, psi = self._emulator.measure(mean, tilt, first, n)
         error = float(psi.std()) / n**0.5
         return Score(n, found, error, found, torch.from_numpy(psi), width=128)

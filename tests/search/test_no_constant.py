@@ -42,8 +42,8 @@ SEARCHES = pytest.mark.parametrize("search", [QMC, KG], ids=["qmc", "kg"])
 class WithoutSlopes(both.Emulated):
     """Makes nothing finite of a schedule with a slope."""
 
-    def results(self, schedules, first, n, whole=False, components=None):
-        found = super().results(schedules, first, n, whole)
+    def results(self, schedules, first, n, *rest, **more):
+        found = super().results(schedules, first, n, *rest, **more)
         lost = Diverged("They are not finite.")
         return [lost if one.k else told for one, told in zip(schedules, found, strict=True)]
 
@@ -51,8 +51,8 @@ class WithoutSlopes(both.Emulated):
 class WithoutConstants(both.Emulated):
     """Makes nothing finite of a constant other than λ = 1."""
 
-    def results(self, schedules, first, n, whole=False, components=None):
-        found = super().results(schedules, first, n, whole)
+    def results(self, schedules, first, n, *rest, **more):
+        found = super().results(schedules, first, n, *rest, **more)
         lost = Diverged("They are not finite.")
         return [
             told if one.k or one.is_identity else lost
@@ -165,8 +165,8 @@ def test_where_no_constant_is_finite_what_k_is_worth_is_not_told(monkeypatch):
 
 def test_where_nothing_is_finite_that_is_the_error(monkeypatch):
     class Nothing(WithoutSlopes):
-        def results(self, schedules, first, n, whole=False, components=None):
-            found = super().results(schedules, first, n, whole)
+        def results(self, schedules, first, n, *rest, **more):
+            found = super().results(schedules, first, n, *rest, **more)
             lost = Diverged("They are not finite.")
             return [
                 told if one.is_identity else lost

@@ -112,7 +112,12 @@ def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
     assert [one.number for one in rounds] == list(range(len(rounds))) and len(rounds) > 2
     assert rounds[0].trials == tuple(range(8)) and rounds[0].n == 128
     assert all(one.n == 192 and len(one.trials) <= 3 for one in rounds[1:])
-    assert all(one.trials[0] == 0 for one in rounds), "λ = 1 is in every round"
+    assert rounds[0].trials[0] == 0
+    for one, after in pairwise(rounds):
+        known = {number for other in rounds[: after.number] for number in other.trials}
+        assert after.trials[0] in known, "later ones are compared with one that is known"
+        told = [e for e in evaluations if (e["phase"], e["first"]) == ("search", one.first)]
+        assert {e["through"] for e in told} == {one.trials[0]}
     blocks = [range(one.first, one.first + one.n) for one in rounds]
     assert all(a.stop == b.start for a, b in pairwise(blocks))
     assert [one.judgement.ending for one in rounds[:-1]] == [None] * (len(rounds) - 1)
@@ -129,7 +134,7 @@ def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
         assert trial["n"] == sum(e["n"] for e in own)
         mean = sum(e["gain"] * e["n"] for e in own) / trial["n"]
         assert trial["gain"] == pytest.approx(mean, abs=1e-12)
-    assert trials[0]["gain"] == 0 and trials[0] in again
+    assert trials[0]["gain"] == 0
     [row] = rows
     assert any("ended as its trials were spent" in one for one in row["provenance"].cautions)
     assert row["provenance"].rungs == ()
@@ -203,6 +208,32 @@ def test_diverged_schedules_are_lost_and_the_study_goes_on(text, monkeypatch):
     later = [number for one in rounds[1:] for number in one.trials]
     assert len(later) > len(lost & set(later)) + len(rounds), "it turns away from them"
     assert rows and not lost & {one.trial for one in rows[0]["provenance"].candidates}
+
+
+def test_where_the_best_so_far_diverges_later_lambda_one_takes_its_place(text, monkeypatch):
+    """On images of its own, which tells of the others as the first round does."""
+    real, beside = tasks.sample_batch, []
+
+    def sample(model, sampling, schedule, draw, *rest, **options):
+        found = real(model, sampling, schedule, draw, *rest, **options)
+        return found * torch.nan if beside and schedule == beside[0] else found
+
+    def begun(self, told, new):
+        if told.number == 1:
+            beside.append(self.trials[told.trials[0]].schedule)
+        keep(self, told, new)
+
+    keep = Record.begin
+    monkeypatch.setattr(Record, "begin", begun)
+    monkeypatch.setattr(tasks, "sample_batch", sample)
+    trials, evaluations, rows, rounds = launch(text, Halting(), Store())
+    lost = rounds[1].trials[0]
+    assert lost and trials[lost]["state"] == "diverged" and trials[lost]["reason"]
+    later = [e for e in evaluations if (e["phase"], e["first"]) == ("search", rounds[1].first)]
+    assert [e["trial"] for e in later] == list(rounds[1].trials[1:])
+    assert {e["through"] for e in later} == {0}
+    assert all(lost not in one.trials for one in rounds[2:]) and len(rounds) > 2
+    assert rows and lost not in {one.trial for one in rows[0]["provenance"].candidates}
 
 
 @pytest.mark.parametrize(

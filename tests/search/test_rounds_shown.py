@@ -9,6 +9,7 @@ import yaml
 from optuna.trial import TrialState
 from starlette.testclient import TestClient
 
+from lambda_search.records import Evaluation
 from lambda_search.records import leading
 from lambda_search.records import steps_of
 from lambda_search.records.studies import leading_of
@@ -153,13 +154,30 @@ def test_images_and_errors_are_those_of_all_rounds(shown):
         several = [one for one in searched if one.trial == number]
         n = sum(one.n for one in several)
         if number:
-            told = sqrt(sum((one.n * one.gain_standard_error) ** 2 for one in several)) / n
+            parts = [one.n * one.gain_standard_error for one in several]
+            direct = [part for part, one in zip(parts, several, strict=True) if not one.through]
+            told = (sqrt(sum(part**2 for part in direct)) + sum(parts) - sum(direct)) / n
             assert errors[number] == pytest.approx(told)
+
+
+def test_what_was_only_compared_with_itself_is_known_no_better():
+    """The best so far, on the images of a later round, gains what it had and errs as much."""
+    known = Evaluation(5, "search", 0, 128, 20, 19, 1, 2.0, 2.1, 0.4, 0.9, "a")
+    alone = replace(known, first=128, n=192, gain=0.0, raw_gain=0.0, gain_standard_error=0.0)
+    later = alone.beside(known)
+    assert (later.gain, later.raw_gain, later.through) == (2.0, 2.1, 5)
+    both = steps_of([known, later])[-1]
+    assert (both.gain, both.n) == (pytest.approx(2.0), 320)
+    assert both.gain_standard_error == pytest.approx(0.4)
+    other = replace(alone, trial=6, gain=0.5, gain_standard_error=0.3).beside(both)
+    assert other.gain == pytest.approx(2.5) and other.through == 5
+    assert other.gain_standard_error == pytest.approx(0.5)
 
 
 def test_of_rungs_the_last_holds_and_of_rounds_all(shown):
     several = Store(shown).evaluations(1)
-    found = [one for one in several if one.trial == 0 and one.phase == "search"]
+    again = next(number for one in Store(shown).rounds(1)[1:] for number in one.trials[:1])
+    found = [one for one in several if one.trial == again and one.phase == "search"]
     assert [one.n for one in steps_of(found)][:2] == [128, 320]
     nested = [replace(found[0], n=n) for n in (64, 128)]
     assert steps_of(nested) == nested

@@ -10,6 +10,7 @@ from lambda_search.search.noise import Measurement
 from lambda_search.search.noise import noise_covariance
 from lambda_search.search.surface import Kernel
 from lambda_search.search.surface import Surface
+from lambda_search.search.surface import _heights
 
 KERNEL = Kernel(0.5, 0.1, 0.6)
 NEW = np.array([[0.1, 0.2], [-0.5, 0.9], [1.2, -0.3]])
@@ -141,3 +142,18 @@ def test_few_images_are_told_as_biased_along_the_plane():
         plain = Surface(measured, 0, [KERNEL]).spread(at)[0]
         biased = Surface(measured, 300, [KERNEL]).spread(at)[0]
         assert (biased > 1.1 * plain) == more
+
+
+def test_heights_are_told_beside_what_an_earlier_block_has_too():
+    """Whatever level a block's images have, and whichever schedule links it to the others."""
+    truth = {(0.0, 0.0): 3.0, (0.5, 0.0): 2.9, (1.0, 0.0): 2.8, (2.0, 0.0): 3.5}
+    blocks = [(0, 0.0, [(0.0, 0.0), (0.5, 0.0)]), (64, 0.4, [(0.5, 0.0), (1.0, 0.0)]),
+              (128, -0.3, [(1.0, 0.0), (2.0, 0.0)])]  # fmt: skip
+    measured = [
+        Measurement(at, first, np.exp(truth[at] + level), np.zeros(64))
+        for first, level, places in blocks
+        for at in places
+    ]
+    found = _heights(measured, np.log([one.score for one in measured]))
+    expected = [truth[one.at] - 2.8 for one in measured]
+    assert found == pytest.approx(expected, abs=1e-12)

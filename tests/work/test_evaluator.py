@@ -132,6 +132,20 @@ def test_results_are_what_plain_arithmetic_has(anywhere, n):
         assert result.against == against
 
 
+def test_schedules_may_be_compared_with_another_one_than_lambda_one(files):
+    n = 64
+    with Shards(Pool(), files) as shards:
+        evaluator = Evaluator(RECIPE, shards)
+        beside_one, _ = evaluator.results([A, C], 0, n)
+        itself, other = evaluator.results([C, A], 0, n, beside=C)
+        with pytest.raises(Diverged):
+            evaluator.results([A, BAD], 0, n, beside=BAD)
+    assert itself.against.gain == itself.against.standard_error == 0
+    expected = [score(rows(one, n), REFERENCE) for one in (A, C)]
+    assert other.against == compare(*expected, rows(A, n), rows(C, n))
+    assert other.score.fid == beside_one.score.fid and other.against != beside_one.against
+
+
 def test_two_studies_of_a_process_share_what_is_under_way(files):
     pool = Pool(at_once=False)
     found = {}

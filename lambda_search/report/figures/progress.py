@@ -134,7 +134,7 @@ def _by_round(
     line: list[_Place] = []
     for one in rounds:
         spent += one.images
-        for trial in one.trials[1:]:
+        for trial in filter(None, one.trials):
             in_it = [e for e in own.get(trial, ()) if (e.first, e.n) == (one.first, one.n)]
             each += [(spent, e.gain, f"trial {trial}, round {one.number}") for e in in_it]
         if one.judgement is not None:
