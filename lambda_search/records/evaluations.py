@@ -34,7 +34,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One schedule scored on n images from index `first` on, beside λ = 1 on the same noise.
+    """One schedule scored on n images from index `first` on, beside another on the same noise.
 
     Arguments:
         trial: its number.
@@ -43,10 +43,10 @@ class Evaluation:
         fid, corrected: plain, and with the half-split correction.
         standard_error: of `fid`.
         gain, raw_gain: FID(1) − FID(λ), corrected and plain.
-        gain_standard_error: of `gain`, paired.
-        through: the trial that was on these images too. The gain is that one's, as it was known
-            then, and the paired difference to it; 0 where λ = 1 was on them.
-        correlation: of the paired features.
+        gain_standard_error: of `gain`, with that of `through`.
+        through: the trial that it was compared with: λ = 1, number 0, where that was on these
+            images. Else the gain is that one's, as it was known then, and the paired difference.
+        correlation: of its features and those that they are paired with.
         fingerprint: names the features behind it.
         picture: a PNG of its first images, if they were sampled for it. The store keeps it among
             its images, under the fingerprint, and does not hand it back here.
@@ -69,6 +69,11 @@ class Evaluation:
     terms: Terms | None = None
     through: int = 0
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether it tells nothing new of the gain: that of a trial compared with itself."""
+        return self.trial == self.through != 0
+
     def beside(self, other: Evaluation) -> Evaluation:
         """The same, where its gain is one over a trial that `other` tells of."""
         return replace(
@@ -84,12 +89,12 @@ def steps_of(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
     """What the search knew of one trial after each of its evaluations, in their order.
 
     Those on blocks of images apart (rounds) are taken together, weighted by their images; of
-    those on prefixes of one block (rungs), the last holds.
+    those on prefixes of one block (rungs), the last holds. Copies say nothing.
     """
     blocks: dict[int, Evaluation] = {}
     found = []
     for one in evaluations:
-        if one.phase == "search":
+        if one.phase == "search" and not one.is_copy:
             blocks[one.first] = one
             found.append(_together([*blocks.values()]))
     return found

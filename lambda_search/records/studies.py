@@ -47,8 +47,8 @@ class Trial:
         mean, slope: the point (λ̄, k) that was proposed.
         state: `proposed`, or how it ended: `stopped` early, `complete` at the last rung or in a
             round, or `diverged`.
-        n: images that it was scored on, in all rounds; None while it is open or if it diverged.
-        gain: FID(1) − FID(λ), bias-corrected, on the same n images; their mean over rounds,
+        n: images that its gain stands on, in all rounds; None while it is open or if it diverged.
+        gain: FID(1) − FID(λ), bias-corrected, as its evaluations have it; their mean over rounds,
             weighted by images.
         fid: the plain FID on n images; over rounds as `gain`.
         reason: why it diverged.

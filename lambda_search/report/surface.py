@@ -96,14 +96,13 @@ def fit_surface(
         mean, slope: the ranges that it is drawn over.
     """
     places = {trial.number: (trial.mean, trial.slope) for trial in trials}
-    used = sorted(
-        (one for one in evaluations if one.trial and one.trial in places), key=lambda one: -one.n
-    )[:_MOST]
+    told = (one for one in evaluations if one.trial in places and one.trial and not one.is_copy)
+    used = sorted(told, key=lambda one: -one.n)[:_MOST]
     ranges = sum(high > low for low, high in (mean, slope))
     points = {places[one.trial] for one in used} - {(1.0, 0.0)}
     if not ranges or len(points) <= _COEFFICIENTS[ranges]:
         return None
-    at_one = max(evaluations, key=lambda one: one.n)
+    at_one = max((one for one in evaluations if not one.through), key=lambda one: one.n)
     level = at_one.corrected + at_one.gain
     gains = np.array([one.gain for one in used])
     errors = np.array([one.gain_standard_error for one in used])

@@ -27,14 +27,14 @@ _FINE = 29
 _ZOOMS, _FINER = 4, 7
 """The lowest point is looked for on a grid, then on smaller and smaller ones around it."""
 _PLAUSIBLE = 100
-_SPAN, _RISE, _FARTHEST = 0.35, 0.05, 1.2
+_SPAN, _RISE, _FARTHEST = 0.35, 0.05, 2.0
 _RINGS, _AROUND = (0.5, 1.0, 1.6), 16
 """The trust region: rings round the leader, in half-axes of the fitted valley."""
 _AGAIN = 12
 """Old schedules that are weighed, the lowest ones."""
 MOST = 1 + _AROUND * len(_RINGS) + _AGAIN
 """A batch has no more schedules."""
-_DRAWS = 128
+_DRAWS = 256
 
 SAME = 0.02
 """A schedule this near to another one, in half-widths, stands for it."""
@@ -115,15 +115,16 @@ class Outlook:
         found = self._draws(np.concatenate([at_one[None], those]), draws)
         return float((found[:, 1:].min(1) < found[:, 0] + np.log1p(-gain)).mean())
 
-    def rival(self, tolerance: float, draws: int = 512) -> Array:
-        """Where the best of the plane [2] lies most often, if not at the leader.
+    def rival(self, tolerance: float, tried: Array, draws: int = 512) -> Array:
+        """Where the best of the plane [2] lies most often, if nothing of `tried` [m, 2] does.
 
         Of the draws in which it beats the leader by more than `tolerance`, or else of all.
         """
+        apart = np.abs(self.plausible[:, None] - tried).max(2).min(1) > SAME
         found = self._draws(self.plausible, draws)
         beaten = found[found.min(1) < found[:, 0] + np.log1p(-tolerance)]
-        lowest = (beaten if len(beaten) else found)[:, 1:].argmin(1)
-        place: Array = self.plausible[1 + np.bincount(lowest).argmax()]
+        lowest = np.where(apart, beaten if len(beaten) else found, np.inf).argmin(1)
+        place: Array = self.plausible[np.bincount(lowest).argmax()]
         return place
 
     def batch(

@@ -5,7 +5,7 @@ later one the best schedule so far and a few others on half as many again (more 
 would make too many rounds), from a block of indices of its own: what schedules share of their
 noise is shared inside a block only, and averages out over blocks. They share the more of it the
 nearer they lie, so that a far optimum is told from its neighbours better beside one of them than
-beside λ = 1, which later rounds measure where it is the best or where that tells most.
+beside λ = 1, which later rounds measure as any other.
 The model of all scores (`surface`) says who leads, where the next images lower the expected regret
 most (`allocation`), and when to end:
 
@@ -22,8 +22,8 @@ schedules that diverged as worse than all others. While a round is left, no sear
 before something is known of the better end of its valley (`ends`). Of both families, the best
 constant (k = 0) is looked for too: the search is over when it is found as surely as the best of
 the plane, and a round goes to the one of the two that is less sure. The ranges bound the opening;
-where schedules near an edge are measured, the plane beyond it opens. (Knowledge gradient: Frazier,
-Powell & Dayanik 2009; see `allocation`.)
+the plane opens twice as far out as schedules were measured. (Knowledge gradient: Frazier, Powell &
+Dayanik 2009; see `allocation`.)
 """
 
 from __future__ import annotations
@@ -231,8 +231,8 @@ class KnowledgeGradient:
         found = outlook.batch(
             Field.of(known.near), n, self.allowance.left(spent), np.array([beside]), others
         )
-        if {*map(tuple, found.tolist())} <= known.last:  # it would go on so for ever
-            found[-1] = outlook.rival(self._tolerance)
+        if {beside, *map(tuple, found.tolist())} <= known.last:  # it would go on so for ever
+            found[-1] = outlook.rival(self._tolerance, np.array([self._plane.at_one, *others]))
         gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
         if min(regret, gain) <= _SURE or spent.rounds >= _LATE:
             end = known.unseen(found[:-1])

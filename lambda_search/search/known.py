@@ -68,8 +68,13 @@ class Known:
 
     @property
     def best(self) -> tuple[float, float]:
-        """Where the lowest by the posterior mean lies, of λ = 1 and what was measured."""
-        places = [self._plane.at_one, *self.tried]
+        """Where the lowest by the posterior mean lies, of λ = 1 and what was measured.
+
+        What other ranges had, and these cannot say, is none of it.
+        """
+        plane = self._plane
+        said = [at for at in self.tried if plane.place(plane.point(np.array(at))) == at]
+        places = [plane.at_one, *said]
         return places[int(self._surface.mean(np.array(places)).argmin())]
 
     @property

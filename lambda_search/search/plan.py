@@ -26,6 +26,10 @@ from lambda_search.work.recipe import Recipe
 
 __all__ = ["Plan"]
 
+_OF_ROUNDS = 4
+"""What digests have of `parallel` in a search by rounds: those that ended stay ended under another
+one, which was 4 unless given in the first release that had them."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -110,7 +114,7 @@ class Plan:
                 "slope": self.space.slope,
                 "steps": self.space.steps,
                 "trials": search.trials,
-                "parallel": search.parallel,
+                "parallel": search.parallel if self.kg is None else _OF_ROUNDS,
                 "proposals": search.proposals,
                 "seed": search.seed,
                 "rungs": self.rungs,

@@ -61,22 +61,29 @@ class Plane:
     def box(self, tried: Array) -> Box:
         """The ranges, and the plane beyond as far out again as those of `tried` [m, 2] lie.
 
-        Half of that, or less, where λ would reach zero at a corner.
+        Where λ would reach zero at a corner, no farther than they lie, or less.
         """
-        moves = np.array(self.has_width, dtype=float)
-        low = np.clip((_FARTHER * tried).min(0, initial=-1.0), -FARTHEST, None) * moves
-        high = np.clip((_FARTHER * tried).max(0, initial=1.0), None, FARTHEST) * moves
-        for share in (1.0, 0.5, 0.25, 0.125):
-            left, bottom = (share * low - (1 - share) * moves).tolist()
-            right, top = (share * high + (1 - share) * moves).tolist()
-            found = Box((left, bottom), (right, top))
+        low, high = tried.min(0, initial=-1.0), tried.max(0, initial=1.0)
+        farthest = np.array([np.minimum(low, _FARTHER * tried.min(0, initial=0.0)),
+                             np.maximum(high, _FARTHER * tried.max(0, initial=0.0))])  # fmt: skip
+        near, ranges = np.array([low, high]), np.array([[-1.0, -1.0], [1.0, 1.0]])
+        for ends in (
+            *(near + share * (farthest - near) for share in (1.0, 0.5, 0.25, 0.0)),
+            *(ranges + share * (near - ranges) for share in (0.5, 0.25)),
+        ):
+            found = self._box(ends)
             try:
                 self.space(found).check()
             except LambdaSearchError:  # λ would reach zero
                 continue
             return found
-        u, v = moves.tolist()
-        return Box((-u, -v), (u, v))
+        return self._box(ranges)
+
+    def _box(self, ends: Array) -> Box:
+        """Between `ends` [2, 2], the lower ones first, as far as it is looked at all."""
+        moves = np.array(self.has_width, dtype=float)
+        (left, bottom), (right, top) = (np.clip(ends, -FARTHEST, FARTHEST) * moves).tolist()
+        return Box((left, bottom), (right, top))
 
     def constants(self, outlook: Outlook) -> Outlook:
         """`outlook` along the line k = 0."""

@@ -1,4 +1,4 @@
-"""A search by rounds: the best schedule so far and a few others on a block of images each.
+"""A search by rounds of a few schedules, each on a block of images, until it may end.
 
 A round's scores, its judgement and the round that follows are one transaction, committed before
 that one's first shard runs. A driver that starts again finds all of it in the record, and what it
@@ -86,6 +86,8 @@ class Rounds:
     def _begin(self, number: int) -> None:
         block = self._knowledge.next()
         trials = self._knowledge.trials(list(block.points), number)
+        if number and not (trials and self._record.in_rounds(trials[0])):  # whose gain is known
+            trials = [self._record.trials[0], *(one for one in trials if one.number)]
         known = {trial.number for trial in self._record.trials}
         new = [trial for trial in trials if trial.number not in known]
         numbers = tuple(trial.number for trial in trials)
@@ -102,11 +104,11 @@ class Rounds:
     def _measure(self, told: Round) -> None:
         """Scores a round's trials, and records what is known of them now."""
         trials = [self._record.trials[number] for number in told.trials]
-        beside, results = self._compared(told, trials)
+        beside, several, results = self._compared(told, trials)
         known = self._record.in_rounds(beside) if beside.number else []
         scored: list[tuple[Evaluation, Result]] = []
         now: list[Trial] = []
-        for trial, result in zip(trials, results, strict=True):
+        for trial, result in zip(several, results, strict=True):
             if isinstance(result, Diverged):
                 lost = replace(trial, n=None, gain=None, fid=None, reason=result.cause)
                 now.append(replace(lost, state="diverged"))
@@ -119,7 +121,9 @@ class Rounds:
             now.append(_with(trial, [*self._record.in_rounds(trial), found]))
         ranking = [result.projected or result.score for _, result in scored]
         matrix = covariances([one.influence.numpy().astype(np.float64) for one in ranking])
-        closed = replace(told, covariance=tuple(tuple(row) for row in matrix.tolist()))
+        numbers = tuple(trial.number for trial in several)
+        rows = tuple(tuple(row) for row in matrix.tolist())
+        closed = replace(told, trials=numbers, covariance=rows)
         if told.components is not None:
             closed = replace(closed, scores=tuple(one.corrected for one in ranking))
         self._record.end(closed, [found for found, _ in scored], now)
@@ -129,34 +133,36 @@ class Rounds:
 
     def _compared(
         self, told: Round, trials: Sequence[Trial]
-    ) -> tuple[Trial, list[Result | Diverged]]:
-        """Results of a round's trials, and the first one, that they are compared with.
+    ) -> tuple[Trial, Sequence[Trial], list[Result | Diverged]]:
+        """Which of a round's trials the others are compared with, all of them, and their results.
 
-        Where that diverges on these images, λ = 1 takes its place, on the same ones.
+        That is λ = 1 where it is one of them, else the first. If the first diverges on these
+        images, λ = 1 becomes one of them.
 
         Raises:
             Diverged: if λ = 1 does.
         """
-        first, *others = trials
-
-        def results(those: Sequence[Trial], beside: Trial) -> list[Result | Diverged]:
-            schedules = [trial.schedule for trial in those]
-            return self._evaluator.results(
-                schedules,
-                told.first,
-                told.n,
-                components=told.components,
-                beside=beside.schedule,
-            )
-
+        at_one = self._record.trials[0]
+        beside = at_one if 0 in told.trials else trials[0]
         try:
-            return first, results(trials, first)
-        except Diverged as error:
-            if first.number == 0:
+            return beside, trials, self._results(told, trials, beside)
+        except Diverged:
+            if beside is at_one:
                 raise
-            lost = Diverged(error.cause, error.hint)
-            at_one = self._record.trials[0]
-            return at_one, [lost, *results(others, at_one)]
+        trials = [at_one, *trials]
+        return at_one, trials, self._results(told, trials, at_one)
+
+    def _results(
+        self, told: Round, trials: Sequence[Trial], beside: Trial
+    ) -> list[Result | Diverged]:
+        schedules = [trial.schedule for trial in trials]
+        return self._evaluator.results(
+            schedules,
+            told.first,
+            told.n,
+            components=told.components,
+            beside=beside.schedule,
+        )
 
     def _has_ended(self, last: Round) -> bool:
         """Judges the last round, unless that is recorded, and says so."""

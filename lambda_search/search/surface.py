@@ -196,7 +196,8 @@ def _heights(measured: Sequence[Measurement], y: Array) -> Array:
     """
     found, seen = np.empty_like(y), dict[tuple[float, float], float]()
     for places in blocks(measured):
-        beside = next((place for place in places if measured[place].at in seen), places[0])
+        linked = (place for place in places if measured[place].at in seen)
+        beside = next(linked, places[0])
         found[places] = y[places] - y[beside] + seen.get(measured[beside].at, 0.0)
         for place in places:
             seen.setdefault(measured[place].at, float(found[place]))

@@ -128,7 +128,7 @@ FIELDS: dict[str, Field] = {
         "Schedules to try, λ = 1 among them.", "With rungs 12 is quick, 40 is thorough.", "100"
     ),
     "search.parallel": Field(
-        "Schedules that are proposed together.", "More where there are many workers.", "3"
+        "Schedules that are proposed together.", "More where workers are many; 4 with rungs.", "3"
     ),
     "search.proposals": Field(
         "Who proposes: kg, rounds that end when nothing better is left.",

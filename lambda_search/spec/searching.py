@@ -48,9 +48,9 @@ class SearchSpec(FrozenModel):
         family: `linear`, `constant` (k = 0, as with `slope: 0`), or `both`: the best constant is
             looked for and proven too, and what k is worth beside it.
         trials: candidates in all, λ = 1 among them; 100 with `kg`, else 24, unless given.
-        parallel: candidates proposed together; a study keeps at most parallel × shards workers
-            busy; 4 unless given. With `kg` the schedules of a round, the best so far among them,
-            2 to 62; 3 unless given; its first round has eight.
+        parallel: candidates proposed together, 4 unless given; a study keeps at most parallel ×
+            shards workers busy. With `kg` the schedules of a round, the best so far among them,
+            2 to 62, 3 unless given; its first round has eight.
         proposals: `kg`: rounds of the schedules that lower the expected regret most (knowledge
             gradient), until none is left that is better; the ranges are where it begins: where the
             best lies at an edge, it goes on beyond. Or generations that go up rungs: `gp`

@@ -156,7 +156,7 @@ class RoundRow(Base):
 
 
 class EvaluationRow(Base):
-    """One schedule scored on n images from `first_index` on, beside λ = 1 on the same noise.
+    """One schedule scored on n images from `first_index` on, beside another on the same noise.
 
     `terms` are those of the confirmation that it belongs to.
     """

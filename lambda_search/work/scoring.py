@@ -29,7 +29,7 @@ class Scored:
 
     Arguments:
         score: their distance to the reference.
-        correlation: with those of λ = 1, image by image.
+        correlation: with those of the schedule beside it, image by image.
         projected: the score that ranks, where that is not `score` (`metrics.projection`).
     """
 
@@ -45,7 +45,7 @@ class ScoreFeatures:
     Arguments:
         measure: which distance.
         rows: the features.
-        baseline: those of λ = 1 on the same indices.
+        baseline: those of the schedule beside it, on the same indices.
         whole: whether FID∞ and KID are told too.
         sent: the reference, for a host that has not the model's own samples.
         components: of the projected score, if they are to have one.

@@ -1,6 +1,7 @@
 """The fitted gain: near the truth as it says, honest about what it does not know."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,3 +71,13 @@ def test_a_distance_below_zero_and_thousands_of_trials_are_fitted_too():
         type(one)(**{**vars(one), "corrected": one.corrected - 2 * AT_ONE}) for one in evaluations
     ]
     assert np.isfinite(fit_surface(trials, below, MEAN, SLOPE).gain).all()
+
+
+def test_a_trial_that_was_only_compared_with_itself_adds_nothing():
+    trials, evaluations = searched(noise=random.Random(0))
+    copies = [replace(one, first=10**6 + k, through=one.trial)
+              for one in evaluations if one.trial for k in range(5)]  # fmt: skip
+    before, after = (
+        fit_surface(trials, some, MEAN, SLOPE) for some in (evaluations, [*evaluations, *copies])
+    )
+    assert (after.gain == before.gain).all() and (after.error == before.error).all()

@@ -203,8 +203,10 @@ def test_a_round_that_would_repeat_the_last_one_has_something_new(monkeypatch):
 def test_a_rival_is_where_a_better_one_is_most_likely():
     """Far from all that was measured, on the side where the bowl goes on falling."""
     shown = outlook([one for one in bowl(0.001) if one.at[0] < -0.3])
-    rival = shown.rival(0.01)
+    rival = shown.rival(0.01, shown.leader[None])
     assert rival[0] > 0 and np.abs(rival - shown.leader).max() > 0.02
+    again = shown.rival(0.01, np.array([shown.leader, rival]))
+    assert np.abs(again - rival).max() > 0.02
 
 
 CENTRED = Space((0.98, 1.02), (-0.005, 0.005), 11)
@@ -330,6 +332,31 @@ def test_the_plane_opens_as_far_as_lambda_stays_positive():
     plane.space(box).check()
     assert box.low[0] < -1 and box.high[1] > 1
     assert plane.box(np.array([[-0.1, 0.2]])) == Box((-1.0, -1.0), (1.0, 1.0))
+
+
+def test_the_plane_opens_no_less_far_for_what_was_measured_farther_out():
+    plane = Plane(Space((0.7, 1.3), (-0.03, 0.03), 11))
+    for u in np.linspace(0.5, 2.0, 16):
+        box = plane.box(np.array([[-u, u]]))
+        plane.space(box).check()
+        assert min(-box.low[0], box.high[1]) >= max(u, 1) - 1e-9
+    assert plane.box(np.array([[-1.4, 1.4]])).high[1] == pytest.approx(2.8)
+
+
+def test_the_first_schedule_of_a_round_is_one_that_was_measured_though_ranges_changed():
+    """A plane that had slopes and has constants now; and constants that were told more finely."""
+    finer = Space((1.0, 1.02), (0.0, 0.0), 11)
+    for before, after in ((SPACE, replace(SPACE, slope=(0.0, 0.0))),
+                          (finer, replace(finer, mean=(0.95, 1.05)))):  # fmt: skip
+        shown, old = Emulator(BUNDLED[0], 0), KnowledgeGradient(before, features=128)
+        search, block, tried = KnowledgeGradient(after, features=128), old.opening(), []
+        scores = []
+        for one in block.points:
+            found = shown.measure(one.mean, tilt(one), block.first, block.n)
+            scores.append(search.measurement(one, block.first, *found))
+            tried.append(one)
+        block = search.next(scores, Spent(1, block.images, 8))
+        assert block.points[0] in tried
 
 
 def test_it_finds_the_valley_and_says_so():

@@ -32,3 +32,10 @@ def test_studies_that_are_done_are_not_run_again(proposals):
     text = TEXT.replace("seed: 3", f"seed: 3, proposals: {proposals}")
     assert digest(text) == DIGESTS[proposals]
     assert digest(text.replace("5000", "5000, precision: 1%")) != DIGESTS[proposals]
+
+
+def test_nor_are_those_in_rounds_whatever_number_of_schedules_a_round_has_now():
+    """The digest is that of the release in which it was four unless given."""
+    text = TEXT.replace("trials: 24, parallel: 4, seed: 3", "seed: 3, proposals: kg")
+    assert digest(text) == "72053b3f335379f6c5ce0479600a3e2816ab55c9d960d4b97b5f6a0e77855cbc"
+    assert digest(text.replace("seed: 3", "seed: 3, parallel: 5")) == digest(text)

@@ -15,6 +15,7 @@ from lambda_search.errors import UsageError
 from lambda_search.records import Trial
 from lambda_search.search import driver
 from lambda_search.search.allocation import MOST
+from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.knowledge import Knowledge
 from lambda_search.search.record import Record
 from lambda_search.search.space import Point
@@ -131,6 +132,7 @@ def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
     again = [t for t in tried if sum(t["number"] in r.trials for r in rounds) > 1]
     for trial in again:
         own = [e for e in evaluations if (e["trial"], e["phase"]) == (trial["number"], "search")]
+        own = [e for e in own if not e["through"] or e["through"] != trial["number"]]
         assert trial["n"] == sum(e["n"] for e in own)
         mean = sum(e["gain"] * e["n"] for e in own) / trial["n"]
         assert trial["gain"] == pytest.approx(mean, abs=1e-12)
@@ -210,30 +212,63 @@ def test_diverged_schedules_are_lost_and_the_study_goes_on(text, monkeypatch):
     assert rows and not lost & {one.trial for one in rows[0]["provenance"].candidates}
 
 
-def test_where_the_best_so_far_diverges_later_lambda_one_takes_its_place(text, monkeypatch):
-    """On images of its own, which tells of the others as the first round does."""
-    real, beside = tasks.sample_batch, []
+@pytest.mark.parametrize("many", [False, True], ids=["the first alone", "all of its round"])
+def test_where_the_best_so_far_diverges_later_lambda_one_takes_its_place(text, monkeypatch, many):
+    """On the same images, and as one of the round."""
+    real, bad = tasks.sample_batch, []
 
     def sample(model, sampling, schedule, draw, *rest, **options):
         found = real(model, sampling, schedule, draw, *rest, **options)
-        return found * torch.nan if beside and schedule == beside[0] else found
+        return found * torch.nan if schedule in bad else found
 
     def begun(self, told, new):
-        if told.number == 1:
-            beside.append(self.trials[told.trials[0]].schedule)
         keep(self, told, new)
+        if told.number == 1:
+            assert 0 not in told.trials
+            bad.extend(self.trials[n].schedule for n in told.trials[: None if many else 1])
 
     keep = Record.begin
     monkeypatch.setattr(Record, "begin", begun)
     monkeypatch.setattr(tasks, "sample_batch", sample)
     trials, evaluations, rows, rounds = launch(text, Halting(), Store())
-    lost = rounds[1].trials[0]
-    assert lost and trials[lost]["state"] == "diverged" and trials[lost]["reason"]
+    first, *others = rounds[1].trials
+    assert first == 0 and len(others) == 3 and len(rounds[1].covariance) == (1 if many else 3)
+    lost = set(others if many else others[:1])
+    assert {one["number"] for one in trials if one["state"] == "diverged"} == lost
     later = [e for e in evaluations if (e["phase"], e["first"]) == ("search", rounds[1].first)]
-    assert [e["trial"] for e in later] == list(rounds[1].trials[1:])
-    assert {e["through"] for e in later} == {0}
-    assert all(lost not in one.trials for one in rounds[2:]) and len(rounds) > 2
-    assert rows and lost not in {one.trial for one in rows[0]["provenance"].candidates}
+    assert {e["trial"] for e in later} == {0, *others} - lost
+    assert {e["through"] for e in later} == {0} and trials[0]["gain"] == 0
+    assert len(rounds) > 2 and not any(lost & {*one.trials} for one in rounds[2:])
+    assert rounds[2].first == rounds[1].first + rounds[1].n
+    assert rows and not lost & {one.trial for one in rows[0]["provenance"].candidates}
+
+
+def test_where_lambda_one_is_in_a_later_round_others_are_compared_with_it(text, monkeypatch):
+    real = KnowledgeGradient.next
+
+    def with_one(self, *known):
+        block = real(self, *known)
+        best, *_, last = block.points
+        return replace(block, points=(best, Point(1.0, 0.0), last))
+
+    monkeypatch.setattr(KnowledgeGradient, "next", with_one)
+    trials, evaluations, _, rounds = launch(text, Halting(), Store())
+    assert rounds[1].trials[0] != 0 and 0 in rounds[1].trials
+    assert {e["through"] for e in evaluations} == {0} and trials[0]["gain"] == 0
+    assert {e["gain"] for e in evaluations if e["trial"] == 0} == {0.0}
+
+
+def test_schedules_are_compared_with_one_whose_gain_is_known_though_ranges_changed(text):
+    """The best so far has a slope; of constants alone it is no candidate."""
+    store = Store()
+    launch(changed(text, {"trials: 12": "trials: 8"}), Halting(), store)
+    constant = {"trials: 12": "trials: 14", "slope: [-0.01, 0.01]": "slope: [0, 0]"}
+    _, evaluations, _, rounds = launch(changed(text, constant), Halting(), store)
+    assert len(rounds) > 2
+    for one in rounds[1:]:
+        known = {number for other in rounds[: one.number] for number in other.trials}
+        told = [e for e in evaluations if (e["phase"], e["first"]) == ("search", one.first)]
+        assert {e["through"] for e in told} <= known | {0}
 
 
 @pytest.mark.parametrize(

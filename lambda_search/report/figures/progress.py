@@ -161,10 +161,10 @@ def _at_one(figure: go.Figure, gains: Sequence[float]) -> None:
 
 
 def _by_trial(evaluations: Sequence[Evaluation]) -> dict[int, list[Evaluation]]:
-    """Those of the search, λ = 1 apart."""
+    """Those of the search that tell of a gain, λ = 1 apart."""
     found: dict[int, list[Evaluation]] = {}
     for one in evaluations:
-        if one.phase == "search" and one.trial:
+        if one.phase == "search" and one.trial and not one.is_copy:
             found.setdefault(one.trial, []).append(one)
     return found
 

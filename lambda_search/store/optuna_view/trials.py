@@ -169,7 +169,7 @@ def _user_attributes(
 
 
 def _interval(found: Evaluation) -> list[float]:
-    """The 95 % interval of FID(λ) − FID(1), paired."""
+    """The 95 % interval of FID(λ) − FID(1)."""
     middle, half = _difference(found), _NORMAL * found.gain_standard_error
     return [float(f"{end:.6g}") for end in (middle - half, middle + half)]
 
