@@ -34,6 +34,8 @@ class Judgement:
         ending: why the search ended there: a better one was unlikely (`found`), even over λ = 1
             (`no gain`), or the images (`budget`) or schedules (`trials`) were spent. None while
             it goes on.
+        expected: the gain of that schedule by the model of all scores, a share of the score of
+            λ = 1; an earlier release kept none.
     """
 
     mean: float
@@ -44,6 +46,7 @@ class Judgement:
     terms: str
     best: int
     ending: Ending | None = None
+    expected: float | None = None
 
     def words(self, is_projected: bool = False) -> str:
         """Why the search ended, and how sure it is, by the FID or the projected distance."""

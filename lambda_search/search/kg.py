@@ -28,6 +28,7 @@ Dayanik 2009; see `allocation`.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
@@ -76,12 +77,14 @@ class Verdict:
         gain: the probability that it holds one better than λ = 1 by more than the tolerance; that
             the leader is, once the best is found.
         ending: why the search may end, if it may.
+        expected: the leader's gain by the model, a share of the score of λ = 1.
     """
 
     leader: Point
     regret: float
     gain: float
     ending: Ending | None
+    expected: float
 
 
 class KnowledgeGradient:
@@ -169,8 +172,12 @@ class KnowledgeGradient:
         is_found = regret <= _RISK
         gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance, is_found)
         ending = self.ending(regret, gain, measured, spent, lost)
-        leader = IDENTITY if ending == "no gain" else self._plane.point(outlook.leader)
-        return Verdict(leader, regret, gain, ending)
+        if ending == "no gain":
+            return Verdict(IDENTITY, regret, gain, ending, 0.0)
+        both = np.array([self._plane.at_one, outlook.leader])
+        one, best = outlook.surface.mean(both).tolist()
+        expected = 1 - math.exp(best - one)
+        return Verdict(self._plane.point(outlook.leader), regret, gain, ending, expected)
 
     def ending(
         self,

@@ -75,7 +75,16 @@ class Knowledge:
         found = self._model.verdict(*known)
         at = found.leader.mean, found.leader.slope
         best = self._standing_for(found.leader)
-        return Judgement(*at, found.regret, found.gain, tolerance, terms, best, found.ending)
+        return Judgement(
+            *at,
+            found.regret,
+            found.gain,
+            tolerance,
+            terms,
+            best,
+            found.ending,
+            found.expected,
+        )
 
     def candidates(self) -> list[Trial]:
         """Whom to confirm, the best first; one that was never sampled becomes a trial."""

@@ -1,6 +1,7 @@
 """The search of few images: designs, decisions, repeatability, and that it finds what is there."""
 
 from dataclasses import replace
+from itertools import islice
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +28,7 @@ from tests.search.landscapes import SIMULATED
 from tests.search.players import SPACE
 from tests.search.players import fewest
 from tests.search.players import images_to_goal
+from tests.search.players import rounds
 from tests.search.players import tilt
 
 ONE = Point(1.0, 0.0)
@@ -148,10 +150,10 @@ def test_same_seed_same_rounds_and_another_seed_others():
     assert fewest(shown, 3, 4000) != first
 
 
-def played(search, rounds=1):
+def played(search, count=1):
     """All scores of the first rounds on the emulator, and what these took."""
     shown, scores, tried, spent = Emulator(BUNDLED[0], 0), [], set(), Spent(0, 0, 0)
-    for number in range(rounds):
+    for number in range(count):
         block = search.next(scores, spent) if number else search.opening()
         for one in block.points:
             found = shown.measure(one.mean, 10 * one.slope, block.first, block.n)
@@ -182,6 +184,14 @@ def test_later_rounds_have_the_lowest_schedule_so_far_first():
         block = search.next(scores, spent)
         assert block.points[0] == min(tried, key=lambda one: truth.fid(one.mean, tilt(one)))
         assert block.points[0] not in block.points[1:]
+
+
+def test_what_is_expected_of_the_leader_is_its_true_gain_where_noise_is_small():
+    truth = replace(BUNDLED[0], noise=BUNDLED[0].noise.times(0.01), features=1)
+    shown, search = Emulator(truth, 0), KnowledgeGradient(SPACE, features=128)
+    *_, (_, _, verdict) = islice(rounds(shown, search), 5)
+    gain = 1 - float(truth.fid(verdict.leader.mean, tilt(verdict.leader))) / truth.one
+    assert verdict.expected == pytest.approx(gain, abs=0.01) and gain > 0.1
 
 
 def test_a_round_that_would_repeat_the_last_one_has_something_new(monkeypatch):
@@ -282,7 +292,7 @@ def test_a_budget_that_is_left_open_has_room_for_five_rounds_more(count):
 
 
 def test_a_batch_has_as_many_schedules_as_are_promised():
-    scores, _ = played(KnowledgeGradient(SPACE, features=128), rounds=4)
+    scores, _ = played(KnowledgeGradient(SPACE, features=128), 4)
     found = outlook(scores).batch(Field.of(scores), 192, 1023, np.zeros((1, 2)), [])
     assert MOST - 12 >= len(found) > 20
     old = [tuple(one) for one in np.random.default_rng(0).uniform(-1, 1, (40, 2))]

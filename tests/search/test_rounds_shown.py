@@ -14,6 +14,7 @@ from lambda_search.records import leading
 from lambda_search.records import steps_of
 from lambda_search.records.studies import leading_of
 from lambda_search.report.effort import efforts
+from lambda_search.report.figures import cost_figure
 from lambda_search.report.findings import read_findings
 from lambda_search.report.pages import study_figures
 from lambda_search.report.pages import study_page
@@ -110,6 +111,13 @@ def test_figures_show_gains_on_all_rounds_so_far(shown):
     spent = [sum(one.images for one in rounds[: n + 1]) for n in range(len(rounds))]
     assert list(led.x) == spent and led.name == "who led" and set(each.x) == set(spent)
     best = next(one for one in found.trials if one.number == rounds[-1].judgement.best)
+    [at_one] = [e for e in found.evaluations if not e.trial and e.phase == "search"]
+    expected = [one.judgement.expected * at_one.corrected for one in rounds]
+    assert list(led.y) == pytest.approx(expected)
+    earlier = [
+        replace(one, judgement=replace(one.judgement, expected=None)) for one in found.rounds
+    ]
+    led = cost_figure(found.trials, found.evaluations, earlier).data[1]
     assert led.y[-1] == pytest.approx(best.gain)
     [*parts] = [one.name for one in efforts(found.evaluations, (), 4) if one.is_part]
     assert parts == ["rounds of 128 images", "rounds of 192 images"]

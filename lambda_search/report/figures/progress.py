@@ -128,8 +128,14 @@ def _by_number(trials: Sequence[Trial]) -> tuple[list[_Place], list[_Place]]:
 def _by_round(
     evaluations: Sequence[Evaluation], rounds: Sequence[Round]
 ) -> tuple[list[_Place], list[_Place]]:
-    """The gains in each round, and that of who led after it on all images so far."""
+    """The gains in each round, and that of who led after it, as the model of all scores has it.
+
+    Of studies of an earlier release, and where rounds rank by the projected distance, it is that
+    of the trial nearest to it on all its images so far.
+    """
     spent, own = 0, _by_trial(evaluations)
+    at_one = [one for one in evaluations if one.phase == "search" and not one.trial]
+    level = steps_of(at_one)[-1].corrected if at_one else 0.0
     each: list[_Place] = []
     line: list[_Place] = []
     for one in rounds:
@@ -140,7 +146,10 @@ def _by_round(
         if one.judgement is not None:
             best = one.judgement.best
             known = [e for e in own.get(best, ()) if e.first <= one.first]
-            line.append((spent, steps_of(known)[-1].gain if known else 0.0, f"trial {best}"))
+            gain = steps_of(known)[-1].gain if known else 0.0
+            if one.judgement.expected is not None and one.components is None:
+                gain = level * one.judgement.expected
+            line.append((spent, gain, f"trial {best}"))
     return each, line
 
 
