@@ -86,7 +86,8 @@ class Cluster:
                 if others and task not in self.doubted:
                     assert not self.sent[worker] and self.sent[others[0]][0] == task
                 self.sent[worker].append(task)
-                assert len(self.sent[worker]) <= self.policy.ahead + (task in self.doubted)
+                doubted = sum(one in self.doubted for one in self.sent[worker])
+                assert len(self.sent[worker]) <= self.policy.ahead + doubted
             case Revoke(worker, task):
                 self.sent[worker].remove(task)
                 self.revoked.append((worker, task))
