@@ -128,7 +128,7 @@ def test_fields_are_read_and_left_out_ones_have_defaults():
     assert (spec.sampler.name, spec.sampler.steps, spec.sampler.site) == ("ancestral", 20, "full")
     assert spec.search.mean == (0.99, 1.05)
     assert spec.search.slope == spec.slope_range() == (-0.002, 0.004)
-    assert (spec.search.trials, spec.search.parallel, spec.search.seed) == (40, 4, 7)
+    assert (spec.search.trials, spec.search.parallel, spec.search.seed) == (40, 3, 7)
     assert spec.metric.rungs is None, "they depend on the width of the features"
     assert (spec.confirm.top, spec.confirm.samples) == (3, 10_000)
 
