@@ -239,7 +239,7 @@ class KnowledgeGradient:
             Field.of(known.near), n, self.allowance.left(spent), np.array([beside]), others
         )
         if {beside, *map(tuple, found.tolist())} <= known.last:  # it would go on so for ever
-            found[-1] = outlook.rival(self._tolerance, np.array([self._plane.at_one, *others]))
+            found[-1] = outlook.rival(self._tolerance, np.array([beside, *others]))
         gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
         if min(regret, gain) <= _SURE or spent.rounds >= _LATE:
             end = known.unseen(found[:-1])

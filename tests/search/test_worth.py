@@ -117,11 +117,8 @@ def test_what_k_is_worth_is_told_as_it_is(landscape):
         words = found.words(1.02, truths[-1])
         if landscape is WORTH:
             assert found.low > 0 and words.startswith("k is worth ")
-        elif found.low > 0:  # a tenth of a per cent, which the schedule with a slope has in truth
-            assert 0 < truths[-1] - truths[found.linear - 1] < 0.002 * truths[-1]
-            assert words.startswith("k is worth ")
         else:
-            assert "its gain over the best constant λ = 1.02 is" in words
+            assert found.low <= 0 and "its gain over the best constant λ = 1.02 is" in words
             little = found.high <= 0.01 * truths[-1]
             assert words.startswith("k is not worth it" if little else "whether k is worth it is")
     assert held >= 19
