@@ -47,7 +47,8 @@ class Crew:
     """All workers by number; those that can be sent a task by kind and by how many they have.
 
     Arguments:
-        ahead: how many tasks a worker has at most.
+        ahead: how many tasks a worker has at most, beside those that another's doubtful answers
+            have it asked for again.
     """
 
     def __init__(self, ahead: int) -> None:

@@ -83,9 +83,9 @@ def _note(study: Study, row: Row | None, cautions: Iterable[str]) -> str:
     if warned:
         parts += ["#### Cautions", "\n".join(f"- {_plain(caution)}" for caution in warned)]
     parts += [
-        "Values are FID(λ) − FID(1), bias-corrected, on each trial's own number of images, with "
-        "the same noise: lower is better, and λ = 1 has 0. Pruned trials were stopped early, on "
-        "fewer images.",
+        "Values are FID(λ) − FID(1), bias-corrected, on each trial's own number of images, and of "
+        "common noise: lower is better, and λ = 1 has 0. In a search by rounds the best so far "
+        "may stand between a trial and λ = 1. Pruned trials were stopped early, on fewer images.",
         "All of this can only be read. A copy that can be changed is made with:",
         f"```sh\n{_copying(study.name)}\n```",
     ]
