@@ -84,14 +84,15 @@ class Allowance:
         count: int,
         budget: int | None,
         schedules: int,
+        each: int | None = None,
     ) -> Self:
         """That of a search with the first round `opened`; arguments as `KnowledgeGradient` has."""
         count = min(count, MOST, max(schedules - len(opened.points), 1))
-        least = whole(_LATER * features, batch)
+        least = each or whole(_LATER * features, batch)
         some = opened.images + _BUDGET_ROUNDS * least * (count + 1)
         images = budget or max(_BUDGET, _BUDGET_WIDTHS * features, some)
         scores = min(_ROUNDS * (count + 1), _SCORES)
-        n = max(least, whole((images - opened.images) / scores, batch))
+        n = each or max(least, whole((images - opened.images) / scores, batch))
         return cls(images, schedules, count, n)
 
     @property

@@ -47,6 +47,7 @@ from lambda_search.search.noise import Array
 from lambda_search.search.noise import Field
 from lambda_search.search.noise import Measurement
 from lambda_search.search.noise import noise_covariance
+from lambda_search.search.plane import FARTHEST
 from lambda_search.search.plane import Plane
 from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Placed
@@ -105,6 +106,9 @@ class KnowledgeGradient:
         begin: what is best for a relative: the middle of the first round, and where the surface
             may be flat (`surface.kernels_about`).
         least: images of each schedule in the first round; as many as features unless given.
+        each: images of each schedule in every round, whatever the budget.
+        ridge, farthest: how the range of means moves with the slope, and how far the plane may
+            open (`Plane`).
     """
 
     def __init__(
@@ -120,17 +124,20 @@ class KnowledgeGradient:
         both: bool = False,
         begin: Point | None = None,
         least: int | None = None,
+        each: int | None = None,
+        ridge: float = 0.0,
+        farthest: float = FARTHEST,
     ) -> None:
         self._both = both
-        self._plane = Plane(space)
+        self._plane = Plane(space, ridge, farthest)
         self._begin = None if begin is None else self._plane.place(begin)
         self._features = features
-        self._least = least or features
-        self._batch = batch
+        least = least or features
+        self._opened = each or whole(least, batch)
         self._seed = seed
         self._tolerance = tolerance
         self._trials = trials
-        self.allowance = Allowance.of(self.opening(), self._least, batch, count, budget, trials)
+        self.allowance = Allowance.of(self.opening(), least, batch, count, budget, trials, each)
 
     def opening(self, first: int = 0, tried: int = 1) -> Block:
         """The first round, on the images from index `first` on, after so many schedules."""
@@ -141,7 +148,7 @@ class KnowledgeGradient:
         if self._begin is not None:
             points[np.abs(points).sum(1).argmin()] = self._begin
         points = np.array([self._plane.at_one, *points])
-        return self._block(points, first, whole(self._least, self._batch))
+        return self._block(points, first, self._opened)
 
     def measurement(
         self, point: Point, first: int, score: float, influence: Array, n: int | None = None
@@ -274,6 +281,16 @@ class KnowledgeGradient:
         and the lowest constant follows them, unless it is λ = 1.
         """
         return self._known(measured, lost).candidates(most, self._both)
+
+    def gain(
+        self, measured: Sequence[Measurement], point: Point, lost: Sequence[Point] = ()
+    ) -> tuple[float, float]:
+        """A schedule's gain by the model, a share of the score of λ = 1, and its deviation."""
+        return self._known(measured, lost).gain(self._plane.place(point))
+
+    def prudent(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Point:
+        """The schedule to take where nothing more is measured (`Known.prudent`)."""
+        return self._known(measured, lost).prudent
 
     def reach(self, measured: Sequence[Measurement]) -> Space:
         """The ranges, as far as they have opened."""

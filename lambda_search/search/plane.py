@@ -1,11 +1,13 @@
 """The plane of schedules in coordinates of the ranges: ±1 are their ends.
 
-Along an axis that is fixed, λ = 1 lies one unit away, unless it lies on it.
+Along an axis that is fixed, λ = 1 lies one unit away, unless it lies on it. Where it is known how
+a valley runs, the range of means moves along with it.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from lambda_search.search.space import Space
 __all__ = ["FARTHEST", "Plane"]
 
 FARTHEST = 6.0
-"""How far out it is looked at, in half-widths of the ranges."""
+"""How far out it is looked at unless told, in half-widths of the ranges."""
 
 _FINE = 400
 _FARTHER = 2.0
@@ -33,10 +35,14 @@ class Plane:
 
     Arguments:
         space: the ranges.
+        ridge: by how much the range of means moves with a unit of the slope, from where it is in
+            the middle of slopes.
+        farthest: how far out it is looked at, in half-widths of the ranges.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, ridge: float = 0.0, farthest: float = FARTHEST) -> None:
         self._space = space
+        self._ridge, self._farthest = ridge, farthest
         low, high = np.array([space.mean, space.slope]).T
         self._middle, half = (low + high) / 2, (high - low) / 2
         off = np.abs(np.array([IDENTITY.mean, IDENTITY.slope]) - self._middle)
@@ -46,12 +52,14 @@ class Plane:
 
     def place(self, point: Point) -> tuple[float, float]:
         """Where `point` lies."""
-        u, v = ((np.array([point.mean, point.slope]) - self._middle) / self._scale).tolist()
+        mean, slope = np.array([point.mean, point.slope]) - self._middle
+        u, v = (np.array([mean - self._ridge * slope, slope]) / self._scale).tolist()
         return u, v
 
     def point(self, at: Array) -> Point:
         """What lies at `at`, at a resolution that people can read."""
         mean, slope = (self._middle + self._scale * at).tolist()
+        mean += self._ridge * float(self._scale[1] * at[1])
         moves_mean, moves_slope = self.has_width
         return Point(
             round(mean, self._space.digits) if moves_mean else self._space.mean[0],
@@ -81,8 +89,8 @@ class Plane:
 
     def _box(self, ends: Array) -> Box:
         """Between `ends` [2, 2], the lower ones first, as far as it is looked at all."""
-        moves = np.array(self.has_width, dtype=float)
-        (left, bottom), (right, top) = (np.clip(ends, -FARTHEST, FARTHEST) * moves).tolist()
+        moves, far = np.array(self.has_width, dtype=float), self._farthest
+        (left, bottom), (right, top) = (np.clip(ends, -far, far) * moves).tolist()
         return Box((left, bottom), (right, top))
 
     def constants(self, outlook: Outlook) -> Outlook:
@@ -103,6 +111,10 @@ class Plane:
         return Box((box.low[0], at), (box.high[0], at))
 
     def space(self, box: Box) -> Space:
-        """The ranges that `box` has."""
-        low, high = self.point(np.array(box.low)), self.point(np.array(box.high))
-        return replace(self._space, mean=(low.mean, high.mean), slope=(low.slope, high.slope))
+        """The ranges that hold all of `box`."""
+        corners = [
+            self.point(np.array(at)) for at in product(*zip(box.low, box.high, strict=True))
+        ]
+        means, slopes = [one.mean for one in corners], [one.slope for one in corners]
+        mean, slope = (min(means), max(means)), (min(slopes), max(slopes))
+        return replace(self._space, mean=mean, slope=slope)
