@@ -12,7 +12,6 @@ from lambda_search.records.answers import row_json
 from lambda_search.records.diagnosis import Diagnosis
 from lambda_search.records.diagnosis import NormsAt
 from lambda_search.records.diagnosis import Tried
-from lambda_search.records.diagnosis import norms_off
 from lambda_search.records.evaluations import Evaluation
 from lambda_search.records.evaluations import Phase
 from lambda_search.records.evaluations import Terms
@@ -115,7 +114,6 @@ __all__ = [
     "match_from_json",
     "match_json",
     "network_evaluations",
-    "norms_off",
     "pipeline_line",
     "row_from_json",
     "row_json",

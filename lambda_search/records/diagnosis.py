@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lambda_search.schedule import LambdaSchedule
 
-__all__ = ["Diagnosis", "NormsAt", "Tried", "norms_off"]
+__all__ = ["Diagnosis", "NormsAt", "Tried"]
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,6 @@ class NormsAt:
         return self.sampling / self.true
 
 
-def norms_off(curve: Sequence[NormsAt]) -> float:
-    """The rms of log r_i over i ≥ 1, 0 if there is no such step.
-
-    At the last step, i = 0, no schedule comes near r = 1.
-    """
-    logs = [math.log(one.ratio) for one in curve if one.index > 0]
-    return math.sqrt(sum(log**2 for log in logs) / len(logs)) if logs else 0.0
-
-
 @dataclass(frozen=True)
 class Tried:
     """A schedule on whose images a prediction stands.
@@ -50,10 +39,9 @@ class Tried:
         schedule: λ(i).
         mean, slope: of it.
         n: how many images.
-        gain: share of the distance at λ = 1 in the network's own features by which it lowers that
-            on the same noise, bias-corrected.
-        error: its paired standard error.
-        off: rms of log r_i (`norms_off`).
+        gain: share of the distance at λ = 1 in the network's own features by which it lowers that,
+            by a model of all that were tried.
+        error: its standard deviation.
     """
 
     schedule: LambdaSchedule
@@ -62,7 +50,6 @@ class Tried:
     n: int
     gain: float
     error: float
-    off: float
 
 
 @dataclass(frozen=True)
@@ -73,13 +60,13 @@ class Diagnosis:
         framework, weights: of the model; the SHA-256 of its weights.
         sampler: which.
         steps: T′, the real number of them.
-        schedule: the λ(i) to begin with; λ = 1 where norms ask for nothing else, or what they name
-            takes samples away from clean images in the network's own features.
+        schedule: the λ(i) to begin with; λ = 1 where nothing comes nearer to clean images in the
+            network's own features by more than half its doubt.
         mean, slope: of it.
-        gain: share of the distance at λ = 1, in the network's own features, by which it lowers
-            that; below 0 where it raises it.
-        error: its paired standard error.
-        matched: the λ(i) that norms of ε name, recommended or not.
+        gain, error: of it, as those of `Tried`.
+        lowest: the λ(i) of the lowest distance, by a model of all that were tried; `schedule` lies
+            on the way there.
+        ridge: how the mean moves with the tilt k(T′ − 1) where norms of ε stay as they are.
         curve: norms at λ = 1, least noisy step first.
         tried: the schedules that were tried, λ = 1 first.
         images: sampled in all, those of the model's own that stand for real ones among them.
@@ -98,7 +85,8 @@ class Diagnosis:
     slope: float
     gain: float
     error: float
-    matched: LambdaSchedule
+    lowest: LambdaSchedule
+    ridge: float
     curve: tuple[NormsAt, ...]
     tried: tuple[Tried, ...]
     images: int
@@ -110,15 +98,9 @@ class Diagnosis:
     @property
     def words(self) -> str:
         """What it predicts, in a sentence."""
-        if self.matched.is_identity:
-            return "λ = 1: norms of ε ask for nothing else"
         if self.schedule.is_identity:
-            return (
-                "λ = 1: what norms of ε name, "
-                f"λ(i) = {self.matched}, makes images that are farther from clean ones"
-            )
-        moves = "falls" if self.gain >= 0 else "rises"
+            return "λ = 1: nothing that was tried surely brings samples nearer to clean images"
         return (
-            f"λ(i) = {self.schedule}, by norms of ε; in the network's own features the distance "
-            f"to clean images {moves} by {abs(self.gain):.1%} ± {1.96 * self.error:.1%}"
+            f"λ(i) = {self.schedule}: in the network's own features the distance to clean images "
+            f"falls by {self.gain:.1%} ± {1.96 * self.error:.1%}"
         )

@@ -1,25 +1,29 @@
 """A prediction of λ from at most 1,000 images and no extractor but the model's own network.
 
-λ = 1, and two schedules beside it on few of its images, tell how norms of ε change with mean and
-tilt; with norms at true noised images they name a schedule (`valley`). This one and the one half
-way to it are sampled on all of λ = 1's noise and compared with it by the Fréchet distance of
-features of the model's own middle block at a fairly noisy level (`own_network`) to those of a few
-hundred clean images. One that comes farther from these by more than a frozen share is not
-recommended; if both do, λ = 1 is.
+λ = 1, and two schedules beside it on a few of its images, tell along which line good schedules lie
+(`valley`). On a plane along this line a search of four rounds (`kg`) measures the Fréchet distance
+of features of the model's own network (`own_network`) to those of a few hundred clean images, and
+a prudent choice is made of what it found.
 
-Why so, measured on the bundled model with 10 steps: between schedules on 100 images the distance
-is known to 3 to 8 % of itself and is off from FID's by as much again, so that it tells bad ones
-and does not find the best; norms are known to some 0.1 %.
+The features are those at little noise where steps add noise, and at much where they add none. On
+the bundled model with 10 steps, 512 images a schedule, the distance is lowest along the valley at
+so many times the tilt of FID's optimum:
+
+| σ/α | 0.1 | 0.3 | 0.57 | 1.5 |
+|---|---|---|---|---|
+| ancestral | 1.2 | 0.8 | 0.5 | λ = 1 |
+| DDIM | beyond 2 | beyond 2 | beyond 2 | 1.0 |
+
+So no one level serves both: features that see fine detail reward DDIM for sharpening for ever, and
+those that do not see nothing of what λ does to ancestral sampling.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from lambda_search.errors import UsageError
 from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
@@ -27,19 +31,23 @@ from lambda_search.metrics.references.load import IMAGES
 from lambda_search.models.base import Model
 from lambda_search.models.options import sampling_of
 from lambda_search.records import Diagnosis
-from lambda_search.schedule import LambdaSchedule
+from lambda_search.records import Tried
+from lambda_search.search.allowance import Spent
 from lambda_search.search.clean import Clean
 from lambda_search.search.clean import features_of
 from lambda_search.search.clean import own_images
 from lambda_search.search.clean import real_images
+from lambda_search.search.kg import OPENING
+from lambda_search.search.kg import KnowledgeGradient
+from lambda_search.search.noise import Measurement
 from lambda_search.search.norms import true_norms
 from lambda_search.search.ranges import usual_ranges
-from lambda_search.search.tried import PROBED
+from lambda_search.search.space import Point
+from lambda_search.search.space import Space
 from lambda_search.search.tried import Run
 from lambda_search.search.tried import Target
 from lambda_search.search.valley import Reach
 from lambda_search.search.valley import adds_noise
-from lambda_search.search.valley import matched
 from lambda_search.setting import OWN_NETWORK
 from lambda_search.setting import Sampling
 from lambda_search.setting import Site
@@ -53,12 +61,18 @@ MOST_IMAGES, FEWEST_IMAGES = 1000, 500
 _BATCH = 32
 _REAL, _OWN, _OWN_NORMS = 400, 192, 64
 """Clean images: real ones; own samples; own samples where real ones lack their labels."""
-_ALLOWED = ((1.0, 0.1), (0.5, 0.08))
-"""Schedules by their share of the way from λ = 1 to what norms name, and the share by which the
-distance may rise with each before it is taken for bad.
+_NOISY, _SMOOTH = (0.1, 1.0), (1.5, 1.5)
+"""Where steps add noise, and where they do not: σ/α of the features, and how far rounds after the
+first look, in what that one does. Few images see optima everywhere.
 
-Like all constants here and in `valley` these were set on ancestral sampling and DDIM with 10 steps
-of the bundled model alone (scripts/measure_diagnose.py)."""
+These and the next were set on ancestral sampling and DDIM with 10 steps of the bundled model alone
+(scripts/measure_diagnose.py)."""
+_ACROSS, _ALONG = 2 / 3, 2.0
+"""How far the first round looks across the line and along it, in half-widths of usual ranges."""
+_BESIDE, _ROUNDS = 2, 3
+"""Schedules beside the best so far in rounds after the first, and how many of these there are."""
+_BLOCKS = 1 + OPENING + (1 + _BESIDE) * _ROUNDS
+"""In all, each on its own images or on others' of its round."""
 
 
 def diagnose(
@@ -82,8 +96,7 @@ def diagnose(
         reference: `images:PATH`, real images; without any the model's own samples of many steps
             stand for them.
         constant: whether λ is to be one number, k = 0.
-        images: to sample at most, own samples of the model included; 1,000 are usual, and more
-            tell better only what is far off.
+        images: to sample at most, own samples of the model included; 1,000 are usual.
         seed: of the noise.
         say: is told what is being done.
 
@@ -95,41 +108,43 @@ def diagnose(
         raise UsageError(
             f"{images} images tell too little.", f"Take {FEWEST_IMAGES} or more; 1,000 are usual."
         )
-    sampling = _in_small_batches(model, sampling_of(sampler, steps, guidance, site, options))
+    asked = sampling_of(sampler, steps, guidance, site, options)
+    sampling = _in_batches(model, asked, _BATCH)
+    level, farthest = _NOISY if adds_noise(sampling) else _SMOOTH
+    extractor = OwnNetworkExtractor(f"{OWN_NETWORK}@{level}", model)
+    clean, known = _clean(model, sampling, extractor, reference, say)
+    target = Target.of(features_of(model, extractor, clean.states))
+    made = clean.made if known is clean else clean.made + known.made
+    n = (images - made) // (_BLOCKS + 1)
+    parts = max(-(-n // sampling.options.batch), 2)
+    sampling = _in_batches(model, asked, n // parts)
+    batch = sampling.options.batch
+    say(f"{batch * parts} images of λ = 1, and of two beside it: along which line good ones lie")
+    run = Run(model, sampling, seed, extractor, target, batch * parts)
     length = len(model.grid(sampling))
     reach = _reach(model, sampling, length, constant)
-    extractor = OwnNetworkExtractor(OWN_NETWORK, model)
-    clean, known = _clean(model, sampling, extractor, reference, say)
-    made = clean.made if known is clean else clean.made + known.made
-    target = Target.of(features_of(model, extractor, clean.states))
-    run = Run(model, sampling, seed, extractor, target)
-    batch, probes = sampling.options.batch, PROBED * (2 if reach.tilt else 1)
-    n = (images - made - probes) // (1 + len(_ALLOWED)) // batch * batch
-    say(f"{n} images of λ = 1, and {probes} beside them: how norms of ε change")
-    run.measure(LambdaSchedule(), n)
-    by_mean, by_tilt = run.changes(reach)
+    ridge = run.ridge(reach, batch * (parts // 2))
     say("norms of ε at true noised images")
-    indices = range(min(n, len(known.states)))
+    indices = range(min(run.n, len(known.states)))
     truth = true_norms(model, sampling, *known.first(len(indices)), seed, indices)
-    curve = run.curve(0, truth)
-    log_r = np.log([one.ratio for one in curve])
-    mean, tilt = matched(reach, log_r, by_mean, by_tilt, adds_noise(sampling))
-    named = [reach.schedule(1 + share * (mean - 1), share * tilt) for share, _ in _ALLOWED]
-    say(f"{n * len(named)} images of λ(i) = {' and '.join(map(str, named))}")
-    schedule, gain, error = _best(run, named, n)
+    looked = _Looked(run, reach, ridge, farthest, target.width, seed)
+    for number in range(1 + _ROUNDS):
+        say(f"round {number}: {run.n} images of each of {looked.coming} schedules")
+        looked.go_on()
+    point = looked.prudent
     return Diagnosis(
         model.framework,
         model.sha256,
         sampler,
         length,
-        schedule,
-        schedule.mean(length),
-        schedule.k,
-        gain,
-        error,
-        named[0],
-        curve,
-        tuple(run.tried(number, truth) for number in range(len(run.found))),
+        looked.space.schedule(point),
+        point.mean,
+        point.slope,
+        *looked.gain(point),
+        looked.space.schedule(looked.leader),
+        ridge,
+        run.curve(truth),
+        looked.tried,
         run.images + made,
         seed,
         extractor.summary,
@@ -138,33 +153,98 @@ def diagnose(
     )
 
 
-def _best(
-    run: Run, named: Sequence[LambdaSchedule], n: int
-) -> tuple[LambdaSchedule, float, float]:
-    """The schedule of `named` whose distance stays farthest below what is allowed.
+class _Looked:
+    """A search of the plane along a line, by blocks of `run`.
 
-    λ = 1 if none does; with its gain and the standard error of that.
+    Arguments:
+        run: what measures.
+        reach: half-widths of usual ranges.
+        ridge: how the mean moves with the tilt along the line.
+        farthest: how far rounds after the first look, in what that one does.
+        width: of the features.
+        seed: of the search.
     """
-    best, most = (LambdaSchedule(), 0.0, 0.0), 0.0
-    for schedule, (_, allowed) in zip(named, _ALLOWED, strict=True):
-        if schedule.is_identity or not run.measure(schedule, n):
-            continue
-        gain, error = run.gain(len(run.found) - 1)
-        if gain + allowed > most:
-            best, most = (schedule, gain, error), gain + allowed
-    return best
+
+    def __init__(
+        self, run: Run, reach: Reach, ridge: float, farthest: float, width: int, seed: int
+    ) -> None:
+        span = max(reach.steps - 1, 1)
+        across, along = reach.mean * (_ACROSS if reach.tilt else 1.0), reach.tilt * _ALONG / span
+        self.space = Space((1 - across, 1 + across), (-along, along), reach.steps)
+        self._search = KnowledgeGradient(
+            self.space,
+            width,
+            seed=seed,
+            count=_BESIDE,
+            each=run.n,
+            ridge=ridge * span,
+            farthest=farthest,
+        )
+        self._run = run
+        self._block, self._spent = self._search.opening(), Spent(0, 0, 0)
+        self._points: list[Point] = []
+        self._measured: list[Measurement] = []
+        self._lost: list[Point] = []
+
+    @property
+    def coming(self) -> int:
+        """Schedules in the next round."""
+        return len(self._block.points)
+
+    def go_on(self) -> None:
+        """Makes the next round."""
+        block, spent = self._block, self._spent
+        for point in block.points:
+            found = self._run.score(self.space.schedule(point), block.first)
+            if found is None:
+                self._lost.append(point)
+                continue
+            told = found.corrected, found.influence.double().numpy()
+            self._points.append(point)
+            self._measured.append(self._search.measurement(point, block.first, *told))
+        schedules = len({*self._points, *self._lost})
+        self._spent = Spent(spent.rounds + 1, spent.images + block.images, schedules)
+        self._block = self._search.next(self._measured, self._spent, self._lost)
+
+    @property
+    def prudent(self) -> Point:
+        """What to recommend."""
+        return self._search.prudent(self._measured, self._lost)
+
+    @property
+    def leader(self) -> Point:
+        """Where the distance is lowest, by the model."""
+        return self._search.verdict(self._measured, self._spent, self._lost).leader
+
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """What was measured, λ = 1 first."""
+        return tuple(
+            Tried(
+                self.space.schedule(point),
+                point.mean,
+                point.slope,
+                blocks * self._run.n,
+                *self.gain(point),
+            )
+            for point, blocks in Counter(self._points).items()
+        )
+
+    def gain(self, point: Point) -> tuple[float, float]:
+        """Of a schedule by the model, and its standard deviation."""
+        return self._search.gain(self._measured, point, self._lost)
 
 
-def _in_small_batches(model: Model, asked: Sampling) -> Sampling:
-    batch = min(_BATCH, asked.options.batch)
+def _in_batches(model: Model, asked: Sampling, most: int) -> Sampling:
+    batch = min(most, asked.options.batch)
     small = asked.options.model_copy(update={"batch": batch})
     return model.resolve(asked.model_copy(update={"options": small}))
 
 
 def _reach(model: Model, sampling: Sampling, length: int, constant: bool) -> Reach:
-    """Half of what studies of such a model look through, where its optima are published.
+    """Half-widths of what studies of such a model look through, where its optima are published.
 
-    Elsewhere half of what a study file leaves open.
+    Elsewhere those of what a study file leaves open.
     """
     mean, slope = usual_ranges(model.framework, sampling.sampler, length, sampling.site)
     span = length - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,27 +10,22 @@ from torch import Tensor
 
 from lambda_search.errors import Diverged
 from lambda_search.metrics.evidence import Score
-from lambda_search.metrics.evidence import paired
 from lambda_search.metrics.evidence import score
 from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
 from lambda_search.metrics.frechet import FrechetReference
 from lambda_search.metrics.moments import Moments
 from lambda_search.models.base import Model
 from lambda_search.records import NormsAt
-from lambda_search.records import Tried
-from lambda_search.records import norms_off
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.clean import features_of
-from lambda_search.search.noise import Array
 from lambda_search.search.norms import sampled
 from lambda_search.search.valley import Reach
+from lambda_search.search.valley import ridge_of
 from lambda_search.setting import Sampling
 
-__all__ = ["PROBED", "Run", "Target"]
+__all__ = ["Run", "Target"]
 
-PROBED = 32
-"""Images of each probe, which has half the reach of the mean, or of the tilt."""
-_COMPONENTS = 64
+_COMPONENTS = 32
 """Of the features the leading principal components of the clean images are compared."""
 
 
@@ -45,6 +40,11 @@ class Target:
 
     axes: Tensor
     frechet: FrechetReference
+
+    @property
+    def width(self) -> int:
+        """How many components there are."""
+        return self.axes.shape[1]
 
     @classmethod
     def of(cls, features: Tensor) -> Target:
@@ -61,17 +61,16 @@ class Target:
         return score(features.double() @ self.axes, self.frechet)
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A schedule on the first images: its score, and ‖ε‖ [T′, n]."""
-
-    schedule: LambdaSchedule
-    score: Score
-    norms: Tensor
-
-
 class Run:
-    """The schedules that were tried, λ = 1 first, and what became of them."""
+    """What becomes of schedules on blocks of indices, and how many images that took.
+
+    Arguments:
+        model: which network.
+        sampling: resolved.
+        seed: of the noise.
+        extractor, target: what measures how far samples are from clean images.
+        n: images of a block, whole batches.
+    """
 
     def __init__(
         self,
@@ -80,19 +79,31 @@ class Run:
         seed: int,
         extractor: OwnNetworkExtractor,
         target: Target,
+        n: int,
     ) -> None:
         self._model, self._sampling, self._seed = model, sampling, seed
         self._extractor, self._target = extractor, target
-        self.found: list[_Seen] = []
-        self.images = 0
+        self.n, self.images = n, 0
+        self._at_one = self._sampled(LambdaSchedule(), range(n))
 
-    def measure(self, schedule: LambdaSchedule, n: int) -> bool:
-        """Scores a schedule on the first n images; false if they are not finite.
+    def ridge(self, reach: Reach, n: int) -> float:
+        """How the mean moves with the tilt where norms of ε stay as they are, by n images."""
+        if not reach.tilt:
+            return 0.0
+        by_mean = self._change(reach.schedule(1 + reach.mean / 2, 0.0), n) / (reach.mean / 2)
+        by_tilt = self._change(reach.schedule(1.0, reach.tilt / 2), n) / (reach.tilt / 2)
+        return ridge_of(by_mean.numpy(), by_tilt.numpy())
+
+    def score(self, schedule: LambdaSchedule, first: int) -> Score | None:
+        """The distance of a schedule's block from index `first` on; none if it is not finite.
 
         Raises:
-            Diverged: if λ = 1 makes such images.
+            Diverged: if λ = 1 makes such images, or features.
         """
-        states, norms = self._sampled(schedule, n)
+        if schedule.is_identity and first == 0:
+            states, _ = self._at_one
+        else:
+            states, _ = self._sampled(schedule, range(first, first + self.n))
         try:
             features = features_of(self._model, self._extractor, states)
             if not features.isfinite().all():
@@ -100,22 +111,14 @@ class Run:
                     "The network's features hold NaN or infinity.", "Take precision fp32 or bf16."
                 )
         except Diverged:
-            if not self.found:
+            if schedule.is_identity:
                 raise
-            return False
-        self.found.append(_Seen(schedule, self._target.score(features), norms))
-        return True
+            return None
+        return self._target.score(features)
 
-    def changes(self, reach: Reach) -> tuple[Array, Array]:
-        """How log ‖ε‖ changes with a unit of the mean, and of the tilt, [T′] each."""
-        mean, tilt = reach.mean / 2, reach.tilt / 2
-        by_mean = self._change(reach.schedule(1 + mean, 0.0)) / mean
-        by_tilt = self._change(reach.schedule(1.0, tilt)) / tilt if tilt else 0 * by_mean
-        return by_mean, by_tilt
-
-    def curve(self, number: int, truth: Tensor) -> tuple[NormsAt, ...]:
-        """Norms of a schedule beside `truth` [T′, m], on the same noise."""
-        norms = self.found[number].norms[:, : truth.shape[1]].mean(1).tolist()
+    def curve(self, truth: Tensor) -> tuple[NormsAt, ...]:
+        """Norms at λ = 1 beside `truth` [T′, m], on the same noise."""
+        norms = self._at_one[1][:, : truth.shape[1]].mean(1).tolist()
         grid = self._model.grid(self._sampling)
         levels = zip(grid.sigma, grid.alpha, norms, truth.mean(1).tolist(), strict=True)
         return tuple(
@@ -123,25 +126,11 @@ class Run:
             for i, (sigma, alpha, here, there) in enumerate(levels)
         )
 
-    def gain(self, number: int) -> tuple[float, float]:
-        """The share by which a schedule lowers the distance, and its standard error."""
-        one, baseline = self.found[number].score, self.found[0].score
-        against = paired(one, baseline, math.nan)
-        level = max(baseline.corrected, baseline.standard_error)
-        return against.gain / level, against.standard_error / level
+    def _change(self, schedule: LambdaSchedule, n: int) -> Tensor:
+        """How log ‖ε‖ [T′] differs from that at λ = 1 on the first n images."""
+        _, norms = self._sampled(schedule, range(n))
+        return norms.mean(1).log() - self._at_one[1][:, :n].mean(1).log()
 
-    def tried(self, number: int, truth: Tensor) -> Tried:
-        """What is told of a schedule."""
-        one = self.found[number]
-        mean, off = one.schedule.mean(len(truth)), norms_off(self.curve(number, truth))
-        return Tried(one.schedule, mean, one.schedule.k, one.score.n, *self.gain(number), off)
-
-    def _change(self, schedule: LambdaSchedule) -> Array:
-        _, norms = self._sampled(schedule, PROBED)
-        at_one = self.found[0].norms[:, :PROBED]
-        found: Array = (norms.mean(1).log() - at_one.mean(1).log()).numpy()
-        return found
-
-    def _sampled(self, schedule: LambdaSchedule, n: int) -> tuple[Tensor, Tensor]:
-        self.images += n
-        return sampled(self._model, self._sampling, schedule, self._seed, range(n))
+    def _sampled(self, schedule: LambdaSchedule, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        self.images += len(indices)
+        return sampled(self._model, self._sampling, schedule, self._seed, indices)

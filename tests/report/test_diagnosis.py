@@ -11,7 +11,7 @@ from lambda_search.schedule import LambdaSchedule
 from tests.report.test_pages import HOSTILE
 from tests.report.test_pages import Words
 
-NAMED = LambdaSchedule(1.02, -0.004)
+NAMED, FARTHER = LambdaSchedule(1.02, -0.004), LambdaSchedule(1.03, -0.006)
 FOUND = Diagnosis(
     "diffusers",
     "a" * 64,
@@ -22,11 +22,12 @@ FOUND = Diagnosis(
     -0.004,
     0.034,
     0.01,
-    NAMED,
+    FARTHER,
+    -0.31,
     (NormsAt(0, 0.1, 30.0, 20.0), NormsAt(1, 1.0, 27.9, 28.0), NormsAt(2, None, 28.0, 28.0)),
     (
-        Tried(LambdaSchedule(), 1.0, 0.0, 288, 0.0, 0.0, 0.003),
-        Tried(NAMED, 1.016, -0.004, 288, -0.032, 0.02, 0.002),
+        Tried(LambdaSchedule(), 1.0, 0.0, 288, 0.0, 0.0),
+        Tried(NAMED, 1.016, -0.004, 288, -0.032, 0.02),
     ),
     992,
     7,
@@ -66,8 +67,8 @@ def test_one_step_has_figures_too():
 
 
 def test_it_says_what_it_recommends_and_why():
-    one = LambdaSchedule()
-    rejected, content = replace(FOUND, schedule=one), replace(FOUND, schedule=one, matched=one)
-    assert "falls by 3.4%" in FOUND.words and "rises by 3.4%" in replace(FOUND, gain=-0.034).words
-    assert "λ(i) = 1.02 − 0.004·i, makes images that are farther" in rejected.words
-    assert content.words == "λ = 1: norms of ε ask for nothing else"
+    assert (
+        FOUND.words.startswith("λ(i) = 1.02 − 0.004·i: ") and "falls by 3.4% ± 2.0%" in FOUND.words
+    )
+    one = replace(FOUND, schedule=LambdaSchedule())
+    assert one.words.startswith("λ = 1: nothing that was tried")

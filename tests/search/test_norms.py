@@ -10,8 +10,6 @@ from lambda_search.models.base import SCHEDULER
 from lambda_search.models.options import sampling_of
 from lambda_search.models.sampling import default_labels
 from lambda_search.models.sampling import sample_batch
-from lambda_search.records import NormsAt
-from lambda_search.records import norms_off
 from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.norms import NormsSeen
 from lambda_search.search.norms import sampled
@@ -102,9 +100,3 @@ def test_the_last_call_of_a_level_counts(case):
         seen(Step(level, epsilon, Prediction(epsilon)))
     wanted = 2 * np.prod(case.model.shape) ** 0.5
     assert torch.allclose(seen.table(), torch.full((1, N), wanted, dtype=torch.float64))
-
-
-def test_step_0_is_left_out_of_what_is_off():
-    far, near = NormsAt(0, 0.1, 2.0, 1.0), NormsAt(1, 1.0, np.e**0.5, 1.0)
-    assert norms_off([far]) == 0
-    assert norms_off([far, near]) == pytest.approx(0.5)

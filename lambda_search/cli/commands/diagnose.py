@@ -83,9 +83,8 @@ def diagnose(
 ) -> None:
     """Predict λ from at most 1,000 images, without an extractor: where a search may begin.
 
-    Norms of the predicted noise in sampling and at true noised images, and the λ that they name,
-    unless it takes samples away from clean images in the network's own features. Nothing of it
-    is proven.
+    Norms of the predicted noise in sampling and at true noised images, and the λ that brings
+    samples nearer to clean images in the network's own features. Nothing of it is proven.
     """
     of_study = Path(model).suffix in _STUDY
     if of_study:
@@ -195,14 +194,12 @@ def _show(found: Diagnosis, study: str) -> None:
         table.add_row(str(one.index), noise, *numbers)
     out.print(table)
     tried = Table.grid(padding=(0, 2))
-    for justify in ("left", "right", "right", "right"):
+    for justify in ("left", "right", "right"):
         tried.add_column(justify=justify)  # type: ignore[arg-type]
-    tried.add_row(
-        *(Text(one, "dim") for one in ("tried: λ(i)", "images", "gain", "rms log r, i ≥ 1"))
-    )
+    tried.add_row(*(Text(one, "dim") for one in ("tried: λ(i)", "images", "gain")))
     for line in found.tried:
         gain = "" if line.schedule.is_identity else f"{line.gain:+.1%} ± {1.96 * line.error:.1%}"
-        tried.add_row(str(line.schedule), f"{line.n}", gain, f"{line.off:.4f}")
+        tried.add_row(str(line.schedule), f"{line.n}", gain)
     out.print(tried)
     err.print(
         Text(
