@@ -40,8 +40,9 @@ _BIAS = 0.02
 """Of log scores at n = d, a unit from the middle; it falls as (d/n)^1.5."""
 _MISFIT = 0.25
 """Standard deviation of what the form leaves over, a unit above the lowest log score."""
-_FLAT = 0.08
-"""Standard deviation of the slope of log scores, a unit, where a relative has its lowest."""
+_SLOPES = np.array([0.15, 0.08])
+"""Standard deviations of the slopes of log scores, a unit, where a relative has its lowest: across
+the valley, whose walls are steep, and along it (as `allocation.opening` has it)."""
 _LEAST = 0.01
 """Kernels of less weight are left out of covariances."""
 
@@ -76,8 +77,9 @@ class Kernel:
         """s·φ [p, 6] at `at` [p, 2]; where it is flat somewhere, with little slope there."""
         if self.about is None:
             return self.trend * _quadratic(at)
-        found = self.trend * _quadratic(at - self.about)
-        found[:, 1:3] *= _FLAT / self.trend
+        off = at - self.about
+        found = self.trend * _quadratic(off)
+        found[:, 1:3] = np.column_stack([off.sum(1), off[:, 1] - off[:, 0]]) / 2**0.5 * _SLOPES
         return found
 
 
