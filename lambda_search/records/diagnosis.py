@@ -40,16 +40,16 @@ class Tried:
         mean, slope: of it.
         n: how many images.
         gain: share of the distance at λ = 1 in the network's own features by which it lowers that,
-            by a model of all that were tried.
-        error: its standard deviation.
+            by a model of all that were tried; None where its images were not finite.
+        error: its standard deviation, None too.
     """
 
     schedule: LambdaSchedule
     mean: float
     slope: float
     n: int
-    gain: float
-    error: float
+    gain: float | None
+    error: float | None
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ class Diagnosis:
         framework, weights: of the model; the SHA-256 of its weights.
         sampler: which.
         steps: T′, the real number of them.
-        schedule: the λ(i) to begin with; λ = 1 where nothing comes nearer to clean images in the
-            network's own features by more than half its doubt.
+        schedule: the λ(i) to begin with; λ = 1 where none on the way to the lowest comes nearer to
+            clean images in the network's own features by more than half its standard deviation.
         mean, slope: of it.
         gain, error: of it, as those of `Tried`.
         lowest: the λ(i) of the lowest distance, by a model of all that were tried; `schedule` lies
             on the way there.
+        at_edge: whether that lies as far out as was looked.
         ridge: how the mean moves with the tilt k(T′ − 1) where norms of ε stay as they are.
         curve: norms at λ = 1, least noisy step first.
         tried: the schedules that were tried, λ = 1 first.
@@ -86,6 +87,7 @@ class Diagnosis:
     gain: float
     error: float
     lowest: LambdaSchedule
+    at_edge: bool
     ridge: float
     curve: tuple[NormsAt, ...]
     tried: tuple[Tried, ...]
@@ -99,8 +101,9 @@ class Diagnosis:
     def words(self) -> str:
         """What it predicts, in a sentence."""
         if self.schedule.is_identity:
-            return "λ = 1: nothing that was tried surely brings samples nearer to clean images"
+            return "λ = 1: nothing is likely enough to bring samples nearer to clean images"
+        edge = "; the lowest lies at the edge of what was looked at" if self.at_edge else ""
         return (
             f"λ(i) = {self.schedule}: in the network's own features the distance to clean images "
-            f"falls by {self.gain:.1%} ± {1.96 * self.error:.1%}"
+            f"falls by {self.gain:.1%} ± {1.96 * self.error:.1%}{edge}"
         )

@@ -25,13 +25,17 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
+from lambda_search.errors import LambdaSearchError
 from lambda_search.errors import UsageError
+from lambda_search.metrics.evidence import Score
 from lambda_search.metrics.extractors.own_network import OwnNetworkExtractor
 from lambda_search.metrics.references.load import IMAGES
+from lambda_search.models.base import SCHEDULER
 from lambda_search.models.base import Model
 from lambda_search.models.options import sampling_of
 from lambda_search.records import Diagnosis
 from lambda_search.records import Tried
+from lambda_search.search.allowance import Block
 from lambda_search.search.allowance import Spent
 from lambda_search.search.clean import Clean
 from lambda_search.search.clean import features_of
@@ -42,6 +46,7 @@ from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.noise import Measurement
 from lambda_search.search.norms import true_norms
 from lambda_search.search.ranges import usual_ranges
+from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.tried import Run
@@ -63,16 +68,24 @@ _REAL, _OWN, _OWN_NORMS = 400, 192, 64
 """Clean images: real ones; own samples; own samples where real ones lack their labels."""
 _NOISY, _SMOOTH = (0.1, 1.0), (1.5, 1.5)
 """Where steps add noise, and where they do not: σ/α of the features, and how far rounds after the
-first look, in what that one does. Few images see optima everywhere.
+first look along the line, in what that one does. Few images see optima everywhere.
 
 These and the next were set on ancestral sampling and DDIM with 10 steps of the bundled model alone
 (scripts/measure_diagnose.py)."""
 _ACROSS, _ALONG = 2 / 3, 2.0
 """How far the first round looks across the line and along it, in half-widths of usual ranges."""
+_ACROSS_LATER = 2.0
+"""How far later ones look across it, in what the first one does."""
+_WAY, _CAUTION = (0.75, 0.5, 0.25), 0.5
+"""Of the way from λ = 1 to the lowest it takes such a share, and of a gain it takes off so many
+standard deviations. The lowest point of a surface that few images tell of may lie far out where
+nothing is gained, and what lies before it gains nearly as much."""
 _BESIDE, _ROUNDS = 2, 3
 """Schedules beside the best so far in rounds after the first, and how many of these there are."""
-_BLOCKS = 1 + OPENING + (1 + _BESIDE) * _ROUNDS
-"""In all, each on its own images or on others' of its round."""
+_EDGE, _ASKED = 0.98, 2
+"""What counts as the edge of what is looked at; images that tell of a scheduler's noise."""
+_BLOCKS = OPENING + (1 + _BESIDE) * _ROUNDS
+"""Schedules of all rounds, λ = 1 in the middle of the first."""
 
 
 def diagnose(
@@ -110,16 +123,16 @@ def diagnose(
         )
     asked = sampling_of(sampler, steps, guidance, site, options)
     sampling = _in_batches(model, asked, _BATCH)
-    level, farthest = _NOISY if adds_noise(sampling) else _SMOOTH
+    level, farthest = _NOISY if adds_noise(model, sampling) else _SMOOTH
     extractor = OwnNetworkExtractor(f"{OWN_NETWORK}@{level}", model)
     clean, known = _clean(model, sampling, extractor, reference, say)
     target = Target.of(features_of(model, extractor, clean.states))
     made = clean.made if known is clean else clean.made + known.made
-    n = (images - made) // (_BLOCKS + 1)
+    n = (images - made - _ASKED) // (_BLOCKS + 1)
     parts = max(-(-n // sampling.options.batch), 2)
     sampling = _in_batches(model, asked, n // parts)
     batch = sampling.options.batch
-    say(f"{batch * parts} images of λ = 1, and of two beside it: along which line good ones lie")
+    say("along which line good schedules lie")
     run = Run(model, sampling, seed, extractor, target, batch * parts)
     length = len(model.grid(sampling))
     reach = _reach(model, sampling, length, constant)
@@ -129,9 +142,10 @@ def diagnose(
     truth = true_norms(model, sampling, *known.first(len(indices)), seed, indices)
     looked = _Looked(run, reach, ridge, farthest, target.width, seed)
     for number in range(1 + _ROUNDS):
-        say(f"round {number}: {run.n} images of each of {looked.coming} schedules")
-        looked.go_on()
-    point = looked.prudent
+        block = looked.next()
+        say(f"round {number}: {run.n} images of each of {len(block.points)} schedules")
+        looked.measure(block)
+    point, lowest = looked.prudent, looked.lowest
     return Diagnosis(
         model.framework,
         model.sha256,
@@ -141,11 +155,12 @@ def diagnose(
         point.mean,
         point.slope,
         *looked.gain(point),
-        looked.space.schedule(looked.leader),
+        looked.space.schedule(lowest),
+        looked.is_edge(lowest),
         ridge,
         run.curve(truth),
         looked.tried,
-        run.images + made,
+        run.images + made + (_ASKED if sampler == SCHEDULER else 0),
         seed,
         extractor.summary,
         clean.words,
@@ -160,7 +175,7 @@ class _Looked:
         run: what measures.
         reach: half-widths of usual ranges.
         ridge: how the mean moves with the tilt along the line.
-        farthest: how far rounds after the first look, in what that one does.
+        farthest: how far rounds after the first look along it, in what that one does.
         width: of the features.
         seed: of the search.
     """
@@ -170,64 +185,92 @@ class _Looked:
     ) -> None:
         span = max(reach.steps - 1, 1)
         across, along = reach.mean * (_ACROSS if reach.tilt else 1.0), reach.tilt * _ALONG / span
-        self.space = Space((1 - across, 1 + across), (-along, along), reach.steps)
+        slopes = (-along, along) if along else (0.0, 0.0)
+        self.space = Space((1 - across, 1 + across), slopes, reach.steps)
+        self._limits = across * _ACROSS_LATER, along * farthest
+        self._ridge = ridge * span
         self._search = KnowledgeGradient(
             self.space,
             width,
             seed=seed,
             count=_BESIDE,
             each=run.n,
-            ridge=ridge * span,
-            farthest=farthest,
+            ridge=self._ridge,
+            farthest=(_ACROSS_LATER, farthest),
         )
         self._run = run
-        self._block, self._spent = self._search.opening(), Spent(0, 0, 0)
+        self._spent = Spent(0, 0, 0)
         self._points: list[Point] = []
         self._measured: list[Measurement] = []
         self._lost: list[Point] = []
 
-    @property
-    def coming(self) -> int:
-        """Schedules in the next round."""
-        return len(self._block.points)
+    def next(self) -> Block:
+        """What to measure next."""
+        if not self._measured:
+            return self._search.opening()
+        return self._search.next(self._measured, self._spent, self._lost)
 
-    def go_on(self) -> None:
-        """Makes the next round."""
-        block, spent = self._block, self._spent
+    def measure(self, block: Block) -> None:
+        """Scores all of `block`; schedules that reach zero are lost as those that diverge."""
         for point in block.points:
-            found = self._run.score(self.space.schedule(point), block.first)
+            found = self._score(point, block.first)
             if found is None:
                 self._lost.append(point)
                 continue
             told = found.corrected, found.influence.double().numpy()
             self._points.append(point)
             self._measured.append(self._search.measurement(point, block.first, *told))
-        schedules = len({*self._points, *self._lost})
+        schedules, spent = len({*self._points, *self._lost}), self._spent
         self._spent = Spent(spent.rounds + 1, spent.images + block.images, schedules)
-        self._block = self._search.next(self._measured, self._spent, self._lost)
+
+    def _score(self, point: Point, first: int) -> Score | None:
+        schedule = self.space.schedule(point)
+        try:
+            schedule.values(self.space.steps)
+        except LambdaSearchError:
+            return None
+        return self._run.score(schedule, first)
+
+    @property
+    def lowest(self) -> Point:
+        """Where the distance is lowest, by the model."""
+        return self._search.lowest(self._measured, self._lost)
 
     @property
     def prudent(self) -> Point:
-        """What to recommend."""
-        return self._search.prudent(self._measured, self._lost)
+        """Where the gain less some of its doubt is most, on the way from λ = 1 to the lowest.
 
-    @property
-    def leader(self) -> Point:
-        """Where the distance is lowest, by the model."""
-        return self._search.verdict(self._measured, self._spent, self._lost).leader
+        λ = 1 where there is none.
+        """
+        lowest, best, most = self.lowest, IDENTITY, 0.0
+        for share in _WAY:
+            mean = round(1 + share * (lowest.mean - 1), self.space.digits)
+            point = Point(mean, round(share * lowest.slope, 7) + 0.0)
+            gain, deviation = self.gain(point)
+            if gain - _CAUTION * deviation > most:
+                best, most = point, gain - _CAUTION * deviation
+        return best
+
+    def is_edge(self, point: Point) -> bool:
+        """Whether a schedule lies as far out as is looked."""
+        across = abs(point.mean - 1 - self._ridge * point.slope)
+        far = zip((across, abs(point.slope)), self._limits, strict=True)
+        return any(limit > 0 and off >= _EDGE * limit for off, limit in far)
 
     @property
     def tried(self) -> tuple[Tried, ...]:
-        """What was measured, λ = 1 first."""
+        """What was measured, λ = 1 first, then what was lost."""
+        blocks = Counter(self._points)
+        lost = [one for one in dict.fromkeys(self._lost) if one not in blocks]
         return tuple(
             Tried(
                 self.space.schedule(point),
                 point.mean,
                 point.slope,
-                blocks * self._run.n,
-                *self.gain(point),
+                max(blocks[point], 1) * self._run.n,
+                *(self.gain(point) if point in blocks else (None, None)),
             )
-            for point, blocks in Counter(self._points).items()
+            for point in (*blocks, *lost)
         )
 
     def gain(self, point: Point) -> tuple[float, float]:

@@ -126,7 +126,7 @@ class KnowledgeGradient:
         least: int | None = None,
         each: int | None = None,
         ridge: float = 0.0,
-        farthest: float = FARTHEST,
+        farthest: tuple[float, float] = (FARTHEST, FARTHEST),
     ) -> None:
         self._both = both
         self._plane = Plane(space, ridge, farthest)
@@ -288,9 +288,9 @@ class KnowledgeGradient:
         """A schedule's gain by the model, a share of the score of λ = 1, and its deviation."""
         return self._known(measured, lost).gain(self._plane.place(point))
 
-    def prudent(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Point:
-        """The schedule to take where nothing more is measured (`Known.prudent`)."""
-        return self._known(measured, lost).prudent
+    def lowest(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Point:
+        """Where the score is lowest by the model, λ = 1 or not."""
+        return self._plane.point(self._known(measured, lost).outlook().leader)
 
     def reach(self, measured: Sequence[Measurement]) -> Space:
         """The ranges, as far as they have opened."""

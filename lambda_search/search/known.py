@@ -23,10 +23,6 @@ from lambda_search.search.surface import kernels_about
 
 __all__ = ["Known"]
 
-_WAY, _CAUTION = (0.75, 0.5, 0.25), 0.5
-"""Of the way from λ = 1 to the leader a prudent choice takes such a share, and of a gain it takes
-off so many standard deviations; set on 10 steps of the bundled model."""
-
 _APART = 0.1
 """Candidates of a confirmation differ by more than this, in half-widths."""
 
@@ -131,22 +127,6 @@ class Known:
         apart = np.array([-1.0, 1.0])
         variance = float(apart @ found.covariance @ apart)
         return 1 - share, share * math.sqrt(max(variance, 0.0))
-
-    @property
-    def prudent(self) -> Point:
-        """Where the gain less its doubt is most, on the way from λ = 1 to the leader.
-
-        λ = 1 where there is none. The lowest point of a surface that few images tell of may lie
-        far out where nothing is gained, and what lies before it gains nearly as much.
-        """
-        one, leader = np.array(self._plane.at_one), self.outlook().leader
-        best, most = IDENTITY, 0.0
-        for share in _WAY:
-            point = self._plane.point(one + share * (leader - one))
-            gain, deviation = self.gain(self._plane.place(point))
-            if gain - _CAUTION * deviation > most:
-                best, most = point, gain - _CAUTION * deviation
-        return best
 
     @property
     def _tried(self) -> Array:

@@ -70,6 +70,9 @@ class Run:
         seed: of the noise.
         extractor, target: what measures how far samples are from clean images.
         n: images of a block, whole batches.
+
+    Raises:
+        Diverged: if λ = 1 makes images that are not finite.
     """
 
     def __init__(
@@ -85,6 +88,10 @@ class Run:
         self._extractor, self._target = extractor, target
         self.n, self.images = n, 0
         self._at_one = self._sampled(LambdaSchedule(), range(n))
+        if not all(one.isfinite().all() for one in self._at_one):
+            raise Diverged(
+                "λ = 1 makes images that are not finite.", "Take precision fp32 or bf16."
+            )
 
     def ridge(self, reach: Reach, n: int) -> float:
         """How the mean moves with the tilt where norms of ε stay as they are, by n images."""
@@ -98,7 +105,7 @@ class Run:
         """The distance of a schedule's block from index `first` on; none if it is not finite.
 
         Raises:
-            Diverged: if λ = 1 makes such images, or features.
+            Diverged: if λ = 1 has such features of the first block.
         """
         if schedule.is_identity and first == 0:
             states, _ = self._at_one
@@ -111,7 +118,7 @@ class Run:
                     "The network's features hold NaN or infinity.", "Take precision fp32 or bf16."
                 )
         except Diverged:
-            if schedule.is_identity:
+            if schedule.is_identity and first == 0:
                 raise
             return None
         return self._target.score(features)

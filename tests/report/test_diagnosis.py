@@ -23,6 +23,7 @@ FOUND = Diagnosis(
     0.034,
     0.01,
     FARTHER,
+    False,
     -0.31,
     (NormsAt(0, 0.1, 30.0, 20.0), NormsAt(1, 1.0, 27.9, 28.0), NormsAt(2, None, 28.0, 28.0)),
     (
@@ -70,5 +71,13 @@ def test_it_says_what_it_recommends_and_why():
     assert (
         FOUND.words.startswith("λ(i) = 1.02 − 0.004·i: ") and "falls by 3.4% ± 2.0%" in FOUND.words
     )
+    assert replace(FOUND, at_edge=True).words.endswith("at the edge of what was looked at")
     one = replace(FOUND, schedule=LambdaSchedule())
-    assert one.words.startswith("λ = 1: nothing that was tried")
+    assert one.words.startswith("λ = 1: nothing is likely enough")
+
+
+def test_what_diverged_is_told_and_has_no_colour():
+    lost = Tried(FARTHER, 1.024, -0.006, 54, None, None)
+    found = replace(FOUND, tried=(*FOUND.tried, lost))
+    assert list(figures.tried_figure(found).data[0].x) == [1.016]
+    assert "not finite" in Words(diagnosis_page("mine", found)).text

@@ -12,10 +12,13 @@ import pytest
 import torch
 
 import lambda_search as ls
+from lambda_search.errors import Diverged
 from lambda_search.errors import UsageError
 from lambda_search.models.registry import load_model
 from lambda_search.search import clean
 from lambda_search.search import diagnosing
+from lambda_search.search import tried
+from lambda_search.search.space import Point
 from lambda_search.search.valley import Reach
 from tests.search.emulator import Emulator
 from tests.search.landscapes import BUNDLED
@@ -116,7 +119,7 @@ def predicted(run, ridge):
     reach, farthest = Reach(0.03, 0.065, STEPS), 1.5 if "ddim" in run.truth.name else 1.0
     looked = diagnosing._Looked(run, reach, ridge, farthest, 32, run.seed)
     for _ in range(1 + diagnosing._ROUNDS):
-        looked.go_on()
+        looked.measure(looked.next())
     return looked.prudent
 
 
@@ -140,6 +143,58 @@ def test_without_noise_it_takes_three_quarters_of_the_way():
     way = float(truth.fid(1 + 0.75 * (truth.mean - 1), 0.75 * truth.tilt))
     wanted = (truth.one - way) / (truth.one - truth.best)
     assert share(Emulated(truth, 0, noise=0.02), truth.ridge) == pytest.approx(wanted, abs=0.1)
+
+
+def test_what_reaches_zero_or_diverges_is_told_as_lost():
+    """Beyond λ̄ = 1.02 nothing is finite, and the line is so steep that λ reaches zero."""
+
+    @dataclass
+    class Fragile(Emulated):
+        def score(self, schedule, first):
+            return None if schedule.mean(STEPS) > 1.02 else super().score(schedule, first)
+
+    for reach, ridge in ((Reach(0.03, 0.065, STEPS), -0.3), (Reach(0.3, 0.9, STEPS), -1.0)):
+        looked = diagnosing._Looked(Fragile(BUNDLED[0], 0), reach, ridge, 1.0, 32, 0)
+        for _ in range(1 + diagnosing._ROUNDS):
+            looked.measure(looked.next())
+        lost = [one for one in looked.tried if one.gain is None]
+        assert lost and len(looked.tried) > len(lost)
+        assert min(looked.space.schedule(looked.prudent).values(STEPS)) > 0
+
+
+def test_the_edge_of_what_is_looked_at_is_told():
+    looked = diagnosing._Looked(
+        Emulated(BUNDLED[0], 0), Reach(0.03, 0.065, STEPS), -0.3, 1.5, 32, 0
+    )
+    for mean, tilt, wanted in (
+        (1.0, 0.0, False),
+        (1 - 0.3 * 0.19, 0.19, False),
+        (1 - 0.3 * 0.195, 0.195, True),  # 1.5 · 2 · 0.065
+        (1.03, 0.0, False),
+        (1.04, 0.0, True),  # 2 · 2/3 · 0.03
+        (1.04 - 0.3 * 0.1, 0.1, True),
+    ):
+        assert looked.is_edge(Point(mean, tilt / (STEPS - 1))) is wanted
+
+
+@pytest.mark.parametrize("bad", ["one", "others", "mean"])
+def test_what_is_not_finite_is_an_error_only_of_lambda_one(tiny, few, monkeypatch, bad):
+    real = tried.sampled
+
+    def broken(model, sampling, schedule, seed, indices):
+        states, norms = real(model, sampling, schedule, seed, indices)
+        mean = schedule.mean(4)
+        hit = {"one": mean == 1, "others": not schedule.is_identity, "mean": mean > 1}[bad]
+        return (states * math.nan, norms * math.nan) if hit else (states, norms)
+
+    monkeypatch.setattr(tried, "sampled", broken)
+    if bad == "one":
+        with pytest.raises(Diverged):
+            ls.diagnose(tiny, "ddim", 4, images=FEW, options=SMALL)
+        return
+    found = ls.diagnose(tiny, "ddim", 4, images=FEW, options=SMALL)
+    assert any(one.gain is None for one in found.tried)
+    assert found.ridge == 0 and (bad == "mean" or found.schedule.is_identity)
 
 
 def test_where_lambda_one_is_best_it_loses_little():

@@ -198,7 +198,9 @@ def _show(found: Diagnosis, study: str) -> None:
         tried.add_column(justify=justify)  # type: ignore[arg-type]
     tried.add_row(*(Text(one, "dim") for one in ("tried: λ(i)", "images", "gain")))
     for line in found.tried:
-        gain = "" if line.schedule.is_identity else f"{line.gain:+.1%} ± {1.96 * line.error:.1%}"
+        gain = "" if line.schedule.is_identity else "not finite"
+        if line.gain and line.error:
+            gain = f"{line.gain:+.1%} ± {1.96 * line.error:.1%}"
         tried.add_row(str(line.schedule), f"{line.n}", gain)
     out.print(tried)
     err.print(

@@ -64,19 +64,24 @@ def ratio_figure(found: Diagnosis) -> go.Figure:
 
 def tried_figure(found: Diagnosis) -> go.Figure:
     """The schedules that were tried, coloured by their gain, and the prediction."""
-    figure, tried = go.Figure(), [one for one in found.tried if not one.schedule.is_identity]
-    reach = max((abs(one.gain) for one in tried), default=0.0) or 1.0
+    figure = go.Figure()
+    tried = [
+        (one, one.gain, 1.96 * one.error)
+        for one in found.tried
+        if one.gain is not None and one.error is not None and not one.schedule.is_identity
+    ]
+    reach = max((abs(gain) for _, gain, _ in tried), default=0.0) or 1.0
     figure.add_scatter(
-        x=[one.mean for one in tried],
-        y=[one.slope for one in tried],
+        x=[one.mean for one, _, _ in tried],
+        y=[one.slope for one, _, _ in tried],
         mode="markers",
         name="tried",
-        customdata=[(str(one.schedule), one.gain, 1.96 * one.error, one.n) for one in tried],
+        customdata=[(str(one.schedule), gain, off, one.n) for one, gain, off in tried],
         hovertemplate="λ = %{customdata[0]}<br>gain %{customdata[1]:.1%} ± %{customdata[2]:.1%} "
         "on %{customdata[3]} images<extra></extra>",
         marker={
             "size": 12,
-            "color": [one.gain for one in tried],
+            "color": [gain for _, gain, _ in tried],
             "cmin": -reach,
             "cmax": reach,
             "autocolorscale": True,
