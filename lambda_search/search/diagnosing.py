@@ -68,14 +68,12 @@ _REAL, _OWN, _OWN_NORMS = 400, 192, 64
 """Clean images: real ones; own samples; own samples where real ones lack their labels."""
 _NOISY, _SMOOTH = (0.1, 1.0), (1.5, 1.5)
 """Where steps add noise, and where they do not: σ/α of the features, and how far rounds after the
-first look along the line, in what that one does. Few images see optima everywhere.
+first look, in what that one does. Few images see optima everywhere.
 
 These and the next were set on ancestral sampling and DDIM with 10 steps of the bundled model alone
 (scripts/measure_diagnose.py)."""
 _ACROSS, _ALONG = 2 / 3, 2.0
 """How far the first round looks across the line and along it, in half-widths of usual ranges."""
-_ACROSS_LATER = 2.0
-"""How far later ones look across it, in what the first one does."""
 _WAY, _CAUTION = (0.75, 0.5, 0.25), 0.5
 """Of the way from λ = 1 to the lowest it takes such a share, and of a gain it takes off so many
 standard deviations. The lowest point of a surface that few images tell of may lie far out where
@@ -175,7 +173,7 @@ class _Looked:
         run: what measures.
         reach: half-widths of usual ranges.
         ridge: how the mean moves with the tilt along the line.
-        farthest: how far rounds after the first look along it, in what that one does.
+        farthest: how far rounds after the first look, in what that one does.
         width: of the features.
         seed: of the search.
     """
@@ -187,7 +185,7 @@ class _Looked:
         across, along = reach.mean * (_ACROSS if reach.tilt else 1.0), reach.tilt * _ALONG / span
         slopes = (-along, along) if along else (0.0, 0.0)
         self.space = Space((1 - across, 1 + across), slopes, reach.steps)
-        self._limits = across * _ACROSS_LATER, along * farthest
+        self._limits = across * farthest, along * farthest
         self._ridge = ridge * span
         self._search = KnowledgeGradient(
             self.space,
@@ -196,7 +194,7 @@ class _Looked:
             count=_BESIDE,
             each=run.n,
             ridge=self._ridge,
-            farthest=(_ACROSS_LATER, farthest),
+            farthest=farthest,
         )
         self._run = run
         self._spent = Spent(0, 0, 0)

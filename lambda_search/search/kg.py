@@ -126,7 +126,7 @@ class KnowledgeGradient:
         least: int | None = None,
         each: int | None = None,
         ridge: float = 0.0,
-        farthest: tuple[float, float] = (FARTHEST, FARTHEST),
+        farthest: float = FARTHEST,
     ) -> None:
         self._both = both
         self._plane = Plane(space, ridge, farthest)

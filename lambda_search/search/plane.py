@@ -37,17 +37,17 @@ class Plane:
         space: the ranges.
         ridge: by how much the range of means moves with a unit of the slope, from where it is in
             the middle of slopes.
-        farthest: how far out it is looked at along either axis, in half-widths of the ranges.
+        farthest: how far out it is looked at, in half-widths of the ranges.
     """
 
     def __init__(
         self,
         space: Space,
         ridge: float = 0.0,
-        farthest: tuple[float, float] = (FARTHEST, FARTHEST),
+        farthest: float = FARTHEST,
     ) -> None:
         self._space = space
-        self._ridge, self._farthest = ridge, np.array(farthest)
+        self._ridge, self._farthest = ridge, farthest
         low, high = np.array([space.mean, space.slope]).T
         self._middle, half = (low + high) / 2, (high - low) / 2
         off = np.abs(np.array([IDENTITY.mean, IDENTITY.slope]) - self._middle)

@@ -170,9 +170,9 @@ def test_the_edge_of_what_is_looked_at_is_told():
         (1.0, 0.0, False),
         (1 - 0.3 * 0.19, 0.19, False),
         (1 - 0.3 * 0.195, 0.195, True),  # 1.5 · 2 · 0.065
-        (1.03, 0.0, False),
-        (1.04, 0.0, True),  # 2 · 2/3 · 0.03
-        (1.04 - 0.3 * 0.1, 0.1, True),
+        (1.025, 0.0, False),
+        (1.03, 0.0, True),  # 1.5 · 2/3 · 0.03
+        (1.03 - 0.3 * 0.1, 0.1, True),
     ):
         assert looked.is_edge(Point(mean, tilt / (STEPS - 1))) is wanted
 
