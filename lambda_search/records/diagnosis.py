@@ -61,7 +61,7 @@ class Diagnosis:
         sampler: which.
         steps: T′, the real number of them.
         schedule: the λ(i) to begin with; λ = 1 where none on the way to the lowest comes nearer to
-            clean images in the network's own features by more than half its standard deviation.
+            clean images in the network's own features by more than three quarters of its error.
         mean, slope: of it.
         gain, error: of it, as those of `Tried`.
         lowest: the λ(i) of the lowest distance, by a model of all that were tried; `schedule` lies

@@ -74,7 +74,7 @@ These and the next were set on ancestral sampling and DDIM with 10 steps of the 
 (scripts/measure_diagnose.py)."""
 _ACROSS, _ALONG = 2 / 3, 2.0
 """How far the first round looks across the line and along it, in half-widths of usual ranges."""
-_WAY, _CAUTION = (0.75, 0.5, 0.25), 0.5
+_WAY, _CAUTION = (0.75, 0.5, 0.25), 0.75
 """Of the way from λ = 1 to the lowest it takes such a share, and of a gain it takes off so many
 standard deviations. The lowest point of a surface that few images tell of may lie far out where
 nothing is gained, and what lies before it gains nearly as much."""
