@@ -145,16 +145,29 @@ def test_without_noise_it_takes_three_quarters_of_the_way():
     assert share(Emulated(truth, 0, noise=0.02), truth.ridge) == pytest.approx(wanted, abs=0.1)
 
 
+@dataclass
+class Fragile(Emulated):
+    """Beyond λ̄ = 1.02 nothing is finite."""
+
+    def score(self, schedule, first):
+        return None if schedule.mean(STEPS) > 1.02 else super().score(schedule, first)
+
+
+@dataclass
+class Strict(Emulated):
+    """Refuses λ that reaches zero, as sampling does."""
+
+    def score(self, schedule, first):
+        schedule.values(STEPS)
+        return super().score(schedule, first)
+
+
 def test_what_reaches_zero_or_diverges_is_told_as_lost():
-    """Beyond λ̄ = 1.02 nothing is finite, and the line is so steep that λ reaches zero."""
-
-    @dataclass
-    class Fragile(Emulated):
-        def score(self, schedule, first):
-            return None if schedule.mean(STEPS) > 1.02 else super().score(schedule, first)
-
-    for reach, ridge in ((Reach(0.03, 0.065, STEPS), -0.3), (Reach(0.3, 0.9, STEPS), -1.0)):
-        looked = diagnosing._Looked(Fragile(BUNDLED[0], 0), reach, ridge, 1.0, 32, 0)
+    for run, reach, ridge in (
+        (Fragile(BUNDLED[0], 0), Reach(0.03, 0.065, STEPS), -0.3),
+        (Strict(BUNDLED[0], 0), Reach(0.3, 0.9, STEPS), -1.0),
+    ):
+        looked = diagnosing._Looked(run, reach, ridge, 1.0, 32, 0)
         for _ in range(1 + diagnosing._ROUNDS):
             looked.measure(looked.next())
         lost = [one for one in looked.tried if one.gain is None]

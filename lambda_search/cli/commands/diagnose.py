@@ -198,10 +198,12 @@ def _show(found: Diagnosis, study: str) -> None:
         tried.add_column(justify=justify)  # type: ignore[arg-type]
     tried.add_row(*(Text(one, "dim") for one in ("tried: λ(i)", "images", "gain")))
     for line in found.tried:
-        gain = "" if line.schedule.is_identity else "not finite"
-        if line.gain and line.error:
+        if line.gain is None or line.error is None:
+            gain = "not finite"
+        else:
             gain = f"{line.gain:+.1%} ± {1.96 * line.error:.1%}"
-        tried.add_row(str(line.schedule), f"{line.n}", gain)
+        shown = "" if line.schedule.is_identity else gain
+        tried.add_row(str(line.schedule), f"{line.n}", shown)
     out.print(tried)
     err.print(
         Text(
