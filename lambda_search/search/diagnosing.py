@@ -70,8 +70,9 @@ _NOISY, _SMOOTH = (0.1, 1.0), (1.5, 1.5)
 """Where steps add noise, and where they do not: σ/α of the features, and how far rounds after the
 first look, in what that one does. Few images see optima everywhere.
 
-These and the next were set on ancestral sampling and DDIM with 10 steps of the bundled model alone
-(scripts/measure_diagnose.py)."""
+These and the next were set on ancestral sampling and DDIM with 10 steps of the bundled model, the
+caution by emulated models too whose λ = 1 is best (results/diagnose.md says what was seen of other
+steps before)."""
 _ACROSS, _ALONG = 2 / 3, 2.0
 """How far the first round looks across the line and along it, in half-widths of usual ranges."""
 _WAY, _CAUTION = (0.75, 0.5, 0.25), 0.75
