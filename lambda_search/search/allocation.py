@@ -167,11 +167,8 @@ class Outlook:
 
         Those of the quadratic nearest to the posterior mean around the leader.
         """
-        offsets = _SPAN * Box((-1.0, -1.0), (1.0, 1.0)).grid(5)
-        u, v = offsets.T
-        design = np.column_stack([np.ones(len(u)), u, v, u * u / 2, u * v, v * v / 2])
-        fitted = np.linalg.lstsq(design, self.surface.mean(self.leader + offsets), rcond=None)[0]
-        bends, vectors = np.linalg.eigh([[fitted[3], fitted[4]], [fitted[4], fitted[5]]])
+        _, curved = self.surface.quadratic(self.leader, _SPAN)
+        bends, vectors = np.linalg.eigh(curved)
         lengths = np.minimum(np.sqrt(2 * _RISE / np.maximum(bends, 1e-6)), _FARTHEST)
         found: Array = (vectors * lengths).T
         return found

@@ -17,7 +17,7 @@ from lambda_search.search.space import Point
 
 __all__ = ["Allowance", "Block", "Spent", "whole"]
 
-_LATER = 1.5
+_LATER = 2.0
 """Images of every later round, in d, at least."""
 
 _BUDGET, _BUDGET_WIDTHS, _BUDGET_ROUNDS = 10_000, 40, 5

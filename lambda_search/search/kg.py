@@ -1,11 +1,11 @@
 """The search that needs the fewest images: which schedules to measure next, on which images.
 
 A study goes in rounds. The first measures λ = 1 and an opening design on d images each, every
-later one the best schedule so far and a few others on half as many again (more where the budget
-would make too many rounds), from a block of indices of its own: what schedules share of their
-noise is shared inside a block only, and averages out over blocks. They share the more of it the
-nearer they lie, so that a far optimum is told from its neighbours better beside one of them than
-beside λ = 1, which later rounds measure as any other.
+later one the best schedule so far and a few others on twice as many (more where the budget would
+make too many rounds), from a block of indices of its own: what schedules share of their noise is
+shared inside a block only, and averages out over blocks. They share the more of it the nearer they
+lie, so that a far optimum is told from its neighbours better beside one of them than beside λ = 1,
+which later rounds measure as any other.
 The model of all scores (`surface`) says who leads, where the next images lower the expected regret
 most (`allocation`), and when to end:
 
@@ -22,8 +22,8 @@ schedules that diverged as worse than all others. While a round is left, no sear
 before something is known of the better end of its valley (`ends`). Of both families, the best
 constant (k = 0) is looked for too: the search is over when it is found as surely as the best of
 the plane, and a round goes to the one of the two that is less sure. The ranges bound the opening;
-the plane opens twice as far out as schedules were measured. (Knowledge gradient: Frazier, Powell &
-Dayanik 2009; see `allocation`.)
+after it the plane runs along the valley that the scores show (`axes`), and opens twice as far out
+as schedules were measured. (Knowledge gradient: Frazier, Powell & Dayanik 2009; see `allocation`.)
 """
 
 from __future__ import annotations
@@ -107,8 +107,9 @@ class KnowledgeGradient:
             may be flat (`surface.kernels_about`).
         least: images of each schedule in the first round; as many as features unless given.
         each: images of each schedule in every round, whatever the budget.
-        ridge, farthest: how the range of means moves with the slope, and how far the plane may
-            open (`Plane`).
+        ridge: how the range of means moves with the slope (`Plane`); what the scores say of it
+            (`axes`) unless given.
+        farthest: how far the plane may open, in half-widths.
     """
 
     def __init__(
@@ -125,12 +126,12 @@ class KnowledgeGradient:
         begin: Point | None = None,
         least: int | None = None,
         each: int | None = None,
-        ridge: float = 0.0,
+        ridge: float | None = None,
         farthest: float = FARTHEST,
     ) -> None:
         self._both = both
-        self._plane = Plane(space, ridge, farthest)
-        self._begin = None if begin is None else self._plane.place(begin)
+        self._plane = Plane(space, ridge or 0.0, farthest)
+        self._is_told, self._begin = ridge is not None, begin
         self._features = features
         least = least or features
         self._opened = each or whole(least, batch)
@@ -146,9 +147,9 @@ class KnowledgeGradient:
         if not self._plane.has_width[0]:
             points = points[:, ::-1]
         if self._begin is not None:
-            points[np.abs(points).sum(1).argmin()] = self._begin
+            points[np.abs(points).sum(1).argmin()] = self._plane.place(self._begin)
         points = np.array([self._plane.at_one, *points])
-        return self._block(points, first, self._opened)
+        return _block(self._plane, points, first, self._opened)
 
     def measurement(
         self, point: Point, first: int, score: float, influence: Array, n: int | None = None
@@ -171,20 +172,21 @@ class KnowledgeGradient:
             spent: what the rounds took that they are from.
             lost: schedules that diverged, there or before.
         """
-        outlook = self._known(measured, lost).outlook()
+        known = self._known(measured, lost)
+        plane, outlook = known.plane, known.outlook()
+        at_one = np.array(plane.at_one)
         regret = outlook.chance_of_better(self._tolerance)
         if self._both:
-            line = self._plane.constants(outlook)
+            line = plane.constants(outlook)
             regret = max(regret, line.chance_of_better(self._tolerance))
         is_found = regret <= _RISK
-        gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance, is_found)
-        ending = self.ending(regret, gain, measured, spent, lost)
+        gain = outlook.chance_of_gain(at_one, self._tolerance, is_found)
+        ending = self._ending(regret, gain, known, spent)
         if ending == "no gain":
             return Verdict(IDENTITY, regret, gain, ending, 0.0)
-        both = np.array([self._plane.at_one, outlook.leader])
-        one, best = outlook.surface.mean(both).tolist()
+        one, best = outlook.surface.mean(np.array([at_one, outlook.leader])).tolist()
         expected = 1 - math.exp(best - one)
-        return Verdict(self._plane.point(outlook.leader), regret, gain, ending, expected)
+        return Verdict(plane.point(outlook.leader), regret, gain, ending, expected)
 
     def ending(
         self,
@@ -195,20 +197,21 @@ class KnowledgeGradient:
         lost: Sequence[Point] = (),
     ) -> Ending | None:
         """Why the search may end, if it may, given a verdict's probabilities."""
-        limit = self._limit(measured, spent, lost)
+        return self._ending(regret, gain, self._known(measured, lost), spent)
+
+    def _ending(self, regret: float, gain: float, known: Known, spent: Spent) -> Ending | None:
+        limit = self._limit(known, spent)
         sure: Ending | None = "no gain" if gain <= _RISK else "found" if regret <= _RISK else None
-        if sure and (limit or self._known(measured, lost).unseen() is None):
+        if sure and (limit or known.unseen() is None):
             return sure
         return limit
 
-    def _limit(
-        self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point]
-    ) -> Ending | None:
+    def _limit(self, known: Known, spent: Spent) -> Ending | None:
         """What leaves no further round, if something does."""
         count = self.allowance.left(spent)
         if count < 1:
             return "trials"
-        again = self._reopening(measured, spent, lost)
+        again = self._reopening(known, spent)
         coming = (count + 1) * self.allowance.n if again is None else again.images
         return "budget" if spent.images + coming > self.allowance.images else None
 
@@ -230,40 +233,38 @@ class KnowledgeGradient:
 
         Another opening where these were in ranges that have nothing in common with the present.
         """
-        again = self._reopening(measured, spent, lost)
+        known, n = self._known(measured, lost), self.allowance.n
+        again = self._reopening(known, spent)
         if again is not None:
             return again
-        known, n = self._known(measured, lost), self.allowance.n
-        outlook = known.outlook(spent.rounds)
+        plane, outlook = known.plane, known.outlook(spent.rounds)
         regret = outlook.chance_of_better(self._tolerance)
         if self._both:
-            line = self._plane.constants(outlook)
+            line = plane.constants(outlook)
             if (of_line := line.chance_of_better(self._tolerance)) > regret:
                 outlook, regret = line, of_line
         beside = known.best
-        others = [one for one in (self._plane.at_one, *known.tried) if one != beside]
+        others = [one for one in (plane.at_one, *known.tried) if one != beside]
         found = outlook.batch(
             Field.of(known.near), n, self.allowance.left(spent), np.array([beside]), others
         )
         if {beside, *map(tuple, found.tolist())} <= known.last:  # it would go on so for ever
             found[-1] = outlook.rival(self._tolerance, np.array([beside, *others]))
-        gain = outlook.chance_of_gain(np.array(self._plane.at_one), self._tolerance)
+        gain = outlook.chance_of_gain(np.array(plane.at_one), self._tolerance)
         if min(regret, gain) <= _SURE or spent.rounds >= _LATE:
             end = known.unseen(found[:-1])
             found[-1] = found[-1] if end is None else end
-        return self._block(np.array([beside, *found]), known.end, n)
+        return _block(plane, np.array([beside, *found]), known.end, n)
 
-    def _reopening(
-        self, measured: Sequence[Measurement], spent: Spent, lost: Sequence[Point]
-    ) -> Block | None:
+    def _reopening(self, known: Known, spent: Spent) -> Block | None:
         """An opening, where few known schedules lie in the ranges and it has one that is not."""
-        known = self._known(measured, lost)
-        inside = {at for at in known.places if max(map(abs, at)) <= 1} - {self._plane.at_one}
+        places = known.places_in_ranges
+        inside = {at for at in places if max(map(abs, at)) <= 1} - {self._plane.at_one}
         if len(inside) >= min(_KNOWN, self._trials - 1):
             return None
-        block, seen = self.opening(known.end, spent.schedules), np.array(known.places)
-        places = [np.array(self._plane.place(one)) for one in block.points]
-        new = any(np.abs(seen - place).max(1).min() > SAME for place in places)
+        block, seen = self.opening(known.end, spent.schedules), np.array(places)
+        asked = [np.array(self._plane.place(one)) for one in block.points]
+        new = any(np.abs(seen - place).max(1).min() > SAME for place in asked)
         return block if new else None
 
     def distance(self, one: Placed, other: Placed) -> float:
@@ -286,24 +287,28 @@ class KnowledgeGradient:
         self, measured: Sequence[Measurement], point: Point, lost: Sequence[Point] = ()
     ) -> tuple[float, float]:
         """A schedule's gain by the model, a share of the score of λ = 1, and its deviation."""
-        return self._known(measured, lost).gain(self._plane.place(point))
+        return self._known(measured, lost).gain(point)
 
     def lowest(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Point:
         """Where the score is lowest by the model, λ = 1 or not."""
-        return self._plane.point(self._known(measured, lost).outlook().leader)
+        known = self._known(measured, lost)
+        return known.plane.point(known.outlook().leader)
 
     def reach(self, measured: Sequence[Measurement]) -> Space:
         """The ranges, as far as they have opened."""
         return self._known(measured, ()).reach
 
     def _known(self, measured: Sequence[Measurement], lost: Sequence[Point]) -> Known:
-        return Known(self._plane, self._features, measured, lost, self._begin, self._seed)
+        turns, begin = not self._is_told, self._begin
+        return Known(self._plane, self._features, measured, lost, begin, self._seed, turns)
 
-    def _block(self, at: Array, first: int, n: int) -> Block:
-        """The schedules at `at`, each once."""
-        points = dict.fromkeys(self._point(one) for one in at)
-        return Block(tuple(points), first, n)
 
-    def _point(self, at: Array) -> Point:
-        is_one = tuple(at.tolist()) == self._plane.at_one
-        return IDENTITY if is_one else self._plane.point(at)
+def _block(plane: Plane, at: Array, first: int, n: int) -> Block:
+    """The schedules at `at`, each once."""
+    points = dict.fromkeys(_point(plane, one) for one in at)
+    return Block(tuple(points), first, n)
+
+
+def _point(plane: Plane, at: Array) -> Point:
+    is_one = tuple(at.tolist()) == plane.at_one
+    return IDENTITY if is_one else plane.point(at)

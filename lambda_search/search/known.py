@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from functools import partial
 
 import numpy as np
 
 from lambda_search.search.allocation import SAME
 from lambda_search.search.allocation import Outlook
+from lambda_search.search.axes import along_valley
+from lambda_search.search.axes import moved
 from lambda_search.search.ends import unseen_end
 from lambda_search.search.noise import Array
 from lambda_search.search.noise import Measurement
@@ -18,6 +21,7 @@ from lambda_search.search.plane import Plane
 from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
+from lambda_search.search.surface import BIAS
 from lambda_search.search.surface import Surface
 from lambda_search.search.surface import kernels_about
 
@@ -25,37 +29,59 @@ __all__ = ["Known"]
 
 _APART = 0.1
 """Candidates of a confirmation differ by more than this, in half-widths."""
+_SHRINKS, _DOUBT = 0.36, 0.003
+"""How much of a gain the half-split score hides at n = d, by a change of contrast; and more."""
+_NEXT = 0.5
+"""What lies nearer to λ = 1 than this, in half-widths, is taken to lie so far."""
 
 
 class Known:
     """All of it. Schedules that diverged count as twice as bad as the worst.
 
     Arguments:
-        plane: where schedules lie.
+        ranges: the plane in which schedules were placed.
         features: d of the score.
         measured: all scores, in the order of asking.
         lost: schedules that diverged.
         begin: where the surface may be flat (`surface.kernels_about`).
         seed: of the study.
+        turns: whether it is looked at along the valley that the scores show (`axes`).
     """
 
     def __init__(
         self,
-        plane: Plane,
+        ranges: Plane,
         features: int,
         measured: Sequence[Measurement],
         lost: Sequence[Point] = (),
-        begin: tuple[float, float] | None = None,
+        begin: Point | None = None,
         seed: int = 0,
+        turns: bool = True,
     ) -> None:
-        self._plane = plane
+        self._ranges = ranges
         self._features = features
-        self._measured = measured
-        self._lost = [plane.place(one) for one in lost]
-        self._begin = begin
+        self._told = measured
+        self._diverged = lost
+        self._from = begin
         self._seed = seed
-        self.near = [one for one in measured if one.at == plane.at_one or _is_near(one.at)]
-        self.tried = sorted({one.at for one in self.near} - {plane.at_one})
+        self._turns = turns
+
+    @cached_property
+    def plane(self) -> Plane:
+        """Where schedules lie for all that follows."""
+        if not self._turns:
+            return self._ranges
+        return along_valley(self._ranges, self._told, self._features)
+
+    @cached_property
+    def near(self) -> list[Measurement]:
+        """The scores that the plane has room for, λ = 1 always."""
+        return [one for one in self._measured if one.at == self.plane.at_one or _is_near(one.at)]
+
+    @cached_property
+    def tried(self) -> list[tuple[float, float]]:
+        """Where these lie, λ = 1 apart."""
+        return sorted({one.at for one in self.near} - {self.plane.at_one})
 
     @property
     def places(self) -> list[tuple[float, float]]:
@@ -63,9 +89,15 @@ class Known:
         return [*self._lost, *(one.at for one in self._measured)]
 
     @property
+    def places_in_ranges(self) -> list[tuple[float, float]]:
+        """The same as the ranges have it."""
+        lost = [self._ranges.place(one) for one in self._diverged]
+        return [*lost, *(one.at for one in self._told)]
+
+    @property
     def end(self) -> int:
         """The first index that no image has."""
-        return max(one.first + one.n for one in self._measured)
+        return max(one.first + one.n for one in self._told)
 
     @property
     def best(self) -> tuple[float, float]:
@@ -73,7 +105,7 @@ class Known:
 
         What other ranges had, and these cannot say, is none of it.
         """
-        plane = self._plane
+        plane = self.plane
         said = [at for at in self.tried if plane.place(plane.point(np.array(at))) == at]
         places = [plane.at_one, *said]
         return places[int(self._surface.mean(np.array(places)).argmin())]
@@ -87,12 +119,12 @@ class Known:
     @property
     def reach(self) -> Space:
         """The ranges, as far as they have opened."""
-        return self._plane.space(self._plane.box(self._tried))
+        return self.plane.space(self.plane.box(self._tried))
 
     def outlook(self, number: int = 0) -> Outlook:
         """What the scores say, with the draws of the round `number`."""
         generator = np.random.default_rng([self._seed, number])
-        return Outlook(self._surface, self._plane.box(self._tried), generator)
+        return Outlook(self._surface, self.plane.box(self._tried), generator)
 
     def unseen(self, coming: Array | None = None) -> Array | None:
         """The end of the valley that nothing is known of, if there is one (`ends`).
@@ -111,22 +143,31 @@ class Known:
         found: list[Array] = []
         for at in [*same, outlook.leader, *old]:
             apart = all(np.abs(at - other).max() > _APART for other in found)
-            point = self._plane.point(at)
+            point = self.plane.point(at)
             fits = point.slope != 0 if both else point != IDENTITY
             if apart and len(found) < most and fits:
                 found.append(at)
-        points = [self._plane.point(at) for at in found]
-        if both and (best := self._plane.best_constant(outlook)) != IDENTITY:
+        points = [self.plane.point(at) for at in found]
+        if both and (best := self.plane.best_constant(outlook)) != IDENTITY:
             points.append(best)
         return points
 
-    def gain(self, at: tuple[float, float]) -> tuple[float, float]:
-        """What the schedule at `at` gains, a share of the score of λ = 1, and its deviation."""
-        found = self._surface.posterior(np.array([self._plane.at_one, at]))
+    def gain(self, point: Point) -> tuple[float, float]:
+        """What a schedule gains, a share of the score of λ = 1, and its deviation."""
+        at = self.plane.place(point)
+        found = self._surface.posterior(np.array([self.plane.at_one, at]))
         share = math.exp(found.mean[1] - found.mean[0])
         apart = np.array([-1.0, 1.0])
         variance = float(apart @ found.covariance @ apart)
         return 1 - share, share * math.sqrt(max(variance, 0.0))
+
+    @cached_property
+    def _measured(self) -> list[Measurement]:
+        return moved(self._told, self._ranges, self.plane)
+
+    @property
+    def _lost(self) -> list[tuple[float, float]]:
+        return [self.plane.place(one) for one in self._diverged]
 
     @property
     def _tried(self) -> Array:
@@ -139,9 +180,27 @@ class Known:
         bad = [
             Measurement(at, worst.first, 2 * worst.score, 0 * worst.influence, worst.n)
             for at in self._lost
-            if at == self._plane.at_one or _is_near(at)
+            if at == self.plane.at_one or _is_near(at)
         ]
-        return Surface([*self.near, *bad], self._features, kernels_about(self._begin))
+        begin = None if self._from is None else self.plane.place(self._from)
+        made = partial(
+            Surface,
+            [*self.near, *bad],
+            self._features,
+            kernels_about(begin),
+            at_one=self.plane.at_one,
+        )
+        found = made()
+        bias = self._bias(found)
+        return made(bias=bias) if bias < BIAS else found
+
+    def _bias(self, surface: Surface) -> float:
+        """Of log scores at n = d, a unit from λ = 1: the score hides a share of what is gained."""
+        places = np.array([self.plane.at_one, *self.tried])
+        mean = surface.mean(places)
+        best = int(mean.argmin())
+        away = float(np.hypot(*(places[best] - places[0])))
+        return (_SHRINKS * float(mean[0] - mean[best]) + _DOUBT) / max(away, _NEXT)
 
 
 def _is_near(at: tuple[float, float]) -> bool:

@@ -1,7 +1,7 @@
 """The plane of schedules in coordinates of the ranges: ±1 are their ends.
 
 Along an axis that is fixed, λ = 1 lies one unit away, unless it lies on it. Where it is known how
-a valley runs, the range of means moves along with it.
+a valley runs (`axes`), the range of means moves along with it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _FARTHER = 2.0
 """It opens so many times as far out as schedules were measured: an optimum that lies far outside
 of the ranges is reached in a few rounds."""
 
+_STEEPEST, _OFF = 1.6, 2.0
+"""No line that scores tell is steeper, or passes farther from the middle, in half-widths."""
+
 
 class Plane:
     """Where schedules lie.
@@ -38,6 +41,8 @@ class Plane:
         ridge: by how much the range of means moves with a unit of the slope, from where it is in
             the middle of slopes.
         farthest: how far out it is looked at, in half-widths of the ranges.
+        mean: where means have their middle, at the middle of slopes; that of the ranges unless
+            given.
     """
 
     def __init__(
@@ -45,11 +50,14 @@ class Plane:
         space: Space,
         ridge: float = 0.0,
         farthest: float = FARTHEST,
+        mean: float | None = None,
     ) -> None:
         self._space = space
         self._ridge, self._farthest = ridge, farthest
         low, high = np.array([space.mean, space.slope]).T
         self._middle, half = (low + high) / 2, (high - low) / 2
+        if mean is not None:
+            self._middle[0] = mean
         off = np.abs(np.array([IDENTITY.mean, IDENTITY.slope]) - self._middle)
         self.has_width: tuple[bool, bool] = bool(half[0] > 0), bool(half[1] > 0)
         self._scale = np.where(half > 0, half, np.where(off > 0, off, 1.0))
@@ -70,6 +78,17 @@ class Plane:
             round(mean, self._space.digits) if moves_mean else self._space.mean[0],
             round(slope, 7) + 0.0 if moves_slope else self._space.slope[0],
         )
+
+    def along(self, off: float, steep: float) -> Plane:
+        """The same about the line u = `off` + `steep`·v in it, in half-widths.
+
+        As far as a line is believed: `_OFF` from the middle of the ranges, and `_STEEPEST`.
+        """
+        across, along = self._scale.tolist()
+        middle = sum(self._space.mean) / 2
+        steep = _held(steep + self._ridge * along / across, _STEEPEST)
+        off = _held(off + (float(self._middle[0]) - middle) / across, _OFF)
+        return Plane(self._space, steep * across / along, self._farthest, middle + off * across)
 
     def box(self, tried: Array) -> Box:
         """The ranges, and the plane beyond as far out again as those of `tried` [m, 2] lie.
@@ -123,3 +142,7 @@ class Plane:
         means, slopes = [one.mean for one in corners], [one.slope for one in corners]
         mean, slope = (min(means), max(means)), (min(slopes), max(slopes))
         return replace(self._space, mean=mean, slope=slope)
+
+
+def _held(value: float, most: float) -> float:
+    return min(max(value, -most), most)

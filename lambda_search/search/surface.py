@@ -33,16 +33,16 @@ from lambda_search.search.noise import Measurement
 from lambda_search.search.noise import blocks
 from lambda_search.search.noise import noise_covariance
 
-__all__ = ["Gaussian", "Kernel", "Surface", "kernels_about"]
+__all__ = ["BIAS", "Gaussian", "Kernel", "Surface", "kernels_about"]
 
 _JITTER = 1e-9
-_BIAS = 0.02
-"""Of log scores at n = d, a unit from the middle; it falls as (d/n)^1.5."""
-_MISFIT = 0.25
+BIAS = 0.02
+"""Of log scores at n = d, a unit from λ = 1, unless told; it falls as (d/n)^1.5."""
+_MISFIT = 0.2
 """Standard deviation of what the form leaves over, a unit above the lowest log score."""
 _SLOPES = np.array([0.15, 0.08])
 """Standard deviations of the slopes of log scores, a unit, where a relative has its lowest: across
-the valley, whose walls are steep, and along it (as `allocation.opening` has it)."""
+the valley, whose walls are steep, and along it (`axes`)."""
 _LEAST = 0.01
 """Kernels of less weight are left out of covariances."""
 
@@ -79,18 +79,18 @@ class Kernel:
             return self.trend * _quadratic(at)
         off = at - self.about
         found = self.trend * _quadratic(off)
-        found[:, 1:3] = np.column_stack([off.sum(1), off[:, 1] - off[:, 0]]) / 2**0.5 * _SLOPES
+        found[:, 1:3] = off * _SLOPES
         return found
 
 
 _Part: TypeAlias = tuple[Kernel, Array, Array]
 """A kernel, the inverse of the Cholesky factor of K + N, and (K + N)⁻¹ y."""
 
-KERNELS = (Kernel(0.5, 0.01, 0.75), Kernel(0.5, 0.03, 0.75), Kernel(0.5, 0.1, 0.75))
+KERNELS = (Kernel(0.5, 0.007, 0.75), Kernel(0.5, 0.03, 0.75), Kernel(0.5, 0.1, 0.75))
 """From a valley that is all but a quadratic to one that is not.
 
-These, `_BIAS` and `_MISFIT` were chosen on four of the landscapes that
-`scripts/bench_search.py` emulates: ancestral with 10 steps, DDIM with 5 and with 10, two basins.
+These, `BIAS` and `_MISFIT` were chosen on landscapes that `scripts/bench_search.py` emulates, with
+other seeds than its tables have.
 """
 
 
@@ -124,6 +124,8 @@ class Surface:
         measured: scores, all above zero, in the order of asking.
         features: d of the scores, which decides their bias at n; 0 if they have none.
         kernels: the choices to weigh.
+        bias: of log scores at n = d, a unit from λ = 1.
+        at_one: where λ = 1 lies.
     """
 
     def __init__(
@@ -131,13 +133,15 @@ class Surface:
         measured: Sequence[Measurement],
         features: int = 0,
         kernels: Sequence[Kernel] = KERNELS,
+        bias: float = BIAS,
+        at_one: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         scores = np.array([one.score for one in measured])
         self.at = np.array([one.at for one in measured])
         self._level = float(np.log(scores).mean())
         y = np.log(scores) - self._level
         noise = noise_covariance(measured) / np.outer(scores, scores)
-        noise += _JITTER * np.eye(len(y)) + _bias(measured, features)
+        noise += _JITTER * np.eye(len(y)) + bias**2 * _biases(measured, features, at_one)
         noise += np.diag((_MISFIT * _heights(measured, y)) ** 2)
         self._parts: list[_Part] = []
         evidence = []
@@ -177,17 +181,32 @@ class Surface:
             covariance += weight * (kernel(at, at) - half.T @ half + np.outer(off, off))
         return Gaussian(mean + self._level, (covariance + covariance.T) / 2)
 
+    def quadratic(self, about: Array, span: float) -> tuple[Array, Array]:
+        """Gradient [2] and second derivatives [2, 2] of the quadratic nearest to the mean.
+
+        Arguments:
+            about: where, [2].
+            span: how far around it along each axis.
+        """
+        ends = np.linspace(-span, span, 5)
+        offsets = np.stack(np.meshgrid(ends, ends, indexing="ij"), axis=-1).reshape(-1, 2)
+        u, v = offsets.T
+        design = np.column_stack([np.ones(len(u)), u, v, u * u / 2, u * v, v * v / 2])
+        fitted = np.linalg.lstsq(design, self.mean(about + offsets), rcond=None)[0]
+        _, *slope, uu, uv, vv = fitted.tolist()
+        return np.array(slope), np.array([[uu, uv], [uv, vv]])
+
     def _heavy(self) -> list[tuple[float, _Part]]:
         """The parts of the mixture that count."""
         pairs = zip(self.weights.tolist(), self._parts, strict=True)
         return [(weight, part) for weight, part in pairs if weight > _LEAST]
 
 
-def _bias(measured: Sequence[Measurement], features: int) -> Array:
-    """What the scores' biases at their n add to the covariance of their errors."""
-    at = np.array([one.at for one in measured])
+def _biases(measured: Sequence[Measurement], features: int, at_one: tuple[float, float]) -> Array:
+    """How the scores' biases at their n go together, for one of 1 at n = d a unit from λ = 1."""
+    off = np.array([one.at for one in measured]) - at_one
     share = np.array([min((features / one.n) ** 1.5, 2.0) for one in measured])
-    found: Array = _BIAS**2 * np.outer(share, share) * (at @ at.T)
+    found: Array = np.outer(share, share) * (off @ off.T)
     return found
 
 

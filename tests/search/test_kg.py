@@ -166,7 +166,7 @@ def played(search, count=1):
 def test_rounds_have_indices_of_their_own():
     search = KnowledgeGradient(SPACE, features=128)
     then = search.next(*played(search))
-    assert (then.first, then.n, len(then.points)) == (128, 192, 3)
+    assert (then.first, then.n, len(then.points)) == (128, 256, 3)
 
 
 def test_later_rounds_have_the_lowest_schedule_so_far_first():
@@ -196,7 +196,7 @@ def test_what_is_expected_of_the_leader_is_its_true_gain_where_noise_is_small():
 
 def test_a_round_that_would_repeat_the_last_one_has_something_new(monkeypatch):
     """Where one step of looking ahead sees nothing, it would ask for the same for ever."""
-    search = KnowledgeGradient(SPACE, features=128)
+    search = KnowledgeGradient(SPACE, features=128, ridge=0.0)
     scores, spent = played(search, 2)
     last = [one.at for one in scores if one.first == scores[-1].first]
     monkeypatch.setattr(Outlook, "batch", lambda *_: np.array(last[-2:]))
@@ -270,7 +270,7 @@ def test_the_budget_is_weighed_against_the_round_that_comes():
         assert search.ending(1.0, 1.0, placed, spent) == ending
         if ending is None:
             assert search.next(placed, spent).images == 1024
-    for images, ending in ((1024 + 3 * 192 - 1, "budget"), (1024 + 3 * 192, None)):
+    for images, ending in ((1024 + 3 * 256 - 1, "budget"), (1024 + 3 * 256, None)):
         search = KnowledgeGradient(SPACE, features=128, budget=images)
         assert search.ending(1.0, 1.0, scores, spent) == ending
 
@@ -284,7 +284,7 @@ def test_no_budget_makes_more_rounds_than_can_be_weighed(count, features):
     assert rounds <= 60 and rounds * (allowed.count + 1) <= 1200
     assert allowed.count <= MOST
     usual = KnowledgeGradient(SPACE, features, 1, count=3).allowance
-    assert usual.n == 1.5 * features, "usual budgets have rounds of the usual size"
+    assert usual.n == 2 * features, "usual budgets have rounds of the usual size"
 
 
 @pytest.mark.parametrize("count", [1, 3, 15, 1023])

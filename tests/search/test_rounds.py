@@ -112,7 +112,7 @@ def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
     (trials, evaluations, rows, rounds), shards, heard = known
     assert [one.number for one in rounds] == list(range(len(rounds))) and len(rounds) > 2
     assert rounds[0].trials == tuple(range(8)) and rounds[0].n == 128
-    assert all(one.n == 192 and len(one.trials) <= 3 for one in rounds[1:])
+    assert all(one.n == 256 and len(one.trials) <= 3 for one in rounds[1:])
     assert rounds[0].trials[0] == 0
     for one, after in pairwise(rounds):
         known = {number for other in rounds[: after.number] for number in other.trials}
@@ -142,7 +142,7 @@ def test_a_study_goes_in_rounds_and_ends_in_a_row(known):
     assert row["provenance"].rungs == ()
     told = row["provenance"].search
     assert told.startswith(
-        f"{len(rounds)} rounds on 128 to 192 images of each schedule; the search"
+        f"{len(rounds)} rounds on 128 to 256 images of each schedule; the search"
     )
     assert f"{rounds[-1].judgement.regret:.1%}" in told
     made = sum(one.images for one in rounds) + 80 * (1 + len(row["provenance"].candidates))
@@ -327,18 +327,18 @@ def test_a_search_that_has_ended_by_itself_stays_ended(text, monkeypatch):
 
 
 def test_a_budget_ends_the_search_below_itself_and_one_too_small_is_refused(text):
-    budget = changed(text, {"seed: 3": "seed: 3, budget: {images: 1700}"})
+    budget = changed(text, {"seed: 3": "seed: 3, budget: {images: 1900}"})
     plan = plan_of(budget)
-    assert plan.most_images() == 1700 + plan.confirm_images()
+    assert plan.most_images() == 1900 + plan.confirm_images()
     [hurried] = [one for one in plan.cautions() if "budget" in one]
-    assert "room for fewer than 2 more of 576" in hurried
-    enough = plan_of(changed(budget, {"1700": str(1024 + 2 * 576)}))
+    assert "room for fewer than 2 more of 768" in hurried
+    enough = plan_of(changed(budget, {"1900": str(1024 + 2 * 768)}))
     assert not any("budget" in one for one in (*enough.cautions(), *plan_of(text).cautions()))
     rounds = launch(budget, Halting())[3]
     assert rounds[-1].judgement.ending == "budget"
-    assert sum(one.images for one in rounds) == 1024 + 3 * 192
+    assert sum(one.images for one in rounds) == 1024 + 768
     with pytest.raises(UsageError, match="the first round has 1,024 images"):
-        plan_of(changed(budget, {"1700": "1000"}))
+        plan_of(changed(budget, {"1900": "1000"}))
 
 
 def test_a_search_with_rungs_can_go_on_in_rounds(study_text, text):
@@ -401,12 +401,12 @@ def test_new_trials_have_numbers_of_their_own_where_schedules_repeat(text):
 
 def test_parallel_and_the_budget_that_is_left_open(text):
     plan = plan_of(changed(text, {"trials: 12, parallel: 3": "trials: 100, parallel: 32"}))
-    assert plan.kg.allowance.later_images == 32 * 192
-    assert plan.kg.allowance.images == 1024 + 5 * 32 * 192
+    assert plan.kg.allowance.later_images == 32 * 256
+    assert plan.kg.allowance.images == 1024 + 5 * 32 * 256
     wide = plan_of(changed(text, {"trials: 12, parallel: 3": "trials: 900, parallel: 500"}))
-    assert wide.widest_shards() == (MOST + 1) * 192 // 16
+    assert wide.widest_shards() == (MOST + 1) * 256 // 16
     few = plan_of(changed(text, {"trials: 12, parallel: 3": "trials: 10, parallel: 32"}))
-    assert few.kg.allowance.later_images == 3 * 192, "there are two trials left for it"
+    assert few.kg.allowance.later_images == 3 * 256, "there are two trials left for it"
 
 
 def test_what_is_known_is_read_from_the_record_alone(text, known):
