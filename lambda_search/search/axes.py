@@ -16,7 +16,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from lambda_search.search.allocation import Box
 from lambda_search.search.noise import Measurement
+from lambda_search.search.plane import FARTHEST
 from lambda_search.search.plane import Plane
 from lambda_search.search.surface import Surface
 
@@ -28,12 +30,18 @@ _AROUND, _FIRST = 1.5, 64
 """What was measured so near to the middle tells, in half-widths; the first of it is enough."""
 _TURNS = 2
 """The quadratic is fitted again along the line that it told, where it has less of the walls."""
+_FARTHEST = 2.0
+"""No line is believed to pass farther from the middle than this, in half-widths."""
+_RANGES = Box((-1.0, -1.0), (1.0, 1.0))
 _CURVED = 1e-3
 """Less than this is no valley across the means."""
 
 
 def along_valley(plane: Plane, measured: Sequence[Measurement], features: int) -> Plane:
     """`plane` along the valley that scores show; as it is where they show none.
+
+    Nor is it turned where λ = 1 lies beyond all that is looked at, as of narrow ranges far away,
+    or where λ would reach zero in what it is to bound.
 
     Arguments:
         plane: of the ranges.
@@ -43,19 +51,26 @@ def along_valley(plane: Plane, measured: Sequence[Measurement], features: int) -
     told = [one for one in measured if max(map(abs, one.at)) <= _AROUND][:_FIRST]
     if not all(plane.has_width) or len({one.at for one in told}) < _ENOUGH:
         return plane
-    turned = plane
+    if max(map(abs, plane.at_one)) > FARTHEST:
+        return plane
+    turned, off, steep = plane, 0.0, 0.0
     for _ in range(_TURNS):
         surface = Surface(moved(told, plane, turned), features, at_one=turned.at_one)
         slope, curved = surface.quadratic(np.zeros(2), 1.0)
         if curved[0, 0] <= _CURVED:
             return plane
-        off, steep = (-np.array([slope[0], curved[0, 1]]) / curved[0, 0]).tolist()
-        turned = turned.along(off, steep)
-    return turned
+        off = _held(off - slope[0] / curved[0, 0], _FARTHEST)
+        steep = _held(steep - curved[0, 1] / curved[0, 0], plane.steepest)
+        turned = plane.along(off, steep)
+    return turned if turned.is_sound(_RANGES) else plane
+
+
+def _held(value: float, most: float) -> float:
+    return float(min(max(value, -most), most))
 
 
 def moved(measured: Sequence[Measurement], plane: Plane, other: Plane) -> list[Measurement]:
     """Scores that are placed in `plane`, placed in the other one."""
     if other is plane:
         return list(measured)
-    return [replace(one, at=other.place(plane.point(np.array(one.at)))) for one in measured]
+    return [replace(one, at=plane.seen_in(other, one.at)) for one in measured]

@@ -294,9 +294,9 @@ class KnowledgeGradient:
         known = self._known(measured, lost)
         return known.plane.point(known.outlook().leader)
 
-    def reach(self, measured: Sequence[Measurement]) -> Space:
-        """The ranges, as far as they have opened."""
-        return self._known(measured, ()).reach
+    def reach(self, measured: Sequence[Measurement], about: Placed) -> Space:
+        """What is looked at: the slopes, and the means at the slope of `about`."""
+        return self._known(measured, ()).reach(about)
 
     def _known(self, measured: Sequence[Measurement], lost: Sequence[Point]) -> Known:
         turns, begin = not self._is_told, self._begin

@@ -24,7 +24,6 @@ from lambda_search.search.plan import Plan
 from lambda_search.search.record import Record
 from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
-from lambda_search.search.space import Space
 from lambda_search.search.terms import tolerance_of
 from lambda_search.setting import fingerprint
 
@@ -125,10 +124,6 @@ class Knowledge:
         """Whether a trial lies outside of the file's ranges, λ = 1 apart."""
         return trial.number > 0 and not self._plan.space.contains(trial)
 
-    def reach(self) -> Space:
-        """The ranges, as far as the search has opened them."""
-        return self._model.reach(self._measured())
-
     def cautions(self, best: Placed, as_constant: bool = False) -> tuple[str, ...]:
         """What the search leaves open: if it was cut off, and a best at an edge of what it saw.
 
@@ -138,7 +133,7 @@ class Knowledge:
         told = last.judgement
         cut_off = told is not None and told.ending in ("budget", "trials")
         ended = (last.words,) if cut_off else ()
-        space, trials = self.reach(), self._record.trials
+        space, trials = self._model.reach(self._measured(), best), self._record.trials
         if as_constant:
             space, trials = space.constants, [one for one in trials if not one.slope]
         return (*ended, *left_open(space, trials, best))

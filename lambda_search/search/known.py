@@ -19,6 +19,7 @@ from lambda_search.search.noise import Measurement
 from lambda_search.search.plane import FARTHEST
 from lambda_search.search.plane import Plane
 from lambda_search.search.space import IDENTITY
+from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.surface import BIAS
@@ -106,7 +107,7 @@ class Known:
         What other ranges had, and these cannot say, is none of it.
         """
         plane = self.plane
-        said = [at for at in self.tried if plane.place(plane.point(np.array(at))) == at]
+        said = [at for at in self.tried if np.allclose(plane.place(plane.point(np.array(at))), at)]
         places = [plane.at_one, *said]
         return places[int(self._surface.mean(np.array(places)).argmin())]
 
@@ -116,10 +117,9 @@ class Known:
         first = max(one.first for one in self._measured)
         return {one.at for one in self._measured if one.first == first}
 
-    @property
-    def reach(self) -> Space:
-        """The ranges, as far as they have opened."""
-        return self.plane.space(self.plane.box(self._tried))
+    def reach(self, about: Placed) -> Space:
+        """What is looked at: the slopes, and the means at the slope of `about`."""
+        return self.plane.space(self.plane.box(self._tried), about)
 
     def outlook(self, number: int = 0) -> Outlook:
         """What the scores say, with the draws of the round `number`."""
@@ -192,7 +192,7 @@ class Known:
         )
         found = made()
         bias = self._bias(found)
-        return made(bias=bias) if bias < BIAS else found
+        return made(bias=bias) if self._features and bias < BIAS else found
 
     def _bias(self, surface: Surface) -> float:
         """Of log scores at n = d, a unit from λ = 1: the score hides a share of what is gained."""

@@ -1,7 +1,7 @@
 """The plane of schedules in coordinates of the ranges: ±1 are their ends.
 
 Along an axis that is fixed, λ = 1 lies one unit away, unless it lies on it. Where it is known how
-a valley runs (`axes`), the range of means moves along with it.
+a valley runs (`axes`, `valley`), the range of means moves along with it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from itertools import product
 import numpy as np
 
 from lambda_search.errors import LambdaSearchError
+from lambda_search.schedule import LambdaSchedule
 from lambda_search.search.allocation import Box
 from lambda_search.search.allocation import Outlook
 from lambda_search.search.noise import Array
 from lambda_search.search.space import IDENTITY
+from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 
@@ -28,9 +30,6 @@ _FINE = 400
 _FARTHER = 2.0
 """It opens so many times as far out as schedules were measured: an optimum that lies far outside
 of the ranges is reached in a few rounds."""
-
-_STEEPEST, _OFF = 1.6, 2.0
-"""No line that scores tell is steeper, or passes farther from the middle, in half-widths."""
 
 
 class Plane:
@@ -65,35 +64,39 @@ class Plane:
 
     def place(self, point: Point) -> tuple[float, float]:
         """Where `point` lies."""
-        mean, slope = np.array([point.mean, point.slope]) - self._middle
-        u, v = (np.array([mean - self._ridge * slope, slope]) / self._scale).tolist()
-        return u, v
+        return self._place(point.mean, point.slope)
+
+    def seen_in(self, other: Plane, at: tuple[float, float]) -> tuple[float, float]:
+        """Where in the other plane lies what lies at `at` in this one; λ = 1 lies at its own."""
+        return other.at_one if at == self.at_one else other._place(*self._exactly(np.array(at)))
 
     def point(self, at: Array) -> Point:
         """What lies at `at`, at a resolution that people can read."""
-        mean, slope = (self._middle + self._scale * at).tolist()
-        mean += self._ridge * float(self._scale[1] * at[1])
+        mean, slope = self._exactly(at)
         moves_mean, moves_slope = self.has_width
         return Point(
             round(mean, self._space.digits) if moves_mean else self._space.mean[0],
             round(slope, 7) + 0.0 if moves_slope else self._space.slope[0],
         )
 
-    def along(self, off: float, steep: float) -> Plane:
-        """The same about the line u = `off` + `steep`·v in it, in half-widths.
-
-        As far as a line is believed: `_OFF` from the middle of the ranges, and `_STEEPEST`.
-        """
+    @property
+    def steepest(self) -> float:
+        """The steepest line that is believed: a unit of mean a unit of k(T′ − 1)."""
         across, along = self._scale.tolist()
-        middle = sum(self._space.mean) / 2
-        steep = _held(steep + self._ridge * along / across, _STEEPEST)
-        off = _held(off + (float(self._middle[0]) - middle) / across, _OFF)
-        return Plane(self._space, steep * across / along, self._farthest, middle + off * across)
+        return float(max(self._space.steps - 1, 1) * along / across)
+
+    def along(self, off: float, steep: float) -> Plane:
+        """The same about the line u = `off` + `steep`·v in it, in half-widths."""
+        across, along = self._scale.tolist()
+        ridge = self._ridge + steep * across / along
+        mean = float(self._middle[0]) + off * across
+        return Plane(self._space, ridge, self._farthest, mean)
 
     def box(self, tried: Array) -> Box:
-        """The ranges, and the plane beyond as far out again as those of `tried` [m, 2] lie.
+        """What ±1 bound, and the plane beyond as far out again as those of `tried` [m, 2] lie.
 
-        Where λ would reach zero at a corner, no farther than they lie, or less.
+        Where λ would reach zero at a corner, no farther than they lie, or less; ±1 at least, which
+        whoever makes a plane sees to.
         """
         low, high = tried.min(0, initial=-1.0), tried.max(0, initial=1.0)
         farthest = np.array([np.minimum(low, _FARTHER * tried.min(0, initial=0.0)),
@@ -104,12 +107,18 @@ class Plane:
             *(ranges + share * (near - ranges) for share in (0.5, 0.25)),
         ):
             found = self._box(ends)
-            try:
-                self.space(found).check()
-            except LambdaSearchError:  # λ would reach zero
-                continue
-            return found
+            if self.is_sound(found):
+                return found
         return self._box(ranges)
+
+    def _place(self, mean: float, slope: float) -> tuple[float, float]:
+        off, along = np.array([mean, slope]) - self._middle
+        u, v = (np.array([off - self._ridge * along, along]) / self._scale).tolist()
+        return u, v
+
+    def _exactly(self, at: Array) -> tuple[float, float]:
+        mean, slope = (self._middle + self._scale * at).tolist()
+        return mean + self._ridge * float(self._scale[1] * at[1]), slope
 
     def _box(self, ends: Array) -> Box:
         """Between `ends` [2, 2], the lower ones first, as far as it is looked at all."""
@@ -134,15 +143,21 @@ class Plane:
         at = self.at_one[1]
         return Box((box.low[0], at), (box.high[0], at))
 
-    def space(self, box: Box) -> Space:
-        """The ranges that hold all of `box`."""
-        corners = [
-            self.point(np.array(at)) for at in product(*zip(box.low, box.high, strict=True))
-        ]
-        means, slopes = [one.mean for one in corners], [one.slope for one in corners]
-        mean, slope = (min(means), max(means)), (min(slopes), max(slopes))
-        return replace(self._space, mean=mean, slope=slope)
+    def space(self, box: Box, about: Placed) -> Space:
+        """The slopes of `box`, and its means at the slope of `about`."""
+        (left, low), (right, high) = box.low, box.high
+        _, v = self.place(Point(about.mean, about.slope))
+        means = [self.point(np.array([u, v])).mean for u in (left, right)]
+        slopes = [self.point(np.array([0.0, end])).slope for end in (low, high)]
+        return replace(self._space, mean=(means[0], means[1]), slope=(slopes[0], slopes[1]))
 
-
-def _held(value: float, most: float) -> float:
-    return min(max(value, -most), most)
+    def is_sound(self, box: Box) -> bool:
+        """Whether λ stays above zero in all of `box`: it does where it does at the corners."""
+        steps = self._space.steps
+        for at in product(*zip(box.low, box.high, strict=True)):
+            corner = self.point(np.array(at))
+            try:
+                LambdaSchedule.from_mean(corner.mean, corner.slope, steps).values(steps)
+            except LambdaSearchError:
+                return False
+        return True

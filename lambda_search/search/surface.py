@@ -6,10 +6,11 @@ coefficients have a normal prior, and a squared-exponential residual,
     k(x, x') = s² φ(x)ᵀφ(x') + τ² exp(−|x − x'|²/2ℓ²),   φ = (1, u, v, u², uv, v²),
 
 φ about another place too where the lowest is likely to lie there, with noise of a full covariance
-N, that of the logs. To N are added a bias that is linear in x and falls with n, as the half-split
-score's does, and, for scores that lie high on a wall, a part of their height, since the form holds
-near the lowest. Heights are told beside the first schedule of each block that was measured before
-(the best so far in a search): the level that a block's images share is no height. Conditioned on
+N, that of the logs. To N are added a bias that is linear in x from λ = 1 on and falls with n, as
+the half-split score's does, and, for scores that lie high on a wall, a part of their height, since
+the form holds near the lowest. Heights are told beside the first schedule of each block that was
+measured before (the best so far in a search): the level that a block's images share is no height.
+Conditioned on
 the scores it is
 
     μ(x) = k(x, X)(K + N)⁻¹ y,   C(x, x') = k(x, x') − k(x, X)(K + N)⁻¹ k(X, x')
