@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from dataclasses import replace
 
 import numpy as np
@@ -53,8 +52,9 @@ from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
+from lambda_search.search.verdict import Verdict
 
-__all__ = ["OPENING", "KnowledgeGradient", "Verdict"]
+__all__ = ["OPENING", "KnowledgeGradient"]
 
 OPENING = 7
 """Schedules beside λ = 1 in the first round."""
@@ -64,28 +64,6 @@ _SURE, _LATE = 0.3, 6
 """With so little regret or gain, or after so many rounds, an unseen end is looked at."""
 _KNOWN = 3
 """Schedules in the ranges without which there is nothing to go by."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Who leads.
-
-    Arguments:
-        leader: the schedule of the lowest expected FID, which may never have been sampled; λ = 1
-            where it ends without gain.
-        regret: the probability that the plane holds one better by more than the tolerance; of
-            both families, that of the one that is less sure of its best.
-        gain: the probability that it holds one better than λ = 1 by more than the tolerance; that
-            the leader is, once the best is found.
-        ending: why the search may end, if it may.
-        expected: the leader's gain by the model, a share of the score of λ = 1.
-    """
-
-    leader: Point
-    regret: float
-    gain: float
-    ending: Ending | None
-    expected: float
 
 
 class KnowledgeGradient:

@@ -15,10 +15,10 @@ from optuna.distributions import FloatDistribution
 
 from lambda_search.search.allowance import Spent
 from lambda_search.search.kg import KnowledgeGradient
-from lambda_search.search.kg import Verdict
 from lambda_search.search.noise import Measurement
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
+from lambda_search.search.verdict import Verdict
 from tests.search.emulator import Emulator
 from tests.search.landscapes import MEAN
 from tests.search.landscapes import TILT
