@@ -132,7 +132,7 @@ def test_a_launch_that_is_ended_while_ray_starts_leaves_nothing(
         time.sleep(0.5)
     _, err = end_group(process, number) if number == signal.SIGINT else ended(process)
     assert process.returncode == 130
-    assert "Nothing was computed yet" in err and "Traceback" not in err
+    assert "Nothing that was computed is lost" in err and "Traceback" not in err
     psutil.wait_procs(begun, timeout=30)
     assert not any(one.is_running() for one in begun)
     os.rmdir(folder)

@@ -100,6 +100,6 @@ def confirm(
             show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:
         raise Interrupted(
-            "Nothing was computed yet.", "Start again with the same command."
+            "Nothing that was computed is lost.", "Start again with the same command."
         ) from None
     show_rows([row], as_json)

@@ -112,7 +112,7 @@ def drive(
                 )
     except KeyboardInterrupt:
         raise Interrupted(
-            "No study was taken yet.", "Start again with the same command."
+            "Nothing that was computed is lost.", "Start again with the same command."
         ) from None
     show_rows(list(driven.rows.values()), as_json)
     for name, what in driven.unable.items():

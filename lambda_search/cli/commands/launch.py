@@ -146,7 +146,7 @@ def run(
                 show_cost(display.studies, pool.busy_seconds)
     except KeyboardInterrupt:
         raise Interrupted(
-            "Nothing was computed yet.", "Start again with the same command."
+            "Nothing that was computed is lost.", "Start again with the same command."
         ) from None
     rows, errors = {**launch.finished, **driven.rows}, launch.errors_of(driven)
     _finish({name: rows[name] for name in launch.names if name in rows}, as_json)
