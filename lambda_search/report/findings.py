@@ -129,10 +129,24 @@ class Findings:
 
     @cached_property
     def surface(self) -> Surface | None:
-        """The fitted gain over the ranges, if there are enough trials for one."""
+        """The fitted gain over what was searched, if there are enough trials for one.
+
+        Rounds go on beyond the ranges where better schedules may lie.
+        """
         if self.ranges is None:
             return None
-        return fit_surface(self.trials, self.evaluations, *self.ranges)
+        mean, slope = self.ranges
+        if self.rounds:
+            scored = [one for one in self.trials if one.gain is not None]
+            mean = _holding(mean, [one.mean for one in scored])
+            slope = _holding(slope, [one.slope for one in scored])
+        return fit_surface(self.trials, self.evaluations, mean, slope)
+
+
+def _holding(ends: Range, values: Sequence[float]) -> Range:
+    """`ends`, as far apart as to hold all values, unless they are one."""
+    low, high = ends
+    return ends if low == high else (min([low, *values]), max([high, *values]))
 
 
 def read_findings(store: Store, name: str) -> Findings:

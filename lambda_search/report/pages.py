@@ -188,8 +188,9 @@ def study_figures(findings: Findings, most: int | None = None) -> dict[str, go.F
     few = findings if most is None else findings.with_most(most)
     trials, surface, ranges = few.trials, findings.surface, findings.ranges
     if findings.scored and ranges is not None:
-        found["plane"] = figures.plane_figure(trials, winner, *ranges, surface)
-        if surface is not None and len(surface.means) > 1 and len(surface.slopes) > 1:
+        knows = not findings.rounds  # a fit does not know what rounds share of their noise
+        found["plane"] = figures.plane_figure(trials, winner, *ranges, surface, knows)
+        if knows and surface is not None and len(surface.means) > 1 and len(surface.slopes) > 1:
             found["error"] = figures.error_figure(surface, trials, *ranges)
     lambdas = _lambdas(findings.row, findings)
     if lambdas:

@@ -81,12 +81,21 @@ def test_report_and_page_show_it(shown):
         assert "better ones may lie outside the search" not in one
         assert "trials that fell behind were stopped" not in one and "complete ones" not in one
         assert "A rung" not in one and "in all rounds so far" in one
-    surface = found.surface
-    at_edge = replace(surface, best=(float(surface.means[-1]), surface.best[1]))
-    vars(found)["surface"] = at_edge
-    page = study_page(found)
-    assert "that is the upper end of the mean" in page
-    assert ", beyond which the search goes on where better ones may lie." in page
+    assert "The search's own model says who leads" in page.replace("&#39;", "'")
+    assert "The fit is best" not in page and "How well the surface is known" not in page
+
+
+def test_the_fit_covers_all_that_was_tried(shown):
+    """A search goes on beyond its ranges; the fit knows nothing of what rounds share of noise."""
+    found = read_findings(Store(shown), "tiny")
+    surface, tried = found.surface, [one for one in found.trials if one.gain is not None]
+    assert surface.means[0] <= min(one.mean for one in tried)
+    assert surface.means[-1] >= max(one.mean for one in tried)
+    assert surface.slopes[0] <= min(one.slope for one in tried)
+    assert surface.slopes[-1] >= max(one.slope for one in tried)
+    assert surface.means[-1] > found.spec.search.mean[1] or surface.means[0] < 0.99
+    drawn = study_figures(found)
+    assert "error" not in drawn and "95 % region" not in {one.name for one in drawn["plane"].data}
 
 
 def test_figures_show_gains_on_all_rounds_so_far(shown):

@@ -40,6 +40,7 @@ def plane_figure(
     mean: Range,
     slope: Range,
     surface: Surface | None = None,
+    has_region: bool = True,
 ) -> go.Figure:
     """The trials where they were tried, each with its own gain, over the fitted gain.
 
@@ -50,6 +51,7 @@ def plane_figure(
         winner: number of the trial that is marked.
         mean, slope: the ranges that were searched.
         surface: the fit, if there is one.
+        has_region: whether it tells where the best may lie.
     """
     scored = [trial for trial in trials if trial.gain is not None]
     if mean[0] == mean[1] or slope[0] == slope[1]:
@@ -87,7 +89,7 @@ def plane_figure(
         _mark(figure, waiting, "not scored yet", "circle-open", GREY, 9)
     _mark(figure, [t for t in trials if t.number == 0], "λ = 1", "cross-thin", None, 17)
     _mark(figure, [t for t in trials if t.number == winner], "best trial", "star", BEST, 19)
-    if surface is not None:
+    if surface is not None and has_region:
         _outline(figure, surface)
     return _framed(figure, trials, mean, slope)
 
