@@ -56,7 +56,7 @@ def known(tiny_pipeline, tmp_path_factory):
 
 def test_rounds_are_as_large_as_the_components_ask_and_keep_their_scores(known):
     store, (_, evaluations, [row], rounds), heard = known
-    assert rounds[0].n == 64 and {one.n for one in rounds[1:]} == {96}, "4k, and more"
+    assert rounds[0].n == 64 and {one.n for one in rounds[1:]} == {128}, "4k, and more"
     assert {one.components for one in rounds} == {K}
     assert all(len(one.scores) == len(one.trials) for one in rounds)
     searched = {(e["trial"], e["first"]): e for e in evaluations if e["phase"] == "search"}
@@ -141,7 +141,7 @@ def test_wide_features_are_projected_unless_the_file_says_otherwise(told, width,
 
 def test_its_cost_says_what_ranks(text):
     told = describe(plan_of(text), [], 1)
-    assert told["rounds"].startswith("512 images, then 288 each")
+    assert told["rounds"].startswith("512 images, then 384 each")
     assert told["rounds"].endswith(f"ranked by the projected distance ({K} components)")
 
 
