@@ -29,27 +29,30 @@ _CROWD = 1 / 3
 _FEWEST = 4
 
 
-def left_open(space: Space, trials: Sequence[Trial], best: Placed) -> tuple[str, ...]:
+def left_open(
+    space: Space, trials: Sequence[Trial], best: Placed, asked: Space | None = None
+) -> tuple[str, ...]:
     """What the search leaves open, a sentence each; nothing if all is well.
 
     Arguments:
         space: the ranges that were searched.
         trials: all trials of the study, λ = 1 among them.
         best: the best of them on the confirmation's images.
+        asked: the file's ranges, where others were searched; wider ones hold them.
     """
-    edges = tuple(_edges(space, best))
+    edges = tuple(_edges(space, best, asked or space))
     return edges + tuple(_repeats(space, trials, best, bool(edges)))
 
 
-def _edges(space: Space, best: Placed) -> Iterator[str]:
-    for name, symbol, limits, value, digits in (
-        ("mean", "λ̄", space.mean, best.mean, 5),
-        ("slope", "k", space.slope, best.slope, 3),
+def _edges(space: Space, best: Placed, asked: Space) -> Iterator[str]:
+    for name, symbol, limits, held, value, digits in (
+        ("mean", "λ̄", space.mean, asked.mean, best.mean, 5),
+        ("slope", "k", space.slope, asked.slope, best.slope, 3),
     ):
         side = _side(limits, value)
         if side is None:
             continue
-        wider = _wider(space, name, limits, side)
+        wider = _wider(space, name, limits, side, held)
         advice = (
             "λ cannot go much further there and stay positive"
             if wider is None
@@ -82,10 +85,11 @@ def _side(limits: Range, value: float) -> int | None:
     return 1 if value >= high - _EDGE * width else None
 
 
-def _wider(space: Space, name: str, limits: Range, side: int) -> Range | None:
+def _wider(space: Space, name: str, limits: Range, side: int, held: Range) -> Range | None:
     for share in _WIDER:
         more = share * (limits[1] - limits[0])
-        wider = (limits[0] - more, limits[1]) if side == 0 else (limits[0], limits[1] + more)
+        low, high = (limits[0] - more, limits[1]) if side == 0 else (limits[0], limits[1] + more)
+        wider = min(low, held[0]), max(high, held[1])
         try:
             (replace(space, mean=wider) if name == "mean" else replace(space, slope=wider)).check()
         except LambdaSearchError:

@@ -134,9 +134,11 @@ class Knowledge:
         cut_off = told is not None and told.ending in ("budget", "trials")
         ended = (last.words,) if cut_off else ()
         space, trials = self._model.reach(self._measured(), best), self._record.trials
+        asked = self._plan.space
         if as_constant:
             space, trials = space.constants, [one for one in trials if not one.slope]
-        return (*ended, *left_open(space, trials, best))
+            asked = asked.constants
+        return (*ended, *left_open(space, trials, best, asked))
 
     def _spent(self) -> Spent:
         rounds = self._record.rounds

@@ -28,6 +28,15 @@ def test_a_best_inside_the_ranges_leaves_nothing_open():
     assert left_open(SPACE, trials, Point(1.02, 0.001)) == ()
 
 
+def test_ranges_that_are_advised_hold_those_of_the_file():
+    """A search along a valley looks at other means where slopes are other ones."""
+    looked = Space((0.87, 0.95), (-0.009, 0.03), 10)
+    [said] = left_open(looked, [], Point(0.871, 0.01), SPACE)
+    assert "edge of the mean range [0.87, 0.95]" in said
+    assert "search.mean to [0.83, 1.06]" in said
+    assert left_open(looked, [], Point(0.9, 0.01), SPACE) == ()
+
+
 @pytest.mark.parametrize(
     ("best", "words"),
     [

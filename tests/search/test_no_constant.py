@@ -134,7 +134,9 @@ def test_rounds_judge_a_constant_by_constants():
     best = Trial(1, 0, LambdaSchedule(1.02), 1.02, 0.0)
     rounds = [Round(0, 0, 64, (0, 1))]
     record = SimpleNamespace(rounds=rounds, trials=[best])
-    known = Knowledge(SimpleNamespace(reach=lambda *_: space), None, record)
+    known = Knowledge(
+        SimpleNamespace(reach=lambda *_: space), SimpleNamespace(space=space), record
+    )
     assert ["slope range" in one for one in known.cautions(best)] == [True]
     assert known.cautions(best, as_constant=True) == ()
 
