@@ -10,8 +10,7 @@ N, that of the logs. To N are added a bias that is linear in x from λ = 1 on an
 the half-split score's does, and, for scores that lie high on a wall, a part of their height, since
 the form holds near the lowest. Heights are told beside the first schedule of each block that was
 measured before (the best so far in a search): the level that a block's images share is no height.
-Conditioned on
-the scores it is
+Conditioned on the scores it is
 
     μ(x) = k(x, X)(K + N)⁻¹ y,   C(x, x') = k(x, x') − k(x, X)(K + N)⁻¹ k(X, x')
 
