@@ -20,8 +20,11 @@ __all__ = ["Allowance", "Block", "Spent", "whole"]
 _LATER = 2.0
 """Images of every later round, in d, at least."""
 
-_BUDGET, _BUDGET_WIDTHS, _BUDGET_ROUNDS = 10_000, 40, 5
-"""Images in all: so many, so many for each feature, so many later rounds; whichever is most."""
+_BUDGET, _BUDGET_WIDTHS, _BUDGET_ROUNDS = 7_500, 40, 5
+"""Images in all: so many, so many for each feature, so many later rounds, or what the proof of one
+candidate takes, in at most `_PROOF_ROUNDS`; whichever is most."""
+
+_PROOF_ROUNDS = 20
 
 _ROUNDS, _SCORES = 60, 1200
 
@@ -85,12 +88,16 @@ class Allowance:
         budget: int | None,
         schedules: int,
         each: int | None = None,
+        proof: int = 0,
     ) -> Self:
         """That of a search with the first round `opened`; arguments as `KnowledgeGradient` has."""
         count = min(count, MOST, max(schedules - len(opened.points), 1))
         least = each or whole(_LATER * features, batch)
-        some = opened.images + _BUDGET_ROUNDS * least * (count + 1)
-        images = budget or max(_BUDGET, _BUDGET_WIDTHS * features, some)
+        some, many = (
+            opened.images + rounds * least * (count + 1)
+            for rounds in (_BUDGET_ROUNDS, _PROOF_ROUNDS)
+        )
+        images = budget or max(_BUDGET, _BUDGET_WIDTHS * features, some, min(proof, many))
         scores = min(_ROUNDS * (count + 1), _SCORES)
         n = each or max(least, whole((images - opened.images) / scores, batch))
         return cls(images, schedules, count, n)

@@ -88,6 +88,7 @@ class KnowledgeGradient:
         ridge: how the range of means moves with the slope (`Plane`); what the scores say of it
             (`axes`) unless given.
         farthest: how far the plane may open, in half-widths.
+        proof: images that the proof of one candidate takes; a budget left open follows it.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class KnowledgeGradient:
         each: int | None = None,
         ridge: float | None = None,
         farthest: float = FARTHEST,
+        proof: int = 0,
     ) -> None:
         self._both = both
         self._plane = Plane(space, ridge or 0.0, farthest)
@@ -116,7 +118,9 @@ class KnowledgeGradient:
         self._seed = seed
         self._tolerance = tolerance
         self._trials = trials
-        self.allowance = Allowance.of(self.opening(), least, batch, count, budget, trials, each)
+        self.allowance = Allowance.of(
+            self.opening(), least, batch, count, budget, trials, each, proof
+        )
 
     def opening(self, first: int = 0, tried: int = 1) -> Block:
         """The first round, on the images from index `first` on, after so many schedules."""

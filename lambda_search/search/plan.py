@@ -83,8 +83,9 @@ class Plan:
     def kg(self) -> KnowledgeGradient | None:
         """Who decides on the search's rounds, where it has some."""
         search, begin = self.spec.search, self.begin
+        proof = 2 * self.looks(self.most_comparisons).expected
         return knowledge_gradient(
-            search, self.space, self._width, self.batch, begin, self.components
+            search, self.space, self._width, self.batch, begin, self.components, proof
         )
 
     @property
@@ -120,7 +121,7 @@ class Plan:
                 "rungs": self.rungs,
                 "top": confirm.top,
                 "samples": confirm.samples,
-                **decisive(search, self.kg, self.components),
+                **decisive(search, self._width, self.components),
             }
             | ({} if confirm.precision is None else {"precision": confirm.precision})
         )

@@ -17,6 +17,10 @@ _TOLERANCE = 0.01
 _LEAST_ROUNDS = 2
 """Rounds after the first, with fewer of which a search has hardly begun."""
 
+_DIGESTED, _DIGESTED_WIDTHS = 10_000, 40
+"""What digests have of a budget that is left open, at least and for each feature: what it was in
+the first release that had one, so that studies that ended stay ended."""
+
 _WIDTH = 2048
 """d of Inception, which is assumed where no extractor is here to tell."""
 
@@ -28,6 +32,7 @@ def knowledge_gradient(
     batch: int,
     begin: Point | None = None,
     components: int | None = None,
+    proof: int = 0,
 ) -> KnowledgeGradient | None:
     """Whose rounds a study has; None where it has rungs.
 
@@ -38,6 +43,7 @@ def knowledge_gradient(
         batch: images in a shard.
         begin: what is best for a relative, if that is known.
         components: k of the projected distance, if that ranks; its bias is small from 4k images.
+        proof: images that the proof of one candidate is expected to take.
     """
     if search.proposals != "kg":
         return None
@@ -53,6 +59,7 @@ def knowledge_gradient(
         both=search.family == "both",
         begin=begin,
         least=None if components is None else enough_images(components),
+        proof=proof,
     )
 
 
@@ -61,16 +68,19 @@ def tolerance_of(search: SearchSpec) -> float:
     return _TOLERANCE if search.tolerance is None else search.tolerance
 
 
-def decisive(
-    search: SearchSpec, model: KnowledgeGradient | None, components: int | None
-) -> dict[str, Any]:
+def decisive(search: SearchSpec, width: int, components: int | None) -> dict[str, Any]:
     """What decides numbers of some studies alone, beside what decides those of all."""
     some: dict[str, Any] = {"family": "both"} if search.family == "both" else {}
     some |= {"warm_start": True} if search.warm_start else {}
-    if model is None:
+    if search.proposals != "kg":
         return some
     some |= {} if components is None else {"components": components}
-    return some | {"tolerance": tolerance_of(search), "budget": model.allowance.images}
+    if search.budget is not None:
+        budget = search.budget.images
+    else:
+        each = (width or _WIDTH) if components is None else enough_images(components)
+        budget = max(_DIGESTED, _DIGESTED_WIDTHS * each)
+    return some | {"tolerance": tolerance_of(search), "budget": budget}
 
 
 def hurried(model: KnowledgeGradient | None) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ class BudgetSpec(FrozenModel):
     """What a search may cost.
 
     Arguments:
-        images: of all its rounds; unless given 40 for each feature, and no fewer than 10,000 or
-            than the first round and five more take. Of a large number rounds have more each.
+        images: of all its rounds; unless given as many as the proof of one candidate is expected
+            to take, in twenty later rounds at most, and no fewer than 7,500, than 40 for each
+            feature, or than five later rounds take. Of a large number rounds have more each.
     """
 
     images: int = Field(ge=128, le=1_000_000)

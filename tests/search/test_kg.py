@@ -292,7 +292,16 @@ def test_a_budget_that_is_left_open_has_room_for_five_rounds_more(count):
     for features in (128, 2048):
         made = KnowledgeGradient(SPACE, features, 32, count=count)
         assert made.allowance.images >= made.first_images + 5 * made.allowance.later_images
-        assert made.allowance.images >= max(10_000, 40 * features)
+        assert made.allowance.images >= max(7_500, 40 * features)
+
+
+def test_a_budget_that_is_left_open_is_that_of_the_proof_within_twenty_rounds():
+    least, most = 7_500, 1024 + 20 * 3 * 256
+    for proof, images in ((0, least), (least, least), (9_984, 9_984), (most + 1, most)):
+        assert KnowledgeGradient(SPACE, 128, proof=proof).allowance.images == images
+    assert KnowledgeGradient(SPACE, 128, proof=most).allowance.n == 256, "rounds of the usual size"
+    given = KnowledgeGradient(SPACE, 128, budget=8_000, proof=9_984)
+    assert given.allowance.images == 8_000
 
 
 def test_a_batch_has_as_many_schedules_as_are_promised():

@@ -38,4 +38,8 @@ def test_nor_are_those_in_rounds_whatever_number_of_schedules_a_round_has_now():
     """The digest is that of the release in which it was four unless given."""
     text = TEXT.replace("trials: 24, parallel: 4, seed: 3", "seed: 3, proposals: kg")
     assert digest(text) == "72053b3f335379f6c5ce0479600a3e2816ab55c9d960d4b97b5f6a0e77855cbc"
-    assert digest(text.replace("seed: 3", "seed: 3, parallel: 5")) == digest(text)
+    for parallel in (5, 32):  # whose open budgets differ
+        assert digest(text.replace("seed: 3", f"seed: 3, parallel: {parallel}")) == digest(text)
+    for images in (7_500, 16_384):
+        given = text.replace("seed: 3", f"seed: 3, budget: {{images: {images}}}")
+        assert digest(given) != digest(text)

@@ -409,6 +409,19 @@ def test_parallel_and_the_budget_that_is_left_open(text):
     assert few.kg.allowance.later_images == 3 * 256, "there are two trials left for it"
 
 
+def test_a_budget_that_is_left_open_follows_the_proof(text):
+    open_ = changed(text, {"trials: 12, parallel: 3": "trials: 100, parallel: 3"})
+    by_proof = {
+        "top: 1, samples: 50000, precision: 1.5%": 7_500,
+        "top: 1, samples: 50000, precision: 1%": 2 * 4_992,
+        "top: 2, samples: 80": 7_500,
+        "top: 2, samples: 50000": 1024 + 20 * 768,
+    }
+    for proof, images in by_proof.items():
+        plan = plan_of(changed(open_, {"top: 2, samples: 80": proof}))
+        assert plan.kg.allowance.images == images
+
+
 def test_what_is_known_is_read_from_the_record_alone(text, known):
     """The store's numbers are the very ones: the last judgement is found again, digit by digit."""
     store = Store()

@@ -75,11 +75,13 @@ def studied(
     truth, shown = emulator.landscape, ranked or emulator
     width = shown.landscape.features
     least = None if ranked is None else enough_images(width)
-    search = KnowledgeGradient(SPACE, width, seed=seed, budget=budget, least=least)
+    first = enough_images(truth.features)
+    proof = 2 * LookPlan(Terms(samples, precision, top), first, 1).expected
+    search = KnowledgeGradient(SPACE, width, seed=seed, budget=budget, least=least, proof=proof)
     played = rounds(shown, search)
     scores, spent, verdict = next(one for one in played if one[2].ending is not None)
     candidates = search.candidates(scores, top) or [Point(SPACE.mean[1], 0.0)]
-    plan = LookPlan(Terms(samples, precision, len(candidates)), enough_images(truth.features), 1)
+    plan = LookPlan(Terms(samples, precision, len(candidates)), first, 1)
     made: list[Seen] = []
     while (n := plan.next(made)) is not None:
         baseline, *others = (_score(emulator, one, n) for one in (IDENTITY, *candidates))
