@@ -18,6 +18,8 @@ from lambda_search.models.registry import load_model
 from lambda_search.search import clean
 from lambda_search.search import diagnosing
 from lambda_search.search import tried
+from lambda_search.search.predicting import ROUNDS
+from lambda_search.search.predicting import Prediction
 from lambda_search.search.space import Point
 from lambda_search.search.valley import Reach
 from tests.search.emulator import Emulator
@@ -117,8 +119,8 @@ class Emulated:
 def predicted(run, ridge):
     """The point that is recommended."""
     reach, farthest = Reach(0.03, 0.065, STEPS), 1.5 if "ddim" in run.truth.name else 1.0
-    looked = diagnosing._Looked(run, reach, ridge, farthest, 32, run.seed)
-    for _ in range(1 + diagnosing._ROUNDS):
+    looked = Prediction(run, reach, ridge, farthest, 32, run.seed)
+    for _ in range(1 + ROUNDS):
         looked.measure(looked.next())
     return looked.prudent
 
@@ -167,8 +169,8 @@ def test_what_reaches_zero_or_diverges_is_told_as_lost():
         (Fragile(BUNDLED[0], 0), Reach(0.03, 0.065, STEPS), -0.3),
         (Strict(BUNDLED[0], 0), Reach(0.3, 0.9, STEPS), -1.0),
     ):
-        looked = diagnosing._Looked(run, reach, ridge, 1.0, 32, 0)
-        for _ in range(1 + diagnosing._ROUNDS):
+        looked = Prediction(run, reach, ridge, 1.0, 32, 0)
+        for _ in range(1 + ROUNDS):
             looked.measure(looked.next())
         lost = [one for one in looked.tried if one.gain is None]
         assert lost and len(looked.tried) > len(lost)
@@ -176,9 +178,7 @@ def test_what_reaches_zero_or_diverges_is_told_as_lost():
 
 
 def test_the_edge_of_what_is_looked_at_is_told():
-    looked = diagnosing._Looked(
-        Emulated(BUNDLED[0], 0), Reach(0.03, 0.065, STEPS), -0.3, 1.5, 32, 0
-    )
+    looked = Prediction(Emulated(BUNDLED[0], 0), Reach(0.03, 0.065, STEPS), -0.3, 1.5, 32, 0)
     for mean, tilt, wanted in (
         (1.0, 0.0, False),
         (1 - 0.3 * 0.19, 0.19, False),
