@@ -21,6 +21,9 @@ from lambda_search.report.figures.style import styled
 
 WORDS = {
     "ours": "knowledge gradient",
+    "same": "begun at the optimum",
+    "neighbour": "begun at a neighbour's optimum",
+    "misled": "begun at the farthest corner",
     "independent": "the same, noise told as independent",
     "grid": "a grid of 15 × 5",
     "tpe": "Optuna's TPE",
@@ -75,7 +78,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     pooled = {
         one: [n for row in rows if row["player"] == one for n in row["images"]] for one in players
     }
-    cells = [f"{np.median(pooled[one]):,.0f}" for one in players]
+    cells = [f"{np.median(pooled[one]):,.0f}".replace("inf", "never") for one in players]
     lines.append("| all runs | | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

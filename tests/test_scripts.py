@@ -67,6 +67,19 @@ def test_the_grid_beside_a_search(study_text, tmp_path):
     script.show(grid[1:])  # one may have diverged
 
 
+def test_what_searches_need_can_be_drawn_of_every_player(tmp_path):
+    """The stored results, those that never came too, and who plays but is not in them."""
+    script, bench = import_module("draw_search"), import_module("bench_search")
+    assert set(bench.PLAYERS) <= set(script.WORDS)
+    script.main([FOLDER / "results" / "search-emulated.json"], tmp_path)
+    [*_, pooled] = (tmp_path / "search.md").read_text().splitlines()
+    stored = json.loads((FOLDER / "results" / "search-emulated.json").read_text())
+    players = dict.fromkeys(row["player"] for row in stored)
+    assert pooled.count("|") == 3 + len(players) and "| never |" in pooled and "inf" not in pooled
+    figure = (tmp_path / "search.html").read_text()
+    assert all(script.WORDS[player].split("'")[0] in figure for player in players)
+
+
 def test_the_bundled_models_measurements(study_text):
     script = import_module("measure_bundled")
     plans = plans_of(parse_specs(study_text))
