@@ -69,11 +69,13 @@ class Allowance:
 
     Arguments:
         images, schedules: of all rounds, λ = 1 among the schedules.
+        least: of the images, what there are whatever the proof takes.
         count: schedules in a later round beside the best so far, at most.
         n: images of each there.
     """
 
     images: int
+    least: int
     schedules: int
     count: int
     n: int
@@ -92,20 +94,25 @@ class Allowance:
     ) -> Self:
         """That of a search with the first round `opened`; arguments as `KnowledgeGradient` has."""
         count = min(count, MOST, max(schedules - len(opened.points), 1))
-        least = each or whole(_LATER * features, batch)
+        usual = each or whole(_LATER * features, batch)
         some, many = (
-            opened.images + rounds * least * (count + 1)
+            opened.images + rounds * usual * (count + 1)
             for rounds in (_BUDGET_ROUNDS, _PROOF_ROUNDS)
         )
-        images = budget or max(_BUDGET, _BUDGET_WIDTHS * features, some, min(proof, many))
+        least = budget or max(_BUDGET, _BUDGET_WIDTHS * features, some)
+        images = budget or max(least, min(proof, many))
         scores = min(_ROUNDS * (count + 1), _SCORES)
-        n = each or max(least, whole((images - opened.images) / scores, batch))
-        return cls(images, schedules, count, n)
+        n = each or max(usual, whole((images - opened.images) / scores, batch))
+        return cls(images, least, schedules, count, n)
 
     @property
     def later_images(self) -> int:
         """Images of a later round, at most."""
         return self.n * (self.count + 1)
+
+    def was_enough(self, spent: Spent) -> bool:
+        """Whether a search that ended by its budget may stay so, whatever its proof takes now."""
+        return spent.images + self.later_images > self.least
 
     def left(self, spent: Spent) -> int:
         """How many schedules beside the best the next round may have; none after all of them."""

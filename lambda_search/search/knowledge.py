@@ -57,8 +57,9 @@ class Knowledge:
     def judgement(self) -> Judgement:
         """What is known after the last round: as it was recorded, where it holds for the file.
 
-        What ended by itself stays ended; whether else it ends depends on the budget and the trials
-        that the file has now.
+        What ended by itself stays ended, and what ended by a budget that was left open, though its
+        proof is to be another now; whether else it ends depends on the budget and the trials that
+        the file has now.
         """
         last, tolerance = self._record.rounds[-1], tolerance_of(self._plan.spec.search)
         told, space = last.judgement, self._plan.space
@@ -66,7 +67,8 @@ class Knowledge:
         terms = fingerprint({"ranges": [space.mean, space.slope], "tolerance": tolerance} | both)
         known = self._measured(), self._spent(), self._lost()
         if told is not None and told.terms == terms:
-            if told.ending in _SURE:
+            spent = told.ending == "budget" and self._model.allowance.was_enough(self._spent())
+            if spent or told.ending in _SURE:
                 return told
             ending = self._model.ending(told.regret, told.gain, *known)
             if ending != "no gain":  # whose leader is λ = 1

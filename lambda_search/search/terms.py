@@ -75,12 +75,12 @@ def decisive(search: SearchSpec, width: int, components: int | None) -> dict[str
     if search.proposals != "kg":
         return some
     some |= {} if components is None else {"components": components}
-    if search.budget is not None:
-        budget = search.budget.images
-    else:
-        each = (width or _WIDTH) if components is None else enough_images(components)
-        budget = max(_DIGESTED, _DIGESTED_WIDTHS * each)
-    return some | {"tolerance": tolerance_of(search), "budget": budget}
+    each = (width or _WIDTH) if components is None else enough_images(components)
+    left_open = max(_DIGESTED, _DIGESTED_WIDTHS * each)
+    told = None if search.budget is None else search.budget.images
+    some |= {"budget": left_open if told is None else told}
+    some |= {"told": True} if told == left_open else {}
+    return some | {"tolerance": tolerance_of(search)}
 
 
 def hurried(model: KnowledgeGradient | None) -> tuple[str, ...]:

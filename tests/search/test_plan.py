@@ -40,6 +40,6 @@ def test_nor_are_those_in_rounds_whatever_number_of_schedules_a_round_has_now():
     assert digest(text) == "72053b3f335379f6c5ce0479600a3e2816ab55c9d960d4b97b5f6a0e77855cbc"
     for parallel in (5, 32):  # whose open budgets differ
         assert digest(text.replace("seed: 3", f"seed: 3, parallel: {parallel}")) == digest(text)
-    for images in (7_500, 16_384):
+    for images in (7_500, 10_000, 16_384):
         given = text.replace("seed: 3", f"seed: 3, budget: {{images: {images}}}")
         assert digest(given) != digest(text)

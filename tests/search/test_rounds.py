@@ -13,6 +13,7 @@ from sqlalchemy import event
 from lambda_search.errors import Interrupted
 from lambda_search.errors import UsageError
 from lambda_search.records import Trial
+from lambda_search.search import allowance
 from lambda_search.search import driver
 from lambda_search.search.allocation import MOST
 from lambda_search.search.kg import KnowledgeGradient
@@ -420,6 +421,23 @@ def test_a_budget_that_is_left_open_follows_the_proof(text):
     for proof, images in by_proof.items():
         plan = plan_of(changed(open_, {"top: 2, samples: 80": proof}))
         assert plan.kg.allowance.images == images
+
+
+@pytest.mark.parametrize("told", [None, 1_900])
+def test_what_ended_by_an_open_budget_stays_ended_for_another_proof(text, monkeypatch, told):
+    """A proof that takes more asks for no more rounds; a budget that is left out now does."""
+    monkeypatch.setattr(allowance, "_BUDGET", 1_900 if told is None else 4_000)
+    monkeypatch.setattr(allowance, "_BUDGET_WIDTHS", 0)
+    monkeypatch.setattr(allowance, "_BUDGET_ROUNDS", 1)
+    open_ = changed(text, {"trials: 12": "trials: 100"})
+    given = f"seed: 3, budget: {{images: {told}}}"
+    store = Store()
+    rounds = launch(changed(open_, {"seed: 3": given}) if told else open_, Halting(), store)[3]
+    assert rounds[-1].judgement.ending == "budget"
+    plan = plan_of(changed(open_, {"samples: 80": "samples: 5000"}))
+    assert plan.kg.allowance.images == 10_000 and plan.digest() != plan_of(open_).digest()
+    known = Knowledge(plan.kg, plan, Record(store.study("tiny"), None, store))
+    assert known.judgement().ending == ("budget" if told is None else None)
 
 
 def test_what_is_known_is_read_from_the_record_alone(text, known):

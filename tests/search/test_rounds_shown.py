@@ -202,8 +202,8 @@ def test_of_rungs_the_last_holds_and_of_rounds_all(shown):
 def test_the_cost_that_is_told_is_that_of_rounds(study_text):
     plan = plan_of(changed(study_text, KG))
     told = describe(plan, [], 1)
-    assert told["rounds"] == "1,024 images, then 768 each, 10,000 in all at most"
-    assert "rungs" not in told and told["images"] == 10_000 + plan.confirm_images()
+    assert told["rounds"] == "1,024 images, then 768 each, 7,500 in all at most"
+    assert "rungs" not in told and told["images"] == 7_500 + plan.confirm_images()
     assert told["workers_that_help"] == "at most 64"
 
 
