@@ -56,7 +56,11 @@ def drawn(rows: Sequence[dict[str, Any]]) -> go.Figure:
         share = np.arange(1, len(needed) + 1) / len(needed)
         there = np.isfinite(needed)
         figure.add_scatter(
-            x=needed[there], y=share[there], name=WORDS[player], line={"shape": "hv"}
+            x=needed[there],
+            y=share[there],
+            name=WORDS[player],
+            mode="lines",
+            line={"shape": "hv"},
         )
     figure.update_xaxes(type="log")
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
