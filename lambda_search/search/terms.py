@@ -77,9 +77,9 @@ def decisive(search: SearchSpec, width: int, components: int | None) -> dict[str
     some |= {} if components is None else {"components": components}
     each = (width or _WIDTH) if components is None else enough_images(components)
     left_open = max(_DIGESTED, _DIGESTED_WIDTHS * each)
-    told = None if search.budget is None else search.budget.images
-    some |= {"budget": left_open if told is None else told}
-    some |= {"told": True} if told == left_open else {}
+    given = None if search.budget is None else search.budget.images
+    some |= {"budget": left_open if given is None else given}
+    some |= {"given": True} if given == left_open else {}
     return some | {"tolerance": tolerance_of(search)}
 
 
