@@ -57,7 +57,7 @@ def test_a_score_is_the_distance_and_its_half_split_correction():
     found = score(x, toy.reference)
     distances = [toy.reference.distance(part) for part in (x, x[0::2], x[1::2])]
     assert found.n == 40
-    assert found.fid == distances[0]
+    assert found.fid == pytest.approx(distances[0], rel=1e-12)
     assert found.corrected == pytest.approx(2 * distances[0] - sum(distances[1:]) / 2, rel=1e-12)
     assert found.corrected < found.fid
     plain = toy.reference.analyse(x)[1]
