@@ -125,6 +125,7 @@ def test_kills_are_those_of_a_seed():
     assert [one.after for one in plan] == sorted({one.after for one in plan})
 
 
+@pytest.mark.slow
 def test_a_gpus_speed_is_measured_with_torch_and_numpy_alone(tmp_path):
     """On the CPU, at small widths; whatever else is heavy is out of reach."""
     told = ["--small", "--batch", "2", "--seconds", "0", "--images", "64", "--shapes", "DiT"]

@@ -97,7 +97,7 @@ def test_what_is_kept_is_the_projected_distance_of_the_features(text, tmp_path, 
     assert whole.projected is None and found.against == whole.against
 
 
-@pytest.mark.parametrize("after", [3, 45])
+@pytest.mark.parametrize("after", [45, pytest.param(3, marks=pytest.mark.slow)])
 def test_interrupted_it_goes_on_to_the_same_record(after, text, known):
     store = Store()
     with pytest.raises(Interrupted):

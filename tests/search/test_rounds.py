@@ -165,7 +165,7 @@ def test_candidates_are_the_posteriors_best_first_even_if_never_sampled(known):
 
 
 @pytest.mark.parametrize(
-    "after", [3, 70, *(pytest.param(n, marks=pytest.mark.slow) for n in (66, 110, 150))]
+    "after", [70, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 66, 110, 150))]
 )
 def test_interrupted_anywhere_it_goes_on_to_the_same_record(after, text, known):
     store, first, second = Store(), Halting(after), Halting()
@@ -213,7 +213,13 @@ def test_diverged_schedules_are_lost_and_the_study_goes_on(text, monkeypatch):
     assert rows and not lost & {one.trial for one in rows[0]["provenance"].candidates}
 
 
-@pytest.mark.parametrize("many", [False, True], ids=["the first alone", "all of its round"])
+@pytest.mark.parametrize(
+    "many",
+    [
+        pytest.param(False, marks=pytest.mark.slow, id="the first alone"),
+        pytest.param(True, id="all of its round"),
+    ],
+)
 def test_where_the_best_so_far_diverges_later_lambda_one_takes_its_place(text, monkeypatch, many):
     """On the same images, and as one of the round."""
     real, bad = tasks.sample_batch, []
@@ -423,7 +429,7 @@ def test_a_budget_that_is_left_open_follows_the_proof(text):
         assert plan.kg.allowance.images == images
 
 
-@pytest.mark.parametrize("told", [None, 1_900])
+@pytest.mark.parametrize("told", [pytest.param(None, marks=pytest.mark.slow), 1_900])
 def test_what_ended_by_an_open_budget_stays_ended_for_another_proof(text, monkeypatch, told):
     """A proof that takes more asks for no more rounds; a budget that is left out now does."""
     monkeypatch.setattr(allowance, "_BUDGET", 1_900 if told is None else 4_000)

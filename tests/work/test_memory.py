@@ -42,7 +42,13 @@ def room(monkeypatch):
     return most.append
 
 
-@pytest.mark.parametrize(("most", "said"), [(15, "; 8 do"), (5, "; 4 do"), (0, "Not even")])
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [
+        (5, "; 4 do"),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in ((15, "; 8 do"), (0, "Not even"))),
+    ],
+)
 def test_the_worker_says_which_batch_fits(worker, recipe, room, most, said):
     room(most)
     assert recipe.batch == 16

@@ -67,6 +67,7 @@ def extractors(tmp_path_factory):
 def text(study_text, extractors):
     """The tiny study of four steps, measured against nine."""
     found = study_text.replace('reference: "bundled:fashion-mnist"', f"reference: self:{STEPS}")
+    found = found.replace("trials: 7", "trials: 3")
     return found.replace("extractor: bundled", f"extractor: {extractors / 'f.pt'}")
 
 
@@ -139,7 +140,7 @@ def test_no_image_of_a_study_is_among_them(text):
         parse_specs(text.replace("seed: 3", f"seed: {OWN_SEED}"))
 
 
-@pytest.mark.parametrize("most", [1, 2, 7])
+@pytest.mark.parametrize("most", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7))])
 def test_a_killed_study_goes_on_to_the_same_digits(text, tmp_path, monkeypatch, most):
     whole = Watched()
     store = Store()
@@ -265,6 +266,7 @@ def nothing():
 
 
 def test_a_host_that_has_it_not_is_sent_it_once(text, tmp_path):
+    text = text.replace("trials: 3", "trials: 7")
     here, there = Store(), Store(f"{tmp_path}/there.db")
     run(text, Watched(), here)
     pool = Elsewhere(str(tmp_path / "there"))
