@@ -23,7 +23,8 @@ before something is known of the better end of its valley (`ends`). Of both fami
 constant (k = 0) is looked for too: the search is over when it is found as surely as the best of
 the plane, and a round goes to the one of the two that is less sure. The ranges bound the opening;
 after it the plane runs along the valley that the scores show (`axes`), and opens twice as far out
-as schedules were measured. (Knowledge gradient: Frazier, Powell & Dayanik 2009; see `allocation`.)
+as schedules were measured, less beyond the best of a relative (`Plane.box`). (Knowledge gradient:
+Frazier, Powell & Dayanik 2009; see `allocation`.)
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from lambda_search.search.allocation import SAME
+from lambda_search.search.allocation import Box
 from lambda_search.search.allocation import Outlook
 from lambda_search.search.axes import along_valley
 from lambda_search.search.axes import moved
@@ -119,12 +120,12 @@ class Known:
 
     def reach(self, about: Placed) -> Space:
         """What is looked at: the slopes, and the means at the slope of `about`."""
-        return self.plane.space(self.plane.box(self._tried), about)
+        return self.plane.space(self._box, about)
 
     def outlook(self, number: int = 0) -> Outlook:
         """What the scores say, with the draws of the round `number`."""
         generator = np.random.default_rng([self._seed, number])
-        return Outlook(self._surface, self.plane.box(self._tried), generator)
+        return Outlook(self._surface, self._box, generator)
 
     def unseen(self, coming: Array | None = None) -> Array | None:
         """The end of the valley that nothing is known of, if there is one (`ends`).
@@ -174,6 +175,14 @@ class Known:
         found: Array = np.array(self.tried).reshape(-1, 2)
         return found
 
+    @property
+    def _begin(self) -> tuple[float, float] | None:
+        return None if self._from is None else self.plane.place(self._from)
+
+    @property
+    def _box(self) -> Box:
+        return self.plane.box(self._tried, self._begin)
+
     @cached_property
     def _surface(self) -> Surface:
         worst = max(self.near, key=lambda one: one.score)
@@ -182,12 +191,11 @@ class Known:
             for at in self._lost
             if at == self.plane.at_one or _is_near(at)
         ]
-        begin = None if self._from is None else self.plane.place(self._from)
         made = partial(
             Surface,
             [*self.near, *bad],
             self._features,
-            kernels_about(begin),
+            kernels_about(self._begin),
             at_one=self.plane.at_one,
         )
         found = made()

@@ -30,6 +30,8 @@ _FINE = 400
 _FARTHER = 2.0
 """It opens so many times as far out as schedules were measured: an optimum that lies far outside
 of the ranges is reached in a few rounds."""
+_ROOM = 1.0
+"""Half-widths by which it opens beyond the best of a relative, at least."""
 
 
 class Plane:
@@ -92,16 +94,21 @@ class Plane:
         mean = float(self._middle[0]) + off * across
         return Plane(self._space, ridge, self._farthest, mean)
 
-    def box(self, tried: Array) -> Box:
+    def box(self, tried: Array, begin: tuple[float, float] | None = None) -> Box:
         """What ±1 bound, and the plane beyond as far out again as those of `tried` [m, 2] lie.
 
-        Where λ would reach zero at a corner, no farther than they lie, or less; ±1 at least, which
-        whoever makes a plane sees to.
+        As far again beyond `begin` where that is less, the best of a relative: one that lies far
+        outside of the ranges is no reason to look twice as far out. Where λ would reach zero at a
+        corner, no farther than they lie, or less; ±1 at least, which whoever makes a plane sees
+        to.
         """
-        low, high = tried.min(0, initial=-1.0), tried.max(0, initial=1.0)
-        farthest = np.array([np.minimum(low, _FARTHER * tried.min(0, initial=0.0)),
-                             np.maximum(high, _FARTHER * tried.max(0, initial=0.0))])  # fmt: skip
-        near, ranges = np.array([low, high]), np.array([[-1.0, -1.0], [1.0, 1.0]])
+        out = np.array([[-1.0], [1.0]])
+        near = np.array([tried.min(0, initial=-1.0), tried.max(0, initial=1.0)])
+        farther = _FARTHER * np.array([tried.min(0, initial=0.0), tried.max(0, initial=0.0)])
+        if begin is not None:
+            beyond = np.maximum(_ROOM, _FARTHER * out * (near - begin))
+            farther = out * np.minimum(out * farther, out * begin + beyond)
+        farthest, ranges = out * np.maximum(out * near, out * farther), out * np.ones(2)
         for ends in (
             *(near + share * (farthest - near) for share in (1.0, 0.5, 0.25, 0.0)),
             *(ranges + share * (near - ranges) for share in (0.5, 0.25)),
