@@ -87,15 +87,22 @@ class Outlook:
         surface: the posterior.
         box: where to look.
         generator: of the draws.
+        leading: the posterior whose lowest point leads, if it is another.
     """
 
-    def __init__(self, surface: Surface, box: Box, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        surface: Surface,
+        box: Box,
+        generator: np.random.Generator,
+        leading: Surface | None = None,
+    ) -> None:
         self.surface = surface
         self.box = box
         self.generator = generator
         fine = box.grid(_FINE)
         mean = surface.mean(fine)
-        self.leader = self._lowest(fine[mean.argmin()])
+        self.leader = self._lowest(leading or surface, fine)
         hopeful = np.argsort(mean - 2 * surface.spread(fine), kind="stable")[:_PLAUSIBLE]
         self.plausible: Array = np.concatenate([self.leader[None], fine[hopeful]])
 
@@ -173,13 +180,14 @@ class Outlook:
         found: Array = (vectors * lengths).T
         return found
 
-    def _lowest(self, near: Array) -> Array:
-        """The lowest point [2] of the posterior mean around the lowest of the grid, `near`."""
+    def _lowest(self, surface: Surface, fine: Array) -> Array:
+        """The lowest point [2] of a posterior mean around the lowest of the grid `fine`."""
+        near: Array = fine[surface.mean(fine).argmin()]
         low, high = np.array(self.box.low), np.array(self.box.high)
         reach, around = (high - low) / (_FINE - 1), Box((-1.0, -1.0), (1.0, 1.0)).grid(_FINER)
         for _ in range(_ZOOMS):
             closer = np.clip(near + reach * around, low, high)
-            near = closer[self.surface.mean(closer).argmin()]
+            near = closer[surface.mean(closer).argmin()]
             reach = reach / (_FINER // 2)
         return near
 

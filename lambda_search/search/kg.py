@@ -156,7 +156,7 @@ class KnowledgeGradient:
             lost: schedules that diverged, there or before.
         """
         known = self._known(measured, lost)
-        plane, outlook = known.plane, known.outlook()
+        plane, outlook = known.plane, known.verdict()
         at_one = np.array(plane.at_one)
         regret = outlook.chance_of_better(self._tolerance)
         if self._both:
@@ -275,7 +275,7 @@ class KnowledgeGradient:
     def lowest(self, measured: Sequence[Measurement], lost: Sequence[Point] = ()) -> Point:
         """Where the score is lowest by the model, λ = 1 or not."""
         known = self._known(measured, lost)
-        return known.plane.point(known.outlook().leader)
+        return known.plane.point(known.verdict().leader)
 
     def reach(self, measured: Sequence[Measurement], about: Placed) -> Space:
         """What is looked at: the slopes, and the means at the slope of `about`."""

@@ -24,6 +24,7 @@ from lambda_search.search.space import Placed
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
 from lambda_search.search.surface import BIAS
+from lambda_search.search.surface import Kernel
 from lambda_search.search.surface import Surface
 from lambda_search.search.surface import kernels_about
 
@@ -124,8 +125,19 @@ class Known:
 
     def outlook(self, number: int = 0) -> Outlook:
         """What the scores say, with the draws of the round `number`."""
+        return self._outlook(number)
+
+    def verdict(self) -> Outlook:
+        """The same where it is asked who leads, for which the best of a relative is trusted more.
+
+        What is measured next, and how sure a leader is, is said without that: a search would not
+        look where it may be wrong.
+        """
+        return self._outlook(0, self._leading)
+
+    def _outlook(self, number: int, leading: Surface | None = None) -> Outlook:
         generator = np.random.default_rng([self._seed, number])
-        return Outlook(self._surface, self._box, generator)
+        return Outlook(self._surface, self._box, generator, leading)
 
     def unseen(self, coming: Array | None = None) -> Array | None:
         """The end of the valley that nothing is known of, if there is one (`ends`).
@@ -138,7 +150,7 @@ class Known:
 
     def candidates(self, most: int, both: bool) -> list[Point]:
         """The schedules to confirm, as `KnowledgeGradient.candidates` has them."""
-        outlook = self.outlook()
+        outlook = self.verdict()
         old = self._tried[np.argsort(outlook.surface.mean(self._tried), kind="stable")]
         same = old[np.abs(old - outlook.leader).max(1) <= SAME][:1]
         found: list[Array] = []
@@ -185,19 +197,24 @@ class Known:
 
     @cached_property
     def _surface(self) -> Surface:
+        return self._made(kernels_about(self._begin))
+
+    @cached_property
+    def _leading(self) -> Surface | None:
+        """The posterior by which it is told who leads, where that is another."""
+        if self._begin is None:
+            return None
+        return self._made(kernels_about(self._begin, is_trusted=True))
+
+    def _made(self, kernels: Sequence[Kernel]) -> Surface:
         worst = max(self.near, key=lambda one: one.score)
         bad = [
             Measurement(at, worst.first, 2 * worst.score, 0 * worst.influence, worst.n)
             for at in self._lost
             if at == self.plane.at_one or _is_near(at)
         ]
-        made = partial(
-            Surface,
-            [*self.near, *bad],
-            self._features,
-            kernels_about(self._begin),
-            at_one=self.plane.at_one,
-        )
+        scores, at_one = [*self.near, *bad], self.plane.at_one
+        made = partial(Surface, scores, self._features, kernels, at_one=at_one)
         found = made()
         bias = self._bias(found)
         return made(bias=bias) if self._features and bias < BIAS else found

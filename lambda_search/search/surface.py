@@ -43,6 +43,8 @@ _MISFIT = 0.2
 _SLOPES = np.array([0.15, 0.08])
 """Standard deviations of the slopes of log scores, a unit, where a relative has its lowest: across
 the valley, whose walls are steep, and along it (`axes`)."""
+_NEARER = (0.3, 0.1)
+"""How large they are beside that where the lowest may lie nearer to it."""
 _LEAST = 0.01
 """Kernels of less weight are left out of covariances."""
 
@@ -54,12 +56,14 @@ class Kernel:
     Arguments:
         trend, residual, length: these.
         about: where the trend is nearly flat; nowhere, if that is open.
+        slopes: how steep it may be there, in `_SLOPES`.
     """
 
     trend: float
     residual: float
     length: float
     about: tuple[float, float] | None = None
+    slopes: float = 1.0
 
     def __call__(self, a: Array, b: Array) -> Array:
         """Prior covariance [p, q] of the surface at `a` [p, 2] and `b` [q, 2]."""
@@ -79,7 +83,7 @@ class Kernel:
             return self.trend * _quadratic(at)
         off = at - self.about
         found = self.trend * _quadratic(off)
-        found[:, 1:3] = off * _SLOPES
+        found[:, 1:3] = off * (self.slopes * _SLOPES)
         return found
 
 
@@ -94,12 +98,18 @@ other seeds than its tables have.
 """
 
 
-def kernels_about(about: tuple[float, float] | None = None) -> tuple[Kernel, ...]:
-    """The choices to weigh: twice as many where a lowest point may lie at `about`.
+def kernels_about(
+    about: tuple[float, float] | None = None, is_trusted: bool = False
+) -> tuple[Kernel, ...]:
+    """The choices to weigh: twice as many where a lowest point may lie near `about`.
 
-    Whether it does the scores say, by the evidence of either half.
+    Whether it does the scores say, by the evidence of either half. If it `is_trusted` there are
+    four times as many, for those by which it lies nearer.
     """
-    return KERNELS if about is None else (*KERNELS, *(replace(k, about=about) for k in KERNELS))
+    if about is None:
+        return KERNELS
+    slopes = (1.0, *_NEARER) if is_trusted else (1.0,)
+    return (*KERNELS, *(replace(k, about=about, slopes=one) for one in slopes for k in KERNELS))
 
 
 @dataclass(frozen=True, eq=False)

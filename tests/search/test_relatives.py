@@ -1,5 +1,6 @@
 """Where a search begins that knows what is best for a relative, and what it makes of that."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from lambda_search.errors import Interrupted
 from lambda_search.errors import UsageError
+from lambda_search.search import surface
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.noise import Measurement
 from lambda_search.search.proposals import propose
@@ -26,10 +28,13 @@ from lambda_search.work.pool import SerialPool
 from lambda_search.work.recipe import Measure
 from tests.search import running
 from tests.search import test_both as both
+from tests.search.emulator import Emulator
 from tests.search.landscapes import BUNDLED
 from tests.search.players import SPACE
 from tests.search.players import farthest
 from tests.search.players import place
+from tests.search.players import rounds
+from tests.search.players import tilt
 from tests.search.running import record
 from tests.store.test_store import row
 
@@ -182,17 +187,46 @@ def test_scores_say_whether_the_relative_is_right():
     assert right >= 18 and wrong == 0 and nearer >= 15
 
 
+@pytest.mark.parametrize("slopes", [1.0, 0.1])
 @pytest.mark.parametrize(("direction", "wanted"), [((1.0, 0.0), 0.15), ((0.0, 1.0), 0.08)])
 def test_a_flat_place_is_where_the_prior_has_little_slope_the_least_along_the_valley(
-    direction, wanted
+    direction, wanted, slopes
 ):
-    kernel = Kernel(0.5, 0.0, 0.6, about=(0.3, -0.4))
+    kernel, wanted = Kernel(0.5, 0.0, 0.6, (0.3, -0.4), slopes), wanted * slopes
     at, step = np.array([[0.3, -0.4]]), 1e-4
     beside = at + step * np.array(direction)
     joint = kernel(np.vstack([at, beside]), np.vstack([at, beside]))
     slope = (joint[0, 0] - 2 * joint[0, 1] + joint[1, 1]) / step**2
     assert slope == pytest.approx(wanted**2, rel=0.01)
     assert kernel.variance(beside) == pytest.approx(np.diag(kernel(beside, beside)))
+
+
+def opened(truth, begin, seed):
+    """A search after its first round: its scores, and what they say."""
+    search = KnowledgeGradient(SPACE, 128, seed=seed, budget=10_000, begin=begin)
+    return search, *next(rounds(Emulator(truth, seed), search))
+
+
+def test_the_best_of_a_relative_leads_after_the_first_round_where_it_is_right():
+    trusting, free = 0, 0
+    for truth, seed in product(BUNDLED, range(4)):
+        search, scores, _, verdict = opened(truth, place(truth), seed)
+        known = search._known(scores, ())
+        leader = known.plane.point(known.outlook().leader)
+        trusting += truth.good(verdict.leader.mean, tilt(verdict.leader))
+        free += truth.good(leader.mean, tilt(leader))
+    assert trusting >= 12 and trusting >= 2 * free
+
+
+def test_what_is_measured_next_and_who_is_sure_do_not_hang_on_that(monkeypatch):
+    truth, found = BUNDLED[4], []
+    for nearer in ((0.3, 0.1), ()):
+        monkeypatch.setattr(surface, "_NEARER", nearer)
+        search, scores, spent, verdict = opened(truth, place(BUNDLED[3]), 0)
+        found.append((search.next(scores, spent), verdict))
+    (coming, trusting), (other, free) = found
+    assert coming == other and trusting.leader != free.leader
+    assert trusting.regret > free.regret > 0.5, "by the surface that does not trust it so much"
 
 
 def test_the_farthest_corner_is_no_hint():
