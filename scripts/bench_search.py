@@ -5,8 +5,9 @@
     python scripts/bench_search.py --players ours,tpe --landscapes bundled --seeds 50
 
 An emulated study (tests/search/emulator.py) has a known truth and a noise field drawn anew for
-each seed. Of ours, `same` begins at the optimum itself, `neighbour` at that of the same sampler's
-next landscape in the list (other steps), `misled` at the corner farthest from it. Counted are all
+each seed. Of ours, `same` begins at the optimum itself, as of a close relative (`relatives`),
+`neighbour` at that of the same sampler's first other landscape in the list (half, twice or four
+times the steps), `misled` at the corner farthest from it, as of a close one. Counted are all
 images, λ = 1 among them, until the leader is within 1 % of the optimum and within a quarter of its
 gain for good (no worse than λ = 1, where that gain is below 2 %). A run that never gets there, up
 to its limit, counts as infinite. Peers are told our paired score on n images with common noise; of
@@ -135,7 +136,8 @@ def played_once(
     begin = begins(shown.landscape).get(name)
     told: Callable[..., Any] = independent if name == "independent" else noise_covariance
     with patch("lambda_search.search.surface.noise_covariance", told):
-        return players.fewest(shown, seed, aim, begin=begin, least=least)
+        is_close = name in ("same", "misled")
+        return players.fewest(shown, seed, aim, begin=begin, least=least, is_close=is_close)
 
 
 def begins(truth: Landscape) -> dict[str, players.Point]:

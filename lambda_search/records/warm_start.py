@@ -15,9 +15,11 @@ class WarmStart:
         mean, slope: λ̄ and k; mean and k(T′ − 1) are the relative's, moved into the ranges.
         row: id of its row.
         words: what the relative is, and in what it is another setting.
+        is_close: whether that is the steps alone, of which it has nearly as many.
     """
 
     mean: float
     slope: float
     row: str
     words: str
+    is_close: bool = False

@@ -84,6 +84,7 @@ class KnowledgeGradient:
         both: whether the best constant is looked for too; the ranges hold k = 0 then.
         begin: what is best for a relative: the middle of the first round, and where the surface
             may be flat (`surface.kernels_about`).
+        is_close: whether that relative is so near that it is trusted more (`Known.verdict`).
         least: images of each schedule in the first round; as many as features unless given.
         each: images of each schedule in every round, whatever the budget.
         ridge: how the range of means moves with the slope (`Plane`); what the scores say of it
@@ -104,6 +105,7 @@ class KnowledgeGradient:
         trials: int = 10**6,
         both: bool = False,
         begin: Point | None = None,
+        is_close: bool = False,
         least: int | None = None,
         each: int | None = None,
         ridge: float | None = None,
@@ -112,7 +114,7 @@ class KnowledgeGradient:
     ) -> None:
         self._both = both
         self._plane = Plane(space, ridge or 0.0, farthest)
-        self._is_told, self._begin = ridge is not None, begin
+        self._is_told, self._begin, self._is_close = ridge is not None, begin, is_close
         self._features = features
         least = least or features
         self._opened = each or whole(least, batch)
@@ -282,8 +284,8 @@ class KnowledgeGradient:
         return self._known(measured, ()).reach(about)
 
     def _known(self, measured: Sequence[Measurement], lost: Sequence[Point]) -> Known:
-        turns, begin = not self._is_told, self._begin
-        return Known(self._plane, self._features, measured, lost, begin, self._seed, turns)
+        begin, close, turns = self._begin, self._is_close, not self._is_told
+        return Known(self._plane, self._features, measured, lost, begin, close, self._seed, turns)
 
 
 def _block(plane: Plane, at: Array, first: int, n: int) -> Block:

@@ -47,6 +47,7 @@ class Known:
         measured: all scores, in the order of asking.
         lost: schedules that diverged.
         begin: where the surface may be flat (`surface.kernels_about`).
+        is_close: whether that is trusted more, where it is asked who leads.
         seed: of the study.
         turns: whether it is looked at along the valley that the scores show (`axes`).
     """
@@ -58,6 +59,7 @@ class Known:
         measured: Sequence[Measurement],
         lost: Sequence[Point] = (),
         begin: Point | None = None,
+        is_close: bool = False,
         seed: int = 0,
         turns: bool = True,
     ) -> None:
@@ -66,6 +68,7 @@ class Known:
         self._told = measured
         self._diverged = lost
         self._from = begin
+        self._is_close = is_close
         self._seed = seed
         self._turns = turns
 
@@ -128,7 +131,7 @@ class Known:
         return self._outlook(number)
 
     def verdict(self) -> Outlook:
-        """The same where it is asked who leads, for which the best of a relative is trusted more.
+        """The same where it is asked who leads; the best of a close relative is trusted more then.
 
         What is measured next, and how sure a leader is, is said without that: a search would not
         look where it may be wrong.
@@ -202,7 +205,7 @@ class Known:
     @cached_property
     def _leading(self) -> Surface | None:
         """The posterior by which it is told who leads, where that is another."""
-        if self._begin is None:
+        if not self._is_close:
             return None
         return self._made(kernels_about(self._begin, is_trusted=True))
 

@@ -82,7 +82,7 @@ class Plan:
     @property
     def kg(self) -> KnowledgeGradient | None:
         """Who decides on the search's rounds, where it has some."""
-        search, begin = self.spec.search, self.begin
+        search, begin = self.spec.search, self.warm_start
         proof = 2 * self.looks(self.most_comparisons).expected
         return knowledge_gradient(
             search, self.space, self._width, self.batch, begin, self.components, proof

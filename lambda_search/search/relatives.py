@@ -3,7 +3,9 @@
 Relatives are rows of the same model (by its weights) at other steps, with another sampler or
 guidance, the nearest as a lookup has it, and else of the published ones of its framework and
 sampler the one that is nearest in steps. λ must act at the same place; mean and k(T′ − 1) are
-kept. A row that recommends λ = 1 tells nothing of where to look.
+kept. A row that recommends λ = 1 tells nothing of where to look. A row of the very setting, at a
+quarter more steps or fewer at most, is close: a search trusts it more. (From 5 to 10 to 20 steps
+the bundled model's optima move by 0.2 to 0.6 half-widths of the default ranges.)
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from lambda_search.store.nearest import nearest_rows
 from lambda_search.store.store import Store
 
 __all__ = ["warm_start", "warmed"]
+
+_CLOSE = 1.25
+"""Steps of a close relative beside those that are searched for, or the reverse, at most."""
 
 
 def warmed(plan: Plan, study: Study, lease: Lease, store: Store) -> Plan:
@@ -50,7 +55,15 @@ def warm_start(plan: Plan, store: Store) -> WarmStart | None:
     grid, schedule = len(row.lambdas), row.schedule
     slope = schedule.k * (grid - 1) / max(plan.space.steps - 1, 1)
     point = plan.space.rounded(Point(schedule.mean(grid), slope))
-    return WarmStart(point.mean, point.slope, row.id, f"row {row.id[:12]}: {words}")
+    words = f"row {row.id[:12]}: {words}"
+    return WarmStart(point.mean, point.slope, row.id, words, _is_close(row, plan))
+
+
+def _is_close(row: Row, plan: Plan) -> bool:
+    """Whether a row is of the study's own setting, with nearly as many steps."""
+    fewer, more = sorted((row.setting.steps, plan.setting.steps))
+    alike = row.setting.model_copy(update={"steps": plan.setting.steps})
+    return more <= _CLOSE * fewer and alike.key == plan.setting.key
 
 
 def _of_model(plan: Plan, store: Store) -> Iterator[tuple[Row, str]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lambda_search.errors import UsageError
 from lambda_search.metrics.evidence import enough_images
+from lambda_search.records import WarmStart
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.space import Point
 from lambda_search.search.space import Space
@@ -30,7 +31,7 @@ def knowledge_gradient(
     space: Space,
     width: int,
     batch: int,
-    begin: Point | None = None,
+    begin: WarmStart | None = None,
     components: int | None = None,
     proof: int = 0,
 ) -> KnowledgeGradient | None:
@@ -57,7 +58,8 @@ def knowledge_gradient(
         budget=None if search.budget is None else search.budget.images,
         trials=search.trials,
         both=search.family == "both",
-        begin=begin,
+        begin=None if begin is None else Point(begin.mean, begin.slope),
+        is_close=begin is not None and begin.is_close,
         least=None if components is None else enough_images(components),
         proof=proof,
     )

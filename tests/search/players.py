@@ -71,11 +71,12 @@ def fewest(
     budget: int | None = None,
     begin: Point | None = None,
     least: int | None = None,
+    is_close: bool = False,
 ) -> list[Mark]:
     """Ours, up to `most` images; or up to its own end, with `ends`. The rest as it has it."""
     d = emulator.landscape.features
     search = KnowledgeGradient(
-        SPACE, d, seed=seed, budget=budget or most, begin=begin, least=least
+        SPACE, d, seed=seed, budget=budget or most, begin=begin, least=least, is_close=is_close
     )
     marks: list[Mark] = []
     for _, spent, verdict in rounds(emulator, search):

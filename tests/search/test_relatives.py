@@ -1,5 +1,6 @@
 """Where a search begins that knows what is best for a relative, and what it makes of that."""
 
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -62,12 +63,36 @@ def test_it_is_the_nearest_of_the_model_with_its_mean_and_its_tilt():
     near, far = relative(plan, steps=21), relative(plan, b=1.01, steps=41)
     store.add([far, near])
     found = warm_start(plan, store)
-    assert found.row == near.id and "21 steps, not 11" in found.words
+    assert found.row == near.id and "21 steps, not 11" in found.words and not found.is_close
     assert found.mean == pytest.approx(near.schedule.mean(21), abs=1e-5)
     assert 10 * found.slope == pytest.approx(20 * near.schedule.k)
     other = relative(plan, b=1.03, steps=11, sampler="euler")
     store.add([other])
     assert warm_start(plan, store).row == near.id, "twice the steps are nearer than it"
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, True),
+        ({"steps": 13}, True),
+        ({"steps": 9}, True),
+        ({"steps": 14}, False),
+        ({"steps": 8}, False),
+        ({"reference": "other@0"}, False),
+        ({"extractor": "other@0"}, False),
+        ({"options": {"eta": 0.5}}, False),
+        ({"sampler": "euler", "options": {}}, False),
+    ],
+)
+def test_close_is_the_very_setting_with_nearly_as_many_steps(changed, wanted):
+    plan, store = plan_of(), Store()
+    options = plan.setting.options.model_copy(update=changed.pop("options", {}))
+    row = relative(plan, **changed, options=options)
+    store.add([row])
+    found = warm_start(plan, store)
+    assert found.row == row.id and found.is_close is wanted
+    assert replace(plan, warm_start=found).kg._is_close is wanted
 
 
 @pytest.mark.parametrize(
@@ -89,6 +114,7 @@ def test_without_one_of_its_own_it_is_the_nearest_that_was_published():
     ]
     assert len(published.lambdas) == min(steps, key=lambda one: abs(np.log(one / 11)))
     assert published.setting.framework == "adm" and published.setting.site == "full"
+    assert not found.is_close
     assert found.mean == pytest.approx(published.schedule.mean(len(published.lambdas)), abs=1e-5)
     assert f"published for {published.setting.model}" in found.words
 
@@ -119,7 +145,7 @@ def test_digits_are_the_same_after_interruptions_whatever_the_store_has_by_then(
     plan = plan_of()
     whole, broken = Store(), Store("sqlite://")
     for store in (whole, broken):
-        store.add([relative(plan, steps=21)])
+        store.add([relative(plan, steps=13)])
     both.run(whole, both.WORTH, search)
     stops = 0
     while True:
@@ -131,7 +157,8 @@ def test_digits_are_the_same_after_interruptions_whatever_the_store_has_by_then(
             broken.add([relative(plan, b=1.03 + stops / 1e4, steps=12)])
     assert stops > 1 and record(whole)[:2] == record(broken)[:2]
     start = broken.study("tiny").warm_start
-    assert start == whole.study("tiny").warm_start and "21 steps, not 11" in start.words
+    assert start == whole.study("tiny").warm_start and "13 steps, not 11" in start.words
+    assert start.is_close
     second = whole.trials(whole.study("tiny").id)[1]
     assert (second.mean, second.slope) == (start.mean, start.slope)
 
@@ -203,11 +230,11 @@ def test_a_flat_place_is_where_the_prior_has_little_slope_the_least_along_the_va
 
 def opened(truth, begin, seed):
     """A search after its first round: its scores, and what they say."""
-    search = KnowledgeGradient(SPACE, 128, seed=seed, budget=10_000, begin=begin)
+    search = KnowledgeGradient(SPACE, 128, seed=seed, budget=10_000, begin=begin, is_close=True)
     return search, *next(rounds(Emulator(truth, seed), search))
 
 
-def test_the_best_of_a_relative_leads_after_the_first_round_where_it_is_right():
+def test_the_best_of_a_close_relative_leads_after_the_first_round_where_it_is_right():
     trusting, free = 0, 0
     for truth, seed in product(BUNDLED, range(4)):
         search, scores, _, verdict = opened(truth, place(truth), seed)
@@ -218,7 +245,7 @@ def test_the_best_of_a_relative_leads_after_the_first_round_where_it_is_right():
     assert trusting >= 12 and trusting >= 2 * free
 
 
-def test_what_is_measured_next_and_who_is_sure_do_not_hang_on_that(monkeypatch):
+def test_what_is_measured_next_and_how_sure_it_is_do_not_hang_on_that(monkeypatch):
     truth, found = BUNDLED[4], []
     for nearer in ((0.3, 0.1), ()):
         monkeypatch.setattr(surface, "_NEARER", nearer)
