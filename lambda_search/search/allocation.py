@@ -102,9 +102,11 @@ class Outlook:
         self.generator = generator
         fine = box.grid(_FINE)
         mean = surface.mean(fine)
-        self.leader = self._lowest(leading or surface, fine)
+        self.lowest = self._lowest(surface, fine)
+        self.leader = self.lowest if leading is None else self._lowest(leading, fine)
         hopeful = np.argsort(mean - 2 * surface.spread(fine), kind="stable")[:_PLAUSIBLE]
-        self.plausible: Array = np.concatenate([self.leader[None], fine[hopeful]])
+        first = [self.leader] if leading is None else [self.leader, self.lowest]
+        self.plausible: Array = np.concatenate([first, fine[hopeful]])
 
     def chance_of_better(self, tolerance: float, draws: int = 512) -> float:
         """The probability that the best of the plane beats the leader by more than `tolerance`."""

@@ -262,8 +262,9 @@ class KnowledgeGradient:
     ) -> list[Point]:
         """The schedules to confirm, `most` at most, λ = 1 apart, the best first.
 
-        The lowest of the posterior, which may never have been sampled, then schedules that were,
-        by their posterior mean, each apart from those before. Of both families these have a slope,
+        The leader, which may never have been sampled, the lowest of the posterior where that is
+        another (`Known.verdict`), then schedules that were, by their posterior mean, each apart
+        from those before. Of both families these have a slope,
         and the lowest constant follows them, unless it is λ = 1.
         """
         return self._known(measured, lost).candidates(most, self._both)

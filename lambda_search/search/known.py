@@ -157,7 +157,7 @@ class Known:
         old = self._tried[np.argsort(outlook.surface.mean(self._tried), kind="stable")]
         same = old[np.abs(old - outlook.leader).max(1) <= SAME][:1]
         found: list[Array] = []
-        for at in [*same, outlook.leader, *old]:
+        for at in [*same, outlook.leader, outlook.lowest, *old]:
             apart = all(np.abs(at - other).max() > _APART for other in found)
             point = self.plane.point(at)
             fits = point.slope != 0 if both else point != IDENTITY
@@ -205,7 +205,7 @@ class Known:
     @cached_property
     def _leading(self) -> Surface | None:
         """The posterior by which it is told who leads, where that is another."""
-        if not self._is_close:
+        if not self._is_close or self._from in self._diverged:
             return None
         return self._made(kernels_about(self._begin, is_trusted=True))
 

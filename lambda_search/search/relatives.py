@@ -3,9 +3,10 @@
 Relatives are rows of the same model (by its weights) at other steps, with another sampler or
 guidance, the nearest as a lookup has it, and else of the published ones of its framework and
 sampler the one that is nearest in steps. λ must act at the same place; mean and k(T′ − 1) are
-kept. A row that recommends λ = 1 tells nothing of where to look. A row of the very setting, at a
-quarter more steps or fewer at most, is close: a search trusts it more. (From 5 to 10 to 20 steps
-the bundled model's optima move by 0.2 to 0.6 half-widths of the default ranges.)
+kept, but where the search keeps to its ranges and they lie outside. A row that recommends λ = 1
+tells nothing of where to look. A confirmed row of the very setting, at 1.25 times as many steps or
+as few at most, is close: a search trusts it more. (From 5 to 10 to 20 steps the bundled model's
+optima move by 0.2 to 0.6 half-widths of the default ranges.)
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from lambda_search.records import Row
 from lambda_search.records import Study
 from lambda_search.records import WarmStart
 from lambda_search.search.plan import Plan
+from lambda_search.search.plane import FARTHEST
+from lambda_search.search.plane import Plane
 from lambda_search.search.space import Point
 from lambda_search.store.catalogue import entries
 from lambda_search.store.leases import Lease
@@ -52,18 +55,38 @@ def warm_start(plan: Plan, store: Store) -> WarmStart | None:
     if found is None:
         return None
     row, words = found
-    grid, schedule = len(row.lambdas), row.schedule
-    slope = schedule.k * (grid - 1) / max(plan.space.steps - 1, 1)
-    point = plan.space.rounded(Point(schedule.mean(grid), slope))
-    words = f"row {row.id[:12]}: {words}"
-    return WarmStart(point.mean, point.slope, row.id, words, _is_close(row, plan))
+    point, is_whole = _begin(row, plan)
+    is_close = is_whole and _is_close(row, plan)
+    return WarmStart(point.mean, point.slope, row.id, f"row {row.id[:12]}: {words}", is_close)
+
+
+def _begin(row: Row, plan: Plan) -> tuple[Point, bool]:
+    """Where a row's schedule lies for the study, and whether nothing of it had to be changed.
+
+    Searches by rounds go beyond their ranges, as far as a plane opens, but for what is fixed.
+    """
+    space, grid, schedule = plan.space, len(row.lambdas), row.schedule
+    slope = schedule.k * (grid - 1) / max(space.steps - 1, 1)
+    point = space.readable(Point(schedule.mean(grid), slope))
+    begin = space.rounded(point)
+    if plan.kg is not None and max(map(abs, Plane(space).place(point))) <= FARTHEST:
+        moves_mean, moves_slope = Plane(space).has_width
+        begin = Point(
+            point.mean if moves_mean else begin.mean, point.slope if moves_slope else begin.slope
+        )
+    return begin, begin == point
 
 
 def _is_close(row: Row, plan: Plan) -> bool:
-    """Whether a row is of the study's own setting, with nearly as many steps."""
+    """Whether it was confirmed for the study's own setting, with nearly as many steps.
+
+    The best constant is not where the best line is.
+    """
     fewer, more = sorted((row.setting.steps, plan.setting.steps))
     alike = row.setting.model_copy(update={"steps": plan.setting.steps})
-    return more <= _CLOSE * fewer and alike.key == plan.setting.key
+    is_line = row.schedule.k != 0 or plan.space.slope == (0.0, 0.0)
+    is_near = more <= _CLOSE * fewer and alike.key == plan.setting.key
+    return is_near and is_line and row.status == "confirmed"
 
 
 def _of_model(plan: Plan, store: Store) -> Iterator[tuple[Row, str]]:

@@ -105,10 +105,14 @@ class Space:
             _clip(point.slope + slope * (self.slope[1] - self.slope[0]), self.slope),
         )
 
+    def readable(self, point: Point) -> Point:
+        """The point at a resolution that people can read."""
+        return Point(round(point.mean, self.digits), round(point.slope, 7) + 0.0)  # never −0.0
+
     def rounded(self, point: Point) -> Point:
-        """The point at a resolution that people can read; inside the ranges."""
-        mean, slope = round(point.mean, self.digits), round(point.slope, 7) + 0.0  # never −0.0
-        return Point(_clip(mean, self.mean), _clip(slope, self.slope))
+        """The same inside the ranges."""
+        found = self.readable(point)
+        return Point(_clip(found.mean, self.mean), _clip(found.slope, self.slope))
 
     def schedule(self, point: Point) -> LambdaSchedule:
         """λ(i) of a point, b to nine decimals; λ̄ = 1 and k = 0 give exactly λ = 1."""

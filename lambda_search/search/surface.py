@@ -103,8 +103,8 @@ def kernels_about(
 ) -> tuple[Kernel, ...]:
     """The choices to weigh: twice as many where a lowest point may lie near `about`.
 
-    Whether it does the scores say, by the evidence of either half. If it `is_trusted` there are
-    four times as many, for those by which it lies nearer.
+    Whether it does the scores say, by the evidence of either half. If it `is_trusted`, three of
+    four have it near there, two of these nearer.
     """
     if about is None:
         return KERNELS

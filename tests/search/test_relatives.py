@@ -10,6 +10,8 @@ import pytest
 from lambda_search.errors import Interrupted
 from lambda_search.errors import UsageError
 from lambda_search.search import surface
+from lambda_search.search.allocation import Box
+from lambda_search.search.allocation import Outlook
 from lambda_search.search.kg import KnowledgeGradient
 from lambda_search.search.noise import Measurement
 from lambda_search.search.proposals import propose
@@ -19,6 +21,7 @@ from lambda_search.search.resolving import assemble
 from lambda_search.search.space import IDENTITY
 from lambda_search.search.space import Point
 from lambda_search.search.surface import KERNELS
+from lambda_search.search.surface import Gaussian
 from lambda_search.search.surface import Kernel
 from lambda_search.search.surface import Surface
 from lambda_search.search.surface import kernels_about
@@ -82,7 +85,7 @@ def test_it_is_the_nearest_of_the_model_with_its_mean_and_its_tilt():
         ({"reference": "other@0"}, False),
         ({"extractor": "other@0"}, False),
         ({"options": {"eta": 0.5}}, False),
-        ({"sampler": "euler", "options": {}}, False),
+        ({"sampler": "euler"}, False),
     ],
 )
 def test_close_is_the_very_setting_with_nearly_as_many_steps(changed, wanted):
@@ -93,6 +96,52 @@ def test_close_is_the_very_setting_with_nearly_as_many_steps(changed, wanted):
     found = warm_start(plan, store)
     assert found.row == row.id and found.is_close is wanted
     assert replace(plan, warm_start=found).kg._is_close is wanted
+
+
+def test_rounds_begin_outside_of_their_ranges_and_others_do_not():
+    """Where DDIM's optima lie, and where no plane opens to."""
+    plan, store = plan_of(), Store()
+    store.add([relative(plan, b=0.83, k=0.018, steps=11)])
+    found = warm_start(plan, store)
+    assert (found.mean, found.slope, found.is_close) == (0.92, 0.018, True)
+    assert Point(0.92, 0.018) in replace(plan, warm_start=found).kg.opening().points
+    spec = plan.spec.model_copy(
+        update={"search": plan.spec.search.model_copy(update={"proposals": "gp"})}
+    )
+    low, high = plan.space.mean[0], plan.space.slope[1]
+    moved = warm_start(replace(plan, spec=spec), store)
+    assert (moved.mean, moved.slope, moved.is_close) == (low, high, False)
+    fixed = replace(plan, space=replace(plan.space, mean=(1.02, 1.02)))
+    on_line = warm_start(fixed, store)
+    assert (on_line.mean, on_line.slope, on_line.is_close) == (1.02, 0.018, False)
+    far = Store("sqlite://")
+    far.add([relative(plan, b=0.5, k=0.1)])
+    moved = warm_start(plan, far)
+    assert (moved.mean, moved.slope, moved.is_close) == (1.0, high, False)
+
+
+def test_a_study_that_begins_outside_of_its_ranges_ends_as_any_other():
+    store = Store()
+    store.add([relative(plan_of(), b=0.83, k=0.018)])
+    search = {"proposals": "kg", "family": "linear", "warm_start": True}
+    both.run(store, both.WORTH, search | {"budget": {"images": 3600}})
+    first, second, *_ = store.trials(store.study("tiny").id)
+    assert (first.mean, second.mean, second.slope) == (1.0, 0.92, 0.018)
+    assert store.rows(store.study("tiny").id) and store.study("tiny").warm_start.is_close
+
+
+def test_a_constant_is_close_to_constants_and_nothing_is_that_was_only_measured():
+    plan, store = plan_of(), Store()
+    constant = relative(plan, b=1.01, k=0.0)
+    store.add([constant])
+    assert warm_start(plan, store).row == constant.id
+    assert not warm_start(plan, store).is_close
+    constants = replace(plan, space=replace(plan.space, slope=(0.0, 0.0)))
+    assert warm_start(constants, store).is_close
+    better = replace(relative(plan, b=1.02), status="measured")
+    store = Store("sqlite://")
+    store.add([better])
+    assert not warm_start(plan, store).is_close
 
 
 @pytest.mark.parametrize(
@@ -228,6 +277,22 @@ def test_a_flat_place_is_where_the_prior_has_little_slope_the_least_along_the_va
     assert kernel.variance(beside) == pytest.approx(np.diag(kernel(beside, beside)))
 
 
+class Lowest:
+    """A surface that is known, a valley of steep walls."""
+
+    def __init__(self, at):
+        self.at = np.array(at)
+
+    def mean(self, at):
+        return 0.05 * np.abs((at - self.at) @ [1.0, 0.0]) ** 0.5 + 0.05 * np.abs(at[:, 1])
+
+    def spread(self, at):
+        return np.zeros(len(at))
+
+    def posterior(self, at):
+        return Gaussian(self.mean(at), np.zeros((len(at), len(at))))
+
+
 def opened(truth, begin, seed):
     """A search after its first round: its scores, and what they say."""
     search = KnowledgeGradient(SPACE, 128, seed=seed, budget=10_000, begin=begin, is_close=True)
@@ -254,6 +319,25 @@ def test_what_is_measured_next_and_how_sure_it_is_do_not_hang_on_that(monkeypatc
     (coming, trusting), (other, free) = found
     assert coming == other and trusting.leader != free.leader
     assert trusting.regret > free.regret > 0.5, "by the surface that does not trust it so much"
+
+
+def test_a_relative_that_diverged_is_not_trusted():
+    search, scores, *_ = opened(BUNDLED[4], place(BUNDLED[4]), 0)
+    left = [one for one in scores if one.at != search._plane.place(place(BUNDLED[4]))]
+    assert len(left) == len(scores) - 1
+    assert search._known(left, ())._leading is not None
+    assert search._known(left, [place(BUNDLED[4])])._leading is None
+
+
+def test_a_better_one_beside_a_trusted_leader_is_seen_though_the_grid_is_coarse():
+    """A valley between nodes of the grid; the leader lies on a wall of it, as low as a node."""
+    free, trusting = (Lowest(one) for one in ((0.2, 0.0), (0.4, 0.0)))
+    box, rng = Box((-6.0, -6.0), (6.0, 6.0)), np.random.default_rng(0)
+    found = Outlook(free, box, rng, trusting)
+    assert found.lowest == pytest.approx([0.2, 0.0], abs=0.01)
+    assert found.leader == pytest.approx([0.4, 0.0], abs=0.01)
+    assert found.chance_of_better(0.01) == 1.0
+    assert Outlook(free, box, rng).chance_of_better(0.01) == 0.0
 
 
 def test_the_farthest_corner_is_no_hint():
