@@ -97,17 +97,17 @@ class Plane:
     def box(self, tried: Array, begin: tuple[float, float] | None = None) -> Box:
         """What ±1 bound, and the plane beyond as far out again as those of `tried` [m, 2] lie.
 
-        As far again beyond `begin` where that is less, the best of a relative: one that lies far
-        outside of the ranges is no reason to look twice as far out. Where λ would reach zero at a
-        corner, no farther than they lie, or less; ±1 at least, which whoever makes a plane sees
-        to.
+        As far again beyond `begin` where that is less, the best of a relative that lies outside of
+        the ranges: it is no reason to look twice as far out. Where λ would reach zero at a corner,
+        no farther than they lie, or less; ±1 at least, which whoever makes a plane sees to.
         """
         out = np.array([[-1.0], [1.0]])
         near = np.array([tried.min(0, initial=-1.0), tried.max(0, initial=1.0)])
         farther = _FARTHER * np.array([tried.min(0, initial=0.0), tried.max(0, initial=0.0)])
         if begin is not None:
-            beyond = np.maximum(_ROOM, _FARTHER * out * (near - begin))
-            farther = out * np.minimum(out * farther, out * begin + beyond)
+            beyond = out * begin + np.maximum(_ROOM, _FARTHER * out * (near - begin))
+            less = out * np.minimum(out * farther, beyond)
+            farther = np.where(out * begin > 1, less, farther)
         farthest, ranges = out * np.maximum(out * near, out * farther), out * np.ones(2)
         for ends in (
             *(near + share * (farthest - near) for share in (1.0, 0.5, 0.25, 0.0)),
