@@ -87,7 +87,14 @@ def test_a_dry_run_tells_people_in_whole_addresses(cli, folder):
     assert "3 of 3 studies cannot be launched" in err
 
 
-@pytest.mark.parametrize("name", ["adm-imagenet64", "edm-cifar10-cond-heun", "dit-imagenet256"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dit-imagenet256",
+        pytest.param("adm-imagenet64", marks=pytest.mark.slow),
+        pytest.param("edm-cifar10-cond-heun", marks=pytest.mark.slow),
+    ],
+)
 def test_a_launch_without_weights_is_one_error_that_says_where_they_are(cli, folder, name):
     spec = load_specs(folder / f"{name}.yaml")[0]
     code, out, err = cli("launch", folder / f"{name}.yaml")
