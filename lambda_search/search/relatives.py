@@ -83,14 +83,15 @@ def _is_close(row: Row, plan: Plan) -> bool:
     The best constant is not where the best line is.
     """
     fewer, more = sorted((row.setting.steps, plan.setting.steps))
-    alike = row.setting.model_copy(update={"steps": plan.setting.steps})
+    own = {"steps": plan.setting.steps, "model": plan.setting.model}
+    alike = row.setting.model_copy(update=own)
     is_line = row.schedule.k != 0 or plan.space.slope == (0.0, 0.0)
     is_near = more <= _CLOSE * fewer and alike.key == plan.setting.key
     return is_near and is_line and row.status == "confirmed"
 
 
 def _of_model(plan: Plan, store: Store) -> Iterator[tuple[Row, str]]:
-    """Rows of the study's own model that are equally near."""
+    """Rows of the study's own weights, whatever their names, the nearest first."""
     setting = plan.setting
     wanted = {
         "steps": plan.space.steps,
@@ -100,10 +101,14 @@ def _of_model(plan: Plan, store: Store) -> Iterator[tuple[Row, str]]:
         "weights": setting.weights,
         "definition": setting.definition,
     }
-    for match in nearest_rows(store, setting.model, wanted):
+    names = dict.fromkeys([setting.model, *store.models_of(setting.weights)])
+    found = [match for name in names for match in nearest_rows(store, name, wanted)]
+    for match in sorted(found, key=lambda one: one.distance):
         [row] = match.rows
         if not row.schedule.is_identity:
-            yield row, ", ".join((f"{row.status} for this model", *match.reasons))
+            name = row.setting.model
+            words = "this model" if name == setting.model else f"these weights as {name}"
+            yield row, ", ".join((f"{row.status} for {words}", *match.reasons))
 
 
 def _published(plan: Plan) -> Iterator[tuple[Row, str]]:

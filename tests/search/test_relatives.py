@@ -74,6 +74,21 @@ def test_it_is_the_nearest_of_the_model_with_its_mean_and_its_tilt():
     assert warm_start(plan, store).row == near.id, "twice the steps are nearer than it"
 
 
+def test_it_is_known_by_its_weights_whatever_it_is_called():
+    plan, store = plan_of(), Store()
+    here = relative(plan, b=1.01, steps=21)
+    there = relative(plan, steps=13, model="another study")
+    store.add([here, there, relative(plan, steps=11, model="other weights", weights="2" * 64)])
+    found = warm_start(plan, store)
+    assert found.row == there.id and found.is_close
+    assert "confirmed for these weights as another study, 13 steps, not 11" in found.words
+    as_near = relative(plan, b=1.03, steps=13)
+    store.add([as_near])
+    assert warm_start(plan, store).row == as_near.id, "by its own name first"
+    store.add([relative(plan, b=1.0, k=0.0, steps=12)])
+    assert warm_start(plan, store).row == there.id, "λ = 1 tells nothing"
+
+
 @pytest.mark.parametrize(
     ("changed", "wanted"),
     [
@@ -176,7 +191,7 @@ def test_it_is_looked_for_once_and_kept():
     record_ = SimpleNamespace(
         trials=lambda _: begun, begin_at=lambda _, start: kept.append(start), read=store.read
     )
-    for name in ("near", "absent_rows", "best_of"):
+    for name in ("near", "absent_rows", "best_of", "models_of"):
         setattr(record_, name, getattr(store, name))
     told = warmed(plan, study, None, record_)
     assert kept == [told.warm_start] and told.begin == Point(told.warm_start.mean, -0.004)
