@@ -6,8 +6,8 @@
 
 An emulated study (tests/search/emulator.py) has a known truth and a noise field drawn anew for
 each seed. Of ours, `same` begins at the optimum itself, as of a close relative (`relatives`),
-`neighbour` at that of the same sampler's first other landscape in the list (half, twice or four
-times the steps), `misled` at the corner farthest from it, as of a close one. Counted are all
+`neighbour` at that of the same sampler's first other landscape in the list (half, twice or a
+quarter of the steps), `misled` at the corner farthest from it, as of a close one. Counted are all
 images, λ = 1 among them, until the leader is within 1 % of the optimum and within a quarter of its
 gain for good (no worse than λ = 1, where that gain is below 2 %). A run that never gets there, up
 to its limit, counts as infinite. Peers are told our paired score on n images with common noise; of

@@ -107,7 +107,7 @@ def _of_model(plan: Plan, store: Store) -> Iterator[tuple[Row, str]]:
         [row] = match.rows
         if not row.schedule.is_identity:
             name = row.setting.model
-            words = "this model" if name == setting.model else f"these weights as {name}"
+            words = "this model" if name == setting.model else f"these weights, called {name}"
             yield row, ", ".join((f"{row.status} for {words}", *match.reasons))
 
 

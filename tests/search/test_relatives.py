@@ -81,7 +81,7 @@ def test_it_is_known_by_its_weights_whatever_it_is_called():
     store.add([here, there, relative(plan, steps=11, model="other weights", weights="2" * 64)])
     found = warm_start(plan, store)
     assert found.row == there.id and found.is_close
-    assert "confirmed for these weights as another study, 13 steps, not 11" in found.words
+    assert "confirmed for these weights, called another study, 13 steps, not 11" in found.words
     as_near = relative(plan, b=1.03, steps=13)
     store.add([as_near])
     assert warm_start(plan, store).row == as_near.id, "by its own name first"
