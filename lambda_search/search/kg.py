@@ -264,8 +264,8 @@ class KnowledgeGradient:
 
         The leader, which may never have been sampled, the lowest of the posterior where that is
         another (`Known.verdict`), then schedules that were, by their posterior mean, each apart
-        from those before. Of both families these have a slope,
-        and the lowest constant follows them, unless it is λ = 1.
+        from those before. Of both families these have a slope, and the lowest constant follows
+        them, unless it is λ = 1.
         """
         return self._known(measured, lost).candidates(most, self._both)
 

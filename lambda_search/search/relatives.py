@@ -67,10 +67,10 @@ def _begin(row: Row, plan: Plan) -> tuple[Point, bool]:
     """
     space, grid, schedule = plan.space, len(row.lambdas), row.schedule
     slope = schedule.k * (grid - 1) / max(space.steps - 1, 1)
-    point = space.readable(Point(schedule.mean(grid), slope))
+    point, plane = space.readable(Point(schedule.mean(grid), slope)), Plane(space)
     begin = space.rounded(point)
-    if plan.kg is not None and max(map(abs, Plane(space).place(point))) <= FARTHEST:
-        moves_mean, moves_slope = Plane(space).has_width
+    if plan.kg is not None and max(map(abs, plane.place(point))) <= FARTHEST:
+        moves_mean, moves_slope = plane.has_width
         begin = Point(
             point.mean if moves_mean else begin.mean, point.slope if moves_slope else begin.slope
         )
