@@ -188,6 +188,7 @@ BAD_SETTINGS = {
 @pytest.mark.parametrize(("old", "new", "words"), BAD_STUDIES.values(), ids=BAD_STUDIES)
 def test_a_bad_study_is_one_message_and_exit_code_2(cli, study_file, old, new, words):
     is_one_message(cli, study_file, old, new, words)
+    assert Store().studies() == []
 
 
 @pytest.mark.parametrize(("old", "new", "words"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
@@ -204,7 +205,6 @@ def is_one_message(cli, study_file, old, new, words, *options):
     assert (code, out) == (2, "")
     assert words in " ".join(err.split())
     assert "Traceback" not in err
-    assert Store().studies() == []
 
 
 def test_checkpoints_that_are_missing_or_broken(cli, study_file, tiny_pipeline, tmp_path):
